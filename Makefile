@@ -1,0 +1,76 @@
+# Every target sets up what it needs; `make` alone lists them.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+LAB ?= default
+HOSTS ?= ansible://bots
+INVENTORY ?= inventory/lab
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint unit integration lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
+	requirements clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements-dev.txt
+	@command -v python3 >/dev/null || { echo "python3 is missing: apt-get install python3 python3-venv" >&2; exit 1; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed on the controller" >&2; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/.installed ## Show the fault on a replica VM, roll out, show it gone (root; under 10 minutes)
+	$(BIN)/python -m tests.lab.demo
+
+test: lint unit integration ## Lint, unit tests, and the lab tests (root)
+
+lint: $(VENV)/.installed ## ansible-lint (production profile), yamllint, ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline -q
+
+unit: $(VENV)/.installed ## Unit tests alone
+	$(BIN)/python -m pytest tests/unit -q -n 2
+
+integration: $(VENV)/.installed ## Lab tests alone (root)
+	$(BIN)/python -m pytest tests/integration -q
+
+lab-up: $(VENV)/.installed ## Start the replica VM with six failing bots (root)
+	$(BIN)/python -m tests.lab up --name $(LAB)
+
+lab-down: $(VENV)/.installed ## Take the replica down again
+	$(BIN)/python -m tests.lab down --name $(LAB)
+
+lab-ssh: $(VENV)/.installed ## A shell on the replica VM, as vinay
+	@$(BIN)/python -m tests.lab ssh --name $(LAB)
+
+verify: $(VENV)/.installed ## Prove a deployed state: make verify INVENTORY=inventory/production
+	$(BIN)/python -m pytest tests/verify --hosts=$(HOSTS) --ansible-inventory=$(INVENTORY)
+
+bench: bench-pool bench-patch bench-gate bench-logs ## All measurements, printed with their conditions (long)
+
+bench-pool: $(VENV)/.installed ## The pool module against the default client and the report's fix (root)
+	$(BIN)/python -m tests.bench.pool
+
+bench-patch: $(VENV)/.installed ## The patch engine on thousands of files and generated programs
+	$(BIN)/python -m tests.bench.patch
+
+bench-gate: $(VENV)/.installed ## Operating characteristics of the verdict
+	$(BIN)/python -m tests.bench.gate
+
+bench-logs: $(VENV)/.installed ## Speed of the log reading against grep -c
+	$(BIN)/python -m tests.bench.logs
+
+requirements: ## Pin requirements*.txt anew, with hashes
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	python3 -m venv "$$tmp/v"; "$$tmp/v/bin/pip" install --quiet pip-tools; \
+	for f in requirements requirements-dev; do "$$tmp/v/bin/pip-compile" --quiet --upgrade --generate-hashes --strip-extras \
+	  --no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host --no-header -o $$f.txt $$f.in; done
+
+clean: lab-down ## Take the lab down, remove the virtual environment and the lab's cached images
+	$(BIN)/python -m tests.lab clean
+	rm -rf $(VENV) .ansible .pytest_cache .ruff_cache .hypothesis
