@@ -1,0 +1,255 @@
+"""A lab: the replica VM, the gateway that forgets, the Webex stand-in, and the way in by SSH on a loopback address."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import trustme
+
+from tests.lab import image, packages
+from tests.lab.errors import LabError
+from tests.lab.machine import Machine
+from tests.lab.network import CLOUD_ADDRESS, WEBEX_HOSTS, Network
+from tests.lab.paths import BOTS, PROJECT, RUN, VM_CHECKOUT, VM_USER
+from tests.lab.run import Daemon, run, start_time, wait_for
+from tests.lab.webex.client import WebexLab
+
+PORT = 2222
+VM_CA = "/usr/local/share/webex-lab-ca.pem"
+# Office NATs forget after minutes; seconds keep the demonstration short. The bots' own time-outs stay what they are.
+FORGET_IDLE_AFTER = 5
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass
+class Lab:
+    """One lab by name. Everything it makes is in `/run/webex-bot-rollout/<name>` or named after it."""
+
+    name: str = "default"
+    address: str = ""
+    daemons: dict[str, Daemon] = field(default_factory=dict)
+    owner: Daemon | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier() or len(self.name) > 20:
+            raise LabError(f"lab name '{self.name}': letters, digits and _ only, at most 20 of them")
+
+    @property
+    def directory(self) -> Path:
+        return RUN / self.name
+
+    @property
+    def network(self) -> Network:
+        return Network(self.name)
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(self.name, self.directory, self.network.vm, self.daemons.get("machine"))
+
+    @property
+    def webex(self) -> WebexLab:
+        """The stand-in's control: send messages, read the books, inject faults."""
+        return WebexLab(self.directory / "webex.sock")
+
+    @property
+    def key(self) -> Path:
+        return self.directory / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
+
+    @property
+    def inventory(self) -> list[str]:
+        """Inventory sources for this lab: the committed one, and for a lab beside the default one its own address."""
+        sources = [str(PROJECT / "inventory" / "lab")]
+        return sources if self.name == "default" else [*sources, str(self.directory / "inventory")]
+
+    def up(
+        self, *, forget_idle_after: int = FORGET_IDLE_AFTER, owned: bool = False, say: Callable[[str], None] = _quiet
+    ) -> Lab:
+        """Bring the lab up, pristine; on any failure or interrupt nothing stays behind.
+
+        `owned` ties the lab to this process: another lab's start removes it once this process is gone.
+        """
+        packages.ensure(say)
+        layers = image.layers(say)
+        remove_orphans()
+        self.down()
+        try:
+            if owned:
+                self.owner = Daemon(os.getpid(), start_time(os.getpid()) or 0)
+            self._claim_address()
+            say(f"starting the replica VM on {self.address} (lab '{self.name}')")
+            self.network.up(forget_idle_after=forget_idle_after)
+            self.machine.make_disk([*reversed(layers)])
+            self._make_keys()
+            self._start_webex()
+            self._boot()
+            self._start_forwarder()
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def start_bots(self, bots: tuple[str, ...] = BOTS) -> None:
+        """Start bots the way the operator does: by hand, under nohup, from a shell that alone has their environment."""
+        lines = [f"cd {VM_CHECKOUT}", *self.bot_environment()]
+        lines += [
+            f"nohup env PYTHONPATH={VM_CHECKOUT} .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &"
+            for bot in bots
+        ]
+        # On standard input, never as arguments: the script carries the tokens.
+        run([*self.ssh_command(), "bash", "-s"], stdin="\n".join(lines) + "\n")
+        self.webex.wait_connected(bots, timeout=120)
+
+    def bot_environment(self) -> list[str]:
+        """The export lines of the operator's shell: CA files and one token a bot."""
+        values = {"REQUESTS_CA_BUNDLE": VM_CA, "SSL_CERT_FILE": VM_CA, **self.webex.token_environment()}
+        return [f"export {name}='{value}'" for name, value in values.items()]
+
+    def ssh_command(self) -> list[str]:
+        options = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]
+        return ["ssh", "-q", "-i", str(self.key), "-p", str(PORT), *options, f"{VM_USER}@{self.address}"]
+
+    def down(self) -> None:
+        """Take the lab down; safe to call at any time, also for a lab that is half up or not there."""
+        self._load()
+        for name, daemon in self.daemons.items():
+            if name != "machine":
+                daemon.stop()
+        self.machine.power_off_hard()
+        self.machine.remove_disk()
+        self.network.down()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.daemons, self.address = {}, ""
+
+    def _boot(self) -> None:
+        self._remember("machine", self.machine.start())
+        self.machine.wait_up()
+
+    def reboot_hard(self) -> None:
+        """Power cut: all processes gone at once, then a boot from the same disk."""
+        self.machine.power_off_hard()
+        self._boot()
+
+    def _start_webex(self) -> None:
+        command = ["ip", "netns", "exec", self.network.cloud, PROJECT / ".venv/bin/python", "-m", "tests.lab.webex"]
+        arguments = ["--address", CLOUD_ADDRESS, "--control", self.directory / "webex.sock"]
+        certificates = ["--certificate", self.directory / "webex.pem", "--bots", ",".join(BOTS)]
+        log = self.directory / "webex.log"
+        self._remember("webex", Daemon.spawn([*command, *arguments, *certificates], log))
+        wait_for(self.webex.answers, f"the Webex stand-in (see {log})", timeout=30)
+
+    def _start_forwarder(self) -> None:
+        with socket.create_server((self.address, PORT)) as listener:
+            command = ["ip", "netns", "exec", self.network.vm, PROJECT / ".venv/bin/python", "-m", "tests.lab.forward"]
+            log = self.directory / "forward.log"
+            self._remember(
+                "forward", Daemon.spawn([*command, str(listener.fileno())], log, pass_fds=[listener.fileno()])
+            )
+
+    def _make_keys(self) -> None:
+        """Fresh keys for the operator, for the VM's sshd (known beforehand) and for the cloud's CA."""
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{self.name}", "-f", self.key])
+        host_key = self.machine.root / "etc/ssh/ssh_host_ed25519_key"
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "metcirt-lab", "-f", host_key])
+        host_public = host_key.with_suffix(".pub").read_text()
+        self.known_hosts.write_text(f"[{self.address}]:{PORT} {host_public}")
+        ssh = self.machine.root / f"home/{VM_USER}/.ssh"
+        ssh.mkdir(mode=0o700)
+        shutil.copy(self.key.with_suffix(".pub"), ssh / "authorized_keys")
+        for path in (ssh, ssh / "authorized_keys"):
+            os.chown(path, image.UID, image.UID)
+        authority = trustme.CA()
+        authority.issue_cert(*WEBEX_HOSTS).private_key_and_cert_chain_pem.write_to_path(
+            str(self.directory / "webex.pem")
+        )
+        (self.directory / "webex.pem").chmod(0o600)
+        authority.cert_pem.write_to_path(str(self.machine.root / VM_CA.lstrip("/")))
+
+    def _claim_address(self) -> None:
+        """Take a loopback address that no other lab has, and write down that it is ours."""
+        RUN.mkdir(parents=True, exist_ok=True)
+        with (RUN / "lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            taken = {lab.address for lab in existing()}
+            numbers = [1] if self.name == "default" else range(2, 255)
+            free = [f"127.87.0.{number}" for number in numbers if f"127.87.0.{number}" not in taken]
+            if not free:
+                raise LabError("no loopback address is free for another lab; `python -m tests.lab list` shows them")
+            self.address = free[0]
+            self.directory.mkdir(parents=True, mode=0o700)
+            self._save()
+        group_vars = self.directory / "inventory" / "group_vars"
+        group_vars.mkdir(parents=True)
+        (self.directory / "inventory" / "hosts.yml").write_text("bots: {}\n")
+        variables = {
+            "ansible_host": self.address,
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts} -o IdentitiesOnly=yes",
+        }
+        (group_vars / "bots.yml").write_text(json.dumps(variables, indent=2) + "\n")
+
+    def _remember(self, name: str, daemon: Daemon) -> None:
+        self.daemons[name] = daemon
+        self._save()
+
+    def _save(self) -> None:
+        state = {"address": self.address, "daemons": {name: asdict(daemon) for name, daemon in self.daemons.items()}}
+        if self.owner:
+            state["owner"] = asdict(self.owner)
+        partial = self.directory / "lab.json.partial"
+        partial.write_text(json.dumps(state))
+        partial.rename(self.directory / "lab.json")
+
+    def _load(self) -> None:
+        try:
+            state = json.loads((self.directory / "lab.json").read_text())
+        except FileNotFoundError:
+            return
+        self.address = state["address"]
+        self.daemons = {name: Daemon(**daemon) for name, daemon in state["daemons"].items()}
+        self.owner = Daemon(**state["owner"]) if "owner" in state else None
+
+
+def attach(name: str = "default") -> Lab:
+    """The lab of this name as it runs now."""
+    lab = Lab(name)
+    lab._load()
+    if not lab.address:
+        raise LabError(f"lab '{name}' is not up: run `make lab-up`")
+    return lab
+
+
+def existing() -> list[Lab]:
+    """Every lab on this machine that has left a state file."""
+    return [attach(path.parent.name) for path in sorted(RUN.glob("*/lab.json"))]
+
+
+def remove_orphans() -> None:
+    """Take down the labs whose owning process died without doing so."""
+    for lab in existing():
+        if lab.owner is not None and not lab.owner.alive:
+            lab.down()
+
+
+@contextmanager
+def temporary(name: str, **options: object) -> Iterator[Lab]:
+    """A lab for the length of a `with` block."""
+    lab = Lab(name).up(owned=True, **options)  # type: ignore[arg-type]
+    try:
+        yield lab
+    finally:
+        lab.down()
