@@ -1,0 +1,670 @@
+"""Connection pools for Webex bots that do not wait for connections nobody answers any more.
+
+A NAT, firewall or proxy forgets a TCP connection that was silent for a while and says so to no one. `requests` keeps
+such a connection in its pool and hands it out again: the request goes nowhere and the bot waits for its whole read
+time-out. A larger pool or more retries do not end that wait. What ends it, and what this module sets up for every
+HTTP session of a bot:
+
+* TCP keep-alive, so that the connection is not forgotten, or its loss is noticed while it is idle;
+* a connection which has been idle for too long, or whose keep-alive probes go unanswered, is not used again;
+* a time-out on every request, and a bound on how long sent data may stay unacknowledged;
+* repeats of what failed, but never of a request that could then act twice.
+
+    from src.utils.webex_pool_config import configure_webex_api_session, configure_webex_bot_session
+
+    webex_api = configure_webex_api_session(WebexTeamsAPI(access_token=token, single_request_timeout=120))
+    bot = configure_webex_bot_session(WebexBot(teams_bot_token=token))
+
+It says what it does on the logger `webex_pool_config`, in one line per configured session (`webex-pool ready …`) and
+one line a minute while requests are made (`webex-pool stats …`), without tokens and without URLs.
+
+Python 3.9 to 3.13, urllib3 1.26 and 2, requests from 2.28, webexteamssdk, webexpythonsdk, webex_bot from 1.0.8.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import socket
+import sys
+import threading
+import time
+import weakref
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError, UnrewindableBodyError
+from requests.utils import rewind_body
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import InvalidHeader
+from urllib3.util.retry import Retry
+
+__all__ = [
+    "PoolSettings",
+    "configure_webex_api_session",
+    "configure_webex_bot_session",
+    "enable_pool_logging",
+    "get_webex_api",
+]
+
+# Not `__name__`: the log check looks for this name wherever the file was put (src.utils.…).
+logger = logging.getLogger("webex_pool_config")
+
+RETRY_STATUSES = (429, 500, 502, 503, 504)
+RETRY_METHODS = ("GET", "POST", "PUT", "DELETE")
+# With these answers the server says that it did nothing with the request (RFC 6585 section 4, RFC 9110 section 15.6.4).
+NOT_PROCESSED_STATUSES = (429, 503)
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """Everything that can be set, with its default. Times are in seconds.
+
+    Raises `TypeError` or `ValueError`, naming the setting, for a value outside the stated range.
+    """
+
+    pool_connections: int = 50
+    """How many hosts have a pool (1 to 10000)."""
+    pool_maxsize: int = 50
+    """How many idle connections are kept per host (1 to 10000). More may be open at once while in use."""
+    max_retries: int = 3
+    """How often a request is repeated at most (0 to 10)."""
+    request_timeout: float = 120
+    """Read time-out where the caller sets none. The client inside a bot gets at least this one."""
+    connect_timeout: float = 10
+    """For the TCP connect, and again for the TLS handshake; never more than the read time-out. Three lost SYNs fit
+    into 10 s (sent at 0, 1, 3 and 7 s)."""
+    keepalive_idle: int = 15
+    """Silence before the first keep-alive probe. Half of 30 s, the shortest idle limit of a NAT met in the field."""
+    keepalive_interval: int = 5
+    """Between unanswered probes."""
+    keepalive_count: int = 3
+    """Unanswered probes after which the connection is dead (1 to 127)."""
+    user_timeout: float = 30
+    """How long sent data or probes may stay unacknowledged (`TCP_USER_TIMEOUT`; 0: the system's own limit, which is
+    about 15 minutes on Linux). It overrides keepalive_count, so idle + interval * count is the value that fits."""
+    max_idle: float = 50
+    """A connection idle for longer is not used again. Below 60 s, a common idle limit of servers and proxies."""
+    post_max_idle: float = 5
+    """The same for a request whose failure cannot be mended (a POST), and for a repeat: a few seconds, so that it
+    goes over a connection that has just worked, or a new one."""
+    backoff: float = 1
+    """Waits before the repeats are backoff * 1, 2, 4, … and up to a quarter more; 0 before the first repeat if there
+    was no answer at all."""
+    retry_after_cap: float = 300
+    """A `Retry-After` above this is cut to it."""
+    stats_interval: float = 60
+    """Least time between two stats lines."""
+
+    def __post_init__(self) -> None:
+        integers = {
+            "pool_connections": (1, 10_000),
+            "pool_maxsize": (1, 10_000),
+            "max_retries": (0, 10),
+            "keepalive_idle": (1, 32_767),
+            "keepalive_interval": (1, 32_767),
+            "keepalive_count": (1, 127),
+        }
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in integers:
+                _check_integer(field.name, value, *integers[field.name])
+            else:
+                _check_seconds(field.name, value, zero_allowed=field.name in ("user_timeout", "backoff"))
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int from {low} to {high}, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be an int from {low} to {high}, not {value}")
+
+
+def _check_seconds(name: str, value: object, zero_allowed: bool) -> None:
+    wanted = f"{name} must be a number of seconds, {'0 or more' if zero_allowed else 'more than 0'}, at most 86400"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{wanted}, not {type(value).__name__}")
+    # The comparison is also false for NaN.
+    if not (0 <= value <= 86_400) or (value == 0 and not zero_allowed):
+        raise ValueError(f"{wanted}, not {value}")
+
+
+def _settings(pool_connections: int, pool_maxsize: int, max_retries: int, others: dict[str, Any]) -> PoolSettings:
+    unknown = sorted(set(others) - {field.name for field in fields(PoolSettings)})
+    if unknown:
+        known = ", ".join(field.name for field in fields(PoolSettings))
+        raise TypeError(f"unknown setting {', '.join(unknown)}; the settings are {known}")
+    return PoolSettings(pool_connections, pool_maxsize, max_retries, **others)
+
+
+# --- Evidence ---------------------------------------------------------------------------------------------------------
+
+
+class _Evidence:
+    """The counters of this process and the lines that tell them. Safe across threads."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = {"requests": 0, "retried": 0, "failed": 0, "recycled": 0, "rate_limited": 0}
+        self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._unheard: list[str] = []
+        self._last_stats = -math.inf
+
+    def count(self, name: str, number: int = 1) -> None:
+        with self._lock:
+            self._counts[name] += number
+
+    def track(self, connection: object) -> None:
+        """Count `connection` as open for as long as it exists and has a socket."""
+        with self._lock:
+            self._connections.add(connection)
+
+    def ready(self, line: str) -> None:
+        """Log a ready line; one that no handler would hear yet is kept until a request is made with logging set up."""
+        with self._lock:
+            self._unheard.append(line)
+        self.tell_unheard()
+
+    def tell_unheard(self) -> None:
+        if not logger.hasHandlers():
+            return
+        with self._lock:
+            lines, self._unheard = self._unheard, []
+        for line in lines:
+            self._log(line)
+
+    def used(self, interval: float) -> None:
+        """A request has ended: write what is due, at most one stats line per `interval` seconds."""
+        if self._unheard:
+            self.tell_unheard()
+        now = time.monotonic()
+        if now - self._last_stats < interval:
+            return
+        with self._lock:
+            if now - self._last_stats < interval:
+                return
+            self._last_stats = now
+            counts = dict(self._counts)
+            counts["open"] = sum(1 for connection in self._connections if connection.sock is not None)
+        order = ("requests", "retried", "failed", "recycled", "open", "rate_limited")
+        pairs = " ".join(f"{name}={counts[name]}" for name in order)
+        self._log(f"webex-pool stats pid={os.getpid()} {pairs}")
+
+    @staticmethod
+    def _log(line: str) -> None:
+        # Set each time: `logging.config` disables loggers it does not know, and a root at WARNING would silence INFO.
+        logger.disabled = False
+        if logger.getEffectiveLevel() > logging.INFO:
+            logger.setLevel(logging.INFO)
+        logger.info(line)
+
+
+_evidence = _Evidence()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_evidence.reset)
+
+
+# --- Connections ------------------------------------------------------------------------------------------------------
+
+
+class _Attempt(threading.local):
+    """What adapter, pool and connection tell each other about the attempt that this thread makes just now."""
+
+    careful: bool = False
+    """Whether only a connection which has just worked, or a new one, will do."""
+    sent: bool = True
+    """False while it is certain that no byte of the request has been written."""
+
+
+_attempt = _Attempt()
+
+
+class _TrackedConnection:
+    """Knows whether a byte of the request was written. Mixed into urllib3's connection classes."""
+
+    idle_since: float = math.inf
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+            _evidence.track(self)
+        finally:
+            # What was written to get here (CONNECT, the TLS handshake) is not the request.
+            _attempt.sent = False
+
+    def send(self, data: Any) -> None:
+        if self.sock is None and self.auto_open:
+            self.connect()
+        _attempt.sent = True
+        super().send(data)
+
+    def unusable(self, now: float, max_idle: float) -> bool:
+        """Whether to rather open a new connection than to use this one, which lay idle in the pool."""
+        return self.sock is not None and (now - self.idle_since > max_idle or _unanswered_probes(self.sock))
+
+
+def _unanswered_probes(sock: Any) -> bool:
+    """Whether a keep-alive probe is out and unanswered: seconds before the kernel gives the connection up.
+
+    `tcpi_probes` is byte 3 of `struct tcp_info` since Linux 2.6 (linux/tcp.h); elsewhere the answer is no.
+    """
+    if not hasattr(socket, "TCP_INFO") or not sys.platform.startswith("linux"):
+        return False
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 4)[3] > 0
+    except (AttributeError, OSError):  # TLS within TLS has no getsockopt
+        return False
+
+
+class _HTTPConnection(_TrackedConnection, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_TrackedConnection, HTTPSConnection):
+    pass
+
+
+class _RecyclingPool:
+    """Does not hand out connections that may be dead. Mixed into urllib3's pool classes."""
+
+    settings: PoolSettings
+    _swept = -math.inf
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        max_idle = self.settings.max_idle
+        if _attempt.careful:
+            max_idle = min(max_idle, self.settings.post_max_idle)
+        if connection.unusable(time.monotonic(), max_idle):
+            connection.close()
+            _evidence.count("recycled")
+            connection = self._new_conn()
+        _attempt.sent = False
+        return connection
+
+    def _put_conn(self, conn: Any) -> None:
+        now = time.monotonic()
+        if conn is not None:
+            conn.idle_since = now
+        super()._put_conn(conn)
+        if now - self._swept > 1:
+            self._swept = now
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """Close what nobody will use again: the pool is a stack, so its bottom is met only in the largest burst."""
+        unusable = []
+        pool = self.pool
+        if pool is None:  # closed meanwhile
+            return
+        with pool.mutex:
+            for index, connection in enumerate(pool.queue):
+                if connection is not None and connection.unusable(now, self.settings.max_idle):
+                    pool.queue[index] = None  # as urllib3 marks a free place
+                    unusable.append(connection)
+        for connection in unusable:
+            connection.close()
+        _evidence.count("recycled", len(unusable))
+
+
+class _HTTPPool(_RecyclingPool, HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(_RecyclingPool, HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+def _pool_classes(settings: PoolSettings) -> dict[str, type]:
+    """The pool classes by scheme, with `settings`: urllib3 passes no arguments of ours on to a pool."""
+    return {
+        scheme: type(base.__name__, (base,), {"settings": settings})
+        for scheme, base in (("http", _HTTPPool), ("https", _HTTPSPool))
+    }
+
+
+@dataclass(frozen=True)
+class _SocketOptions:
+    """The socket options this system accepts, and the values in force (0: the system's own)."""
+
+    options: tuple[tuple[int, int, int], ...]
+    keepalive: str
+    user_timeout: float
+
+
+def _socket_options(settings: PoolSettings) -> _SocketOptions:
+    tcp = socket.IPPROTO_TCP
+    # macOS calls the idle time TCP_KEEPALIVE; Python knows that name from 3.10 on.
+    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0x10 if sys.platform == "darwin" else None))
+    wanted = {
+        "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        "idle": (tcp, idle, settings.keepalive_idle),
+        "interval": (tcp, getattr(socket, "TCP_KEEPINTVL", None), settings.keepalive_interval),
+        "count": (tcp, getattr(socket, "TCP_KEEPCNT", None), settings.keepalive_count),
+    }
+    if settings.user_timeout:
+        user_timeout_ms = max(1, round(settings.user_timeout * 1000))
+        wanted["user_timeout"] = (tcp, getattr(socket, "TCP_USER_TIMEOUT", None), user_timeout_ms)
+    accepted = {name: option for name, option in wanted.items() if option[1] is not None and _is_accepted(option)}
+    in_force = [accepted[name][2] if name in accepted else 0 for name in ("idle", "interval", "count")]
+    return _SocketOptions(
+        # TCP_NODELAY is urllib3's own default, which a list of options replaces.
+        options=((tcp, socket.TCP_NODELAY, 1), *accepted.values()),
+        keepalive="/".join(str(value) for value in in_force) if "keepalive" in accepted else "0/0/0",
+        user_timeout=settings.user_timeout if "user_timeout" in accepted else 0,
+    )
+
+
+def _is_accepted(option: tuple[int, int, int]) -> bool:
+    """Try `option` out: one that the system refuses would make every connect fail."""
+    try:
+        with socket.socket() as sock:
+            sock.setsockopt(*option)
+    except OSError:
+        return False
+    return True
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+class _AdapterRetry(Retry):
+    """The retry settings, where people look for them (`adapter.max_retries`); the adapter itself does the repeating.
+
+    urllib3 would repeat by method and status alone: it does not know whether the request was written, nor whether its
+    body can be sent again, and it gives up with a RetryError that hides the answer from the SDK.
+    """
+
+    def increment(self, *args: Any, **kwargs: Any) -> Any:
+        return Retry(0, read=False).increment(*args, **kwargs)
+
+    def is_retry(self, *_args: Any, **_kwargs: Any) -> bool:
+        return False
+
+
+class _Adapter(HTTPAdapter):
+    """Sends requests over recycling pools and repeats those that may be repeated.
+
+    `waits_itself`: the caller handles 429 (the SDKs do, see `wait_on_rate_limit`), so the answer is passed on.
+    """
+
+    __attrs__: ClassVar[list[str]] = [*HTTPAdapter.__attrs__, "settings", "waits_itself", "socket_options"]
+
+    def __init__(self, settings: PoolSettings, waits_itself: bool) -> None:
+        self.settings = settings
+        self.waits_itself = waits_itself
+        self.socket_options = _socket_options(settings)
+        retry = _AdapterRetry(
+            total=settings.max_retries,
+            backoff_factor=settings.backoff,
+            status_forcelist=RETRY_STATUSES,
+            allowed_methods=RETRY_METHODS,
+            raise_on_status=False,
+        )
+        super().__init__(settings.pool_connections, settings.pool_maxsize, max_retries=retry)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, socket_options=list(self.socket_options.options), **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self.settings)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, socket_options=list(self.socket_options.options), **kwargs)
+        if type(manager) is urllib3.ProxyManager:  # the one for SOCKS has pools of its own
+            manager.pool_classes_by_scheme = _pool_classes(self.settings)
+        return manager
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        _evidence.count("requests")
+        options = {
+            "stream": stream,
+            "timeout": self._timeout(timeout),
+            "verify": verify,
+            "cert": cert,
+            "proxies": proxies,
+        }
+        try:
+            return self._send_and_repeat(request, options)
+        except Exception:
+            _evidence.count("failed")
+            raise
+        finally:
+            _evidence.used(self.settings.stats_interval)
+
+    def _send_and_repeat(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
+        repeats = 0
+        while True:
+            try:
+                response = self._send_once(request, options, careful=repeats > 0 or request.method == "POST")
+            except requests.RequestException as error:
+                if repeats >= self.settings.max_retries or not self._may_repeat_error(request, error):
+                    raise
+                reason = type(error).__name__
+                wait = 0 if repeats == 0 else self._backoff(repeats)
+            else:
+                if repeats >= self.settings.max_retries or not self._may_repeat_answer(request, response):
+                    return response
+                reason = str(response.status_code)
+                after = self._retry_after(response)
+                wait = self._backoff(repeats) if after is None else after
+                response.close()
+            repeats += 1
+            _evidence.count("retried")
+            logger.debug("webex-pool repeat=%d method=%s reason=%s wait=%.1f", repeats, request.method, reason, wait)
+            time.sleep(wait)
+
+    def _send_once(self, request: requests.PreparedRequest, options: dict[str, Any], careful: bool) -> Any:
+        """One attempt, up to the last byte of the answer; a broken body is a failure like any other."""
+        _attempt.careful, _attempt.sent = careful, True
+        response = super().send(request, **options)
+        if not options["stream"]:
+            response.content  # noqa: B018 - reads it
+        if response.status_code == 429:
+            _evidence.count("rate_limited")
+            self._mend_retry_after(response)
+        return response
+
+    def _timeout(self, timeout: Any) -> Any:
+        """The caller's time-outs, with ours for those left open, and a connect time-out separate from the read one."""
+        connect, read = timeout if isinstance(timeout, tuple) and len(timeout) == 2 else (None, timeout)
+        if read is None:
+            read = self.settings.request_timeout
+        if connect is None and isinstance(read, (int, float)):
+            connect = min(self.settings.connect_timeout, read)
+        return read if connect is None else (connect, read)  # a urllib3.Timeout stays as it is
+
+    def _may_repeat_error(self, request: requests.PreparedRequest, error: requests.RequestException) -> bool:
+        if not isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)):
+            return False
+        if request.method not in RETRY_METHODS:
+            return False
+        if not _attempt.sent:
+            return True
+        return request.method != "POST" and _rewind(request)
+
+    def _may_repeat_answer(self, request: requests.PreparedRequest, response: requests.Response) -> bool:
+        status = response.status_code
+        if request.method not in RETRY_METHODS or status not in RETRY_STATUSES:
+            return False
+        if status == 429 and self.waits_itself:
+            return False
+        return (request.method != "POST" or status in NOT_PROCESSED_STATUSES) and _rewind(request)
+
+    def _backoff(self, repeats: int) -> float:
+        # Scattered, or the threads of one burst would come back together.
+        return self.settings.backoff * 2**repeats * random.uniform(1, 1.25)
+
+    def _retry_after(self, response: requests.Response) -> float | None:
+        value = response.headers.get("Retry-After")
+        if value is None or response.status_code not in NOT_PROCESSED_STATUSES:
+            return None
+        try:
+            seconds = self.max_retries.parse_retry_after(value)
+        except (InvalidHeader, ValueError, TypeError, OverflowError):
+            return None
+        return min(max(0.0, seconds), self.settings.retry_after_cap)
+
+    def _mend_retry_after(self, response: requests.Response) -> None:
+        """Make `Retry-After` what the SDKs can read: whole seconds, capped. They fail on a date, and sleep for hours."""
+        if "Retry-After" not in response.headers:
+            return
+        seconds = self._retry_after(response)
+        if seconds is None:
+            del response.headers["Retry-After"]
+        else:
+            response.headers["Retry-After"] = str(math.ceil(seconds))
+
+
+def _rewind(request: requests.PreparedRequest) -> bool:
+    """Whether the body can be sent once more; a file is set back to its start for that."""
+    if request.body is None or isinstance(request.body, (str, bytes)):
+        return True
+    try:
+        rewind_body(request)
+    except UnrewindableBodyError:
+        return False
+    return True
+
+
+# --- Interface --------------------------------------------------------------------------------------------------------
+
+
+def configure_webex_api_session(
+    api_instance: Any, pool_connections: int = 50, pool_maxsize: int = 50, max_retries: int = 3, **settings: Any
+) -> Any:
+    """Give `webexteamssdk.WebexTeamsAPI` or `webexpythonsdk.WebexAPI` such pools; `settings` as in `PoolSettings`.
+
+    Returns `api_instance`. The client's `single_request_timeout` stays as it is.
+    """
+    chosen = _settings(pool_connections, pool_maxsize, max_retries, settings)
+    _configure_api(api_instance, chosen, "api", "configure_webex_api_session")
+    return api_instance
+
+
+def configure_webex_bot_session(
+    bot: Any, pool_connections: int = 50, pool_maxsize: int = 50, max_retries: int = 3, **settings: Any
+) -> Any:
+    """Give both sessions of a `webex_bot.WebexBot` such pools: `bot.teams` and the bare `bot.session`.
+
+    Returns `bot`. A `single_request_timeout` of `bot.teams` below `request_timeout` is raised to it.
+    """
+    chosen = _settings(pool_connections, pool_maxsize, max_retries, settings)
+    session = getattr(bot, "session", None)
+    if not isinstance(session, requests.Session):
+        raise TypeError(
+            "configure_webex_bot_session expects a webex_bot.WebexBot with a requests.Session in bot.session, "
+            f"not {type(bot).__name__} with {type(session).__name__}"
+        )
+    rest_session = _rest_session(getattr(bot, "teams", None), "configure_webex_bot_session (bot.teams)")
+    current = rest_session.single_request_timeout
+    if current is not None and current < chosen.request_timeout:
+        rest_session.single_request_timeout = math.ceil(chosen.request_timeout)  # the SDKs accept only an int
+    _configure_api(bot.teams, chosen, "bot.teams", "configure_webex_bot_session (bot.teams)")
+    _mount(session, chosen, "bot.session", waits_itself=False, timeout=chosen.request_timeout)
+    return bot
+
+
+_shared_apis: dict[tuple[Any, str], Any] = {}
+_shared_apis_lock = threading.Lock()
+
+
+def get_webex_api(
+    access_token: str,
+    pool_connections: int = 50,
+    pool_maxsize: int = 50,
+    max_retries: int = 3,
+    *,
+    api_class: Any = None,
+    **settings: Any,
+) -> Any:
+    """The one configured client of this process for `access_token`, made at the first call; safe across threads.
+
+    `api_class` is `WebexTeamsAPI` or `WebexAPI`; left out, it is the first SDK installed of webexteamssdk and
+    webexpythonsdk. The settings of the first call hold.
+    """
+    if not isinstance(access_token, str) or not access_token:
+        raise TypeError(f"access_token must be a non-empty str, not {type(access_token).__name__}")
+    chosen = _settings(pool_connections, pool_maxsize, max_retries, settings)
+    api_class = api_class or _installed_api_class()
+    with _shared_apis_lock:
+        key = (api_class, access_token)
+        if key not in _shared_apis:
+            api = api_class(access_token=access_token, single_request_timeout=math.ceil(chosen.request_timeout))
+            _configure_api(api, chosen, "api", "get_webex_api")
+            _shared_apis[key] = api
+        return _shared_apis[key]
+
+
+def enable_pool_logging() -> None:
+    """For debugging: log each connection opened, dropped or discarded, and each repeat.
+
+    urllib3's own lines, switched on here, contain the paths and parameters of URLs, though no tokens.
+    """
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.DEBUG)
+    logger.setLevel(logging.DEBUG)
+
+
+def _installed_api_class() -> Any:
+    try:
+        from webexteamssdk import WebexTeamsAPI
+    except ImportError:
+        from webexpythonsdk import WebexAPI
+
+        return WebexAPI
+    return WebexTeamsAPI
+
+
+def _rest_session(api: Any, caller: str) -> Any:
+    rest_session = getattr(api, "_session", None)
+    if not isinstance(getattr(rest_session, "_req_session", None), requests.Session):
+        raise TypeError(
+            f"{caller} expects a webexteamssdk.WebexTeamsAPI or webexpythonsdk.WebexAPI "
+            f"(with a requests.Session in ._session._req_session), not {type(api).__name__}"
+        )
+    return rest_session
+
+
+def _configure_api(api: Any, settings: PoolSettings, label: str, caller: str) -> None:
+    rest_session = _rest_session(api, caller)
+    timeout = rest_session.single_request_timeout or settings.request_timeout
+    _mount(rest_session._req_session, settings, label, waits_itself=True, timeout=timeout)
+
+
+def _mount(session: requests.Session, settings: PoolSettings, label: str, waits_itself: bool, timeout: float) -> None:
+    """Put our adapter into `session` unless it is there already, and say so once."""
+    current = session.adapters.get("https://")
+    if isinstance(current, _Adapter) and (current.settings, current.waits_itself) == (settings, waits_itself):
+        return
+    adapter = _Adapter(settings, waits_itself)
+    replaced = {id(old): old for old in (session.adapters.get("https://"), session.adapters.get("http://")) if old}
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    for old in replaced.values():
+        old.close()
+    options = adapter.socket_options
+    _evidence.ready(
+        f"webex-pool ready pid={os.getpid()} session={label} pool_connections={settings.pool_connections} "
+        f"pool_maxsize={settings.pool_maxsize} max_retries={settings.max_retries} timeout={timeout:g} "
+        f"keepalive={options.keepalive} user_timeout={options.user_timeout:g} max_idle={settings.max_idle:g} "
+        f"connect_timeout={settings.connect_timeout:g} "
+        f"lib=requests/{requests.__version__},urllib3/{urllib3.__version__}"
+    )
