@@ -1,0 +1,137 @@
+#!/usr/bin/python
+"""Module: everything a rollout has to know about a bot before it may change anything."""
+
+# ansible-doc wants the documentation before the imports.
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: bot_info
+short_description: Gather what a rollout has to know about a bot, and what speaks against it
+description:
+  - Looks at the bot's checkout, script, Python, packages, log, running copies, unit and limits, and at units, cron
+    lines and scripts that would start the same bot, in one round trip.
+  - Names every reason against a rollout as one sentence with its next step.
+  - Reads only. Values of environment variables never leave the machine, only their names do.
+options:
+  bot:
+    description: Name of the bot.
+    type: str
+    required: true
+  home:
+    description: The bots' checkout.
+    type: path
+    required: true
+  script:
+    description: The bot's script, relative to O(home).
+    type: str
+    required: true
+  python:
+    description: The Python that runs the bot.
+    type: path
+    required: true
+  user:
+    description: The user who runs the bot.
+    type: str
+    required: true
+  log:
+    description: The bot's log, relative to O(home).
+    type: str
+    required: true
+  open_files:
+    description: The wanted limit of open files.
+    type: int
+    required: true
+  connections:
+    description: How many connections the bot's pools may hold at once.
+    type: int
+    required: true
+  min_free_mib:
+    description: How much room checkout and state directory must have, in MiB.
+    type: int
+    required: true
+  take_over_starters:
+    description: Do not object to other units and cron lines that start the bot.
+    type: bool
+    default: false
+author: [The webex-bot-rollout authors]
+attributes:
+  check_mode:
+    description: Reads only, so it runs in full in check mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at jarvis
+  bot_info:
+    bot: jarvis
+    home: /home/vinay/pub/IR
+    script: webex_bots/jarvis.py
+    python: /home/vinay/pub/IR/.venv/bin/python
+    user: vinay
+    log: logs/jarvis.log
+    open_files: 65536
+    connections: 150
+    min_free_mib: 200
+  become: true
+  register: jarvis
+"""
+
+RETURN = r"""
+problems:
+  description: Reasons against a rollout, each a sentence with its next step.
+  returned: always
+  type: list
+  elements: str
+open_files_allowed:
+  description: The largest limit up to O(open_files) that this machine lets be set.
+  returned: always
+  type: int
+facts:
+  description: What was found. C(processes) and C(starters) are described at M(bot_process_info).
+  returned: always
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bot_facts import Wanted, allowed_open_files, collect, problems
+from ansible.module_utils.webex_rollout import Bot
+
+
+def main() -> None:
+    """Run the module."""
+    required = {"type": "str", "required": True}
+    path = {"type": "path", "required": True}
+    count = {"type": "int", "required": True}
+    module = AnsibleModule(
+        argument_spec={
+            "bot": required,
+            "home": path,
+            "script": required,
+            "python": path,
+            "user": required,
+            "log": required,
+            "open_files": count,
+            "connections": count,
+            "min_free_mib": count,
+            "take_over_starters": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    bot = Bot(given["bot"], given["home"], given["script"], given["python"], given["user"])
+    wanted = Wanted(
+        given["log"], given["open_files"], given["connections"], given["min_free_mib"], given["take_over_starters"]
+    )
+    facts = collect(bot, wanted)
+    module.exit_json(
+        changed=False,
+        facts=facts,
+        problems=problems(facts, wanted),
+        open_files_allowed=allowed_open_files(facts["limits"], wanted.open_files),
+    )
+
+
+if __name__ == "__main__":
+    main()
