@@ -32,7 +32,7 @@ import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import requests
@@ -56,8 +56,12 @@ __all__ = [
 # Not `__name__`: the log check looks for this name wherever the file was put (src.utils.…).
 logger = logging.getLogger("webex_pool_config")
 
+# The session for which nobody but this module waits when Webex limits the rate.
+BARE_SESSION = "bot.session"
 RETRY_STATUSES = (429, 500, 502, 503, 504)
 RETRY_METHODS = ("GET", "POST", "PUT", "DELETE")
+# Twice has the effect of once (RFC 9110 section 9.2.2). Webex has no key that would make a POST like that.
+IDEMPOTENT_METHODS = ("GET", "PUT", "DELETE")
 # With these answers the server says that it did nothing with the request (RFC 6585 section 4, RFC 9110 section 15.6.4).
 NOT_PROCESSED_STATUSES = (429, 503)
 
@@ -106,43 +110,37 @@ class PoolSettings:
     """Least time between two stats lines."""
 
     def __post_init__(self) -> None:
-        integers = {
-            "pool_connections": (1, 10_000),
-            "pool_maxsize": (1, 10_000),
-            "max_retries": (0, 10),
-            "keepalive_idle": (1, 32_767),
-            "keepalive_interval": (1, 32_767),
-            "keepalive_count": (1, 127),
-        }
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in integers:
-                _check_integer(field.name, value, *integers[field.name])
-            else:
-                _check_seconds(field.name, value, zero_allowed=field.name in ("user_timeout", "backoff"))
+        for name, (kind, low, high) in _RANGES.items():
+            value = getattr(self, name)
+            wanted = f"{name} must be {'an int' if kind is int else 'a number of seconds'} from {low} to {high}"
+            if isinstance(value, bool) or not isinstance(value, (int, kind)):
+                raise TypeError(f"{wanted}, not {value!r}")
+            if not low <= value <= high:  # NaN too
+                raise ValueError(f"{wanted}, not {value!r}")
 
 
-def _check_integer(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int from {low} to {high}, not {type(value).__name__}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be an int from {low} to {high}, not {value}")
-
-
-def _check_seconds(name: str, value: object, zero_allowed: bool) -> None:
-    wanted = f"{name} must be a number of seconds, {'0 or more' if zero_allowed else 'more than 0'}, at most 86400"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{wanted}, not {type(value).__name__}")
-    # The comparison is also false for NaN.
-    if not (0 <= value <= 86_400) or (value == 0 and not zero_allowed):
-        raise ValueError(f"{wanted}, not {value}")
+_RANGES: dict[str, tuple[type, float, float]] = {
+    "pool_connections": (int, 1, 10_000),
+    "pool_maxsize": (int, 1, 10_000),
+    "max_retries": (int, 0, 10),
+    "request_timeout": (float, 0.01, 86_400),
+    "connect_timeout": (float, 0.01, 86_400),
+    "keepalive_idle": (int, 1, 32_767),
+    "keepalive_interval": (int, 1, 32_767),
+    "keepalive_count": (int, 1, 127),
+    "user_timeout": (float, 0, 86_400),
+    "max_idle": (float, 0.01, 86_400),
+    "post_max_idle": (float, 0, 86_400),
+    "backoff": (float, 0, 3_600),
+    "retry_after_cap": (float, 0, 86_400),
+    "stats_interval": (float, 0.01, 86_400),
+}
 
 
 def _settings(pool_connections: int, pool_maxsize: int, max_retries: int, others: dict[str, Any]) -> PoolSettings:
-    unknown = sorted(set(others) - {field.name for field in fields(PoolSettings)})
+    unknown = sorted(set(others) - set(_RANGES))
     if unknown:
-        known = ", ".join(field.name for field in fields(PoolSettings))
-        raise TypeError(f"unknown setting {', '.join(unknown)}; the settings are {known}")
+        raise TypeError(f"unknown setting {', '.join(unknown)}; the settings are {', '.join(_RANGES)}")
     return PoolSettings(pool_connections, pool_maxsize, max_retries, **others)
 
 
@@ -156,7 +154,7 @@ class _Evidence:
         self.reset()
 
     def reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may come back here in the midst of it
         self._counts = {"requests": 0, "retried": 0, "failed": 0, "recycled": 0, "rate_limited": 0}
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self._unheard: list[str] = []
@@ -282,8 +280,8 @@ class _RecyclingPool:
     settings: PoolSettings
     _swept = -math.inf
 
-    def _get_conn(self, timeout: float | None = None) -> Any:
-        connection = super()._get_conn(timeout)
+    def _get_conn(self, *args: Any, **kwargs: Any) -> Any:
+        connection = super()._get_conn(*args, **kwargs)
         max_idle = self.settings.max_idle
         if _attempt.careful:
             max_idle = min(max_idle, self.settings.post_max_idle)
@@ -294,11 +292,11 @@ class _RecyclingPool:
         _attempt.sent = False
         return connection
 
-    def _put_conn(self, conn: Any) -> None:
+    def _put_conn(self, conn: Any, *args: Any, **kwargs: Any) -> None:
         now = time.monotonic()
         if conn is not None:
             conn.idle_since = now
-        super()._put_conn(conn)
+        super()._put_conn(conn, *args, **kwargs)
         if now - self._swept > 1:
             self._swept = now
             self._sweep(now)
@@ -335,36 +333,20 @@ def _pool_classes(settings: PoolSettings) -> dict[str, type]:
     }
 
 
-@dataclass(frozen=True)
-class _SocketOptions:
-    """The socket options this system accepts, and the values in force (0: the system's own)."""
-
-    options: tuple[tuple[int, int, int], ...]
-    keepalive: str
-    user_timeout: float
-
-
-def _socket_options(settings: PoolSettings) -> _SocketOptions:
+def _socket_options(settings: PoolSettings) -> dict[str, tuple[int, int, int]]:
+    """The options that this system knows and accepts, as arguments of `setsockopt`."""
     tcp = socket.IPPROTO_TCP
     # macOS calls the idle time TCP_KEEPALIVE; Python knows that name from 3.10 on.
     idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0x10 if sys.platform == "darwin" else None))
-    wanted = {
+    options = {
+        "nodelay": (tcp, socket.TCP_NODELAY, 1),  # urllib3's own, which ours replace
         "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         "idle": (tcp, idle, settings.keepalive_idle),
         "interval": (tcp, getattr(socket, "TCP_KEEPINTVL", None), settings.keepalive_interval),
         "count": (tcp, getattr(socket, "TCP_KEEPCNT", None), settings.keepalive_count),
+        "user_timeout": (tcp, getattr(socket, "TCP_USER_TIMEOUT", None), round(settings.user_timeout * 1000)),
     }
-    if settings.user_timeout:
-        user_timeout_ms = max(1, round(settings.user_timeout * 1000))
-        wanted["user_timeout"] = (tcp, getattr(socket, "TCP_USER_TIMEOUT", None), user_timeout_ms)
-    accepted = {name: option for name, option in wanted.items() if option[1] is not None and _is_accepted(option)}
-    in_force = [accepted[name][2] if name in accepted else 0 for name in ("idle", "interval", "count")]
-    return _SocketOptions(
-        # TCP_NODELAY is urllib3's own default, which a list of options replaces.
-        options=((tcp, socket.TCP_NODELAY, 1), *accepted.values()),
-        keepalive="/".join(str(value) for value in in_force) if "keepalive" in accepted else "0/0/0",
-        user_timeout=settings.user_timeout if "user_timeout" in accepted else 0,
-    )
+    return {name: option for name, option in options.items() if option[1] is not None and _is_accepted(option)}
 
 
 def _is_accepted(option: tuple[int, int, int]) -> bool:
@@ -395,16 +377,13 @@ class _AdapterRetry(Retry):
 
 
 class _Adapter(HTTPAdapter):
-    """Sends requests over recycling pools and repeats those that may be repeated.
+    """Sends requests over recycling pools and repeats those that may be repeated. `label` is the session's name."""
 
-    `waits_itself`: the caller handles 429 (the SDKs do, see `wait_on_rate_limit`), so the answer is passed on.
-    """
+    __attrs__: ClassVar[list[str]] = [*HTTPAdapter.__attrs__, "settings", "label", "socket_options"]
 
-    __attrs__: ClassVar[list[str]] = [*HTTPAdapter.__attrs__, "settings", "waits_itself", "socket_options"]
-
-    def __init__(self, settings: PoolSettings, waits_itself: bool) -> None:
+    def __init__(self, settings: PoolSettings, label: str) -> None:
         self.settings = settings
-        self.waits_itself = waits_itself
+        self.label = label
         self.socket_options = _socket_options(settings)
         retry = _AdapterRetry(
             total=settings.max_retries,
@@ -416,11 +395,11 @@ class _Adapter(HTTPAdapter):
         super().__init__(settings.pool_connections, settings.pool_maxsize, max_retries=retry)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, socket_options=list(self.socket_options.options), **kwargs)
+        super().init_poolmanager(*args, socket_options=list(self.socket_options.values()), **kwargs)
         self.poolmanager.pool_classes_by_scheme = _pool_classes(self.settings)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, socket_options=list(self.socket_options.options), **kwargs)
+        manager = super().proxy_manager_for(proxy, socket_options=list(self.socket_options.values()), **kwargs)
         if type(manager) is urllib3.ProxyManager:  # the one for SOCKS has pools of its own
             manager.pool_classes_by_scheme = _pool_classes(self.settings)
         return manager
@@ -454,7 +433,9 @@ class _Adapter(HTTPAdapter):
         repeats = 0
         while True:
             try:
-                response = self._send_once(request, options, careful=repeats > 0 or request.method == "POST")
+                response = self._send_once(
+                    request, options, careful=repeats > 0 or request.method not in IDEMPOTENT_METHODS
+                )
             except requests.RequestException as error:
                 if repeats >= self.settings.max_retries or not self._may_repeat_error(request, error):
                     raise
@@ -495,19 +476,16 @@ class _Adapter(HTTPAdapter):
     def _may_repeat_error(self, request: requests.PreparedRequest, error: requests.RequestException) -> bool:
         if not isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)):
             return False
-        if request.method not in RETRY_METHODS:
-            return False
         if not _attempt.sent:
-            return True
-        return request.method != "POST" and _rewind(request)
+            return request.method in RETRY_METHODS
+        return request.method in IDEMPOTENT_METHODS and _rewind(request)
 
     def _may_repeat_answer(self, request: requests.PreparedRequest, response: requests.Response) -> bool:
         status = response.status_code
-        if request.method not in RETRY_METHODS or status not in RETRY_STATUSES:
-            return False
-        if status == 429 and self.waits_itself:
-            return False
-        return (request.method != "POST" or status in NOT_PROCESSED_STATUSES) and _rewind(request)
+        if status not in RETRY_STATUSES or (status == 429 and self.label != BARE_SESSION):
+            return False  # the SDKs wait for a 429 themselves, see their `wait_on_rate_limit`
+        methods = RETRY_METHODS if status in NOT_PROCESSED_STATUSES else IDEMPOTENT_METHODS
+        return request.method in methods and _rewind(request)
 
     def _backoff(self, repeats: int) -> float:
         # Scattered, or the threads of one burst would come back together.
@@ -524,7 +502,7 @@ class _Adapter(HTTPAdapter):
         return min(max(0.0, seconds), self.settings.retry_after_cap)
 
     def _mend_retry_after(self, response: requests.Response) -> None:
-        """Make `Retry-After` what the SDKs can read: whole seconds, capped. They fail on a date, and sleep for hours."""
+        """Make `Retry-After` what the SDKs can read: whole seconds, capped. They fail on a date, and obey hours."""
         if "Retry-After" not in response.headers:
             return
         seconds = self._retry_after(response)
@@ -556,7 +534,8 @@ def configure_webex_api_session(
     Returns `api_instance`. The client's `single_request_timeout` stays as it is.
     """
     chosen = _settings(pool_connections, pool_maxsize, max_retries, settings)
-    _configure_api(api_instance, chosen, "api", "configure_webex_api_session")
+    rest_session = _rest_session(api_instance, "configure_webex_api_session")
+    _mount(rest_session._req_session, chosen, "api", getattr(rest_session, "single_request_timeout", None))
     return api_instance
 
 
@@ -575,11 +554,11 @@ def configure_webex_bot_session(
             f"not {type(bot).__name__} with {type(session).__name__}"
         )
     rest_session = _rest_session(getattr(bot, "teams", None), "configure_webex_bot_session (bot.teams)")
-    current = rest_session.single_request_timeout
+    current = getattr(rest_session, "single_request_timeout", None)
     if current is not None and current < chosen.request_timeout:
         rest_session.single_request_timeout = math.ceil(chosen.request_timeout)  # the SDKs accept only an int
-    _configure_api(bot.teams, chosen, "bot.teams", "configure_webex_bot_session (bot.teams)")
-    _mount(session, chosen, "bot.session", waits_itself=False, timeout=chosen.request_timeout)
+    _mount(rest_session._req_session, chosen, "bot.teams", getattr(rest_session, "single_request_timeout", None))
+    _mount(session, chosen, BARE_SESSION)
     return bot
 
 
@@ -609,8 +588,7 @@ def get_webex_api(
         key = (api_class, access_token)
         if key not in _shared_apis:
             api = api_class(access_token=access_token, single_request_timeout=math.ceil(chosen.request_timeout))
-            _configure_api(api, chosen, "api", "get_webex_api")
-            _shared_apis[key] = api
+            _shared_apis[key] = configure_webex_api_session(api, **asdict(chosen))
         return _shared_apis[key]
 
 
@@ -643,28 +621,24 @@ def _rest_session(api: Any, caller: str) -> Any:
     return rest_session
 
 
-def _configure_api(api: Any, settings: PoolSettings, label: str, caller: str) -> None:
-    rest_session = _rest_session(api, caller)
-    timeout = rest_session.single_request_timeout or settings.request_timeout
-    _mount(rest_session._req_session, settings, label, waits_itself=True, timeout=timeout)
-
-
-def _mount(session: requests.Session, settings: PoolSettings, label: str, waits_itself: bool, timeout: float) -> None:
-    """Put our adapter into `session` unless it is there already, and say so once."""
+def _mount(session: requests.Session, settings: PoolSettings, label: str, timeout: float | None = None) -> None:
+    """Put our adapter into `session` unless it is there already, and say so."""
     current = session.adapters.get("https://")
-    if isinstance(current, _Adapter) and (current.settings, current.waits_itself) == (settings, waits_itself):
+    if isinstance(current, _Adapter) and (current.settings, current.label) == (settings, label):
         return
-    adapter = _Adapter(settings, waits_itself)
+    adapter = _Adapter(settings, label)
     replaced = {id(old): old for old in (session.adapters.get("https://"), session.adapters.get("http://")) if old}
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     for old in replaced.values():
         old.close()
-    options = adapter.socket_options
+    in_force = {name: value for name, (_level, _option, value) in adapter.socket_options.items()}
+    keepalive = "/".join(str(in_force.get(name, 0)) for name in ("idle", "interval", "count"))
     _evidence.ready(
         f"webex-pool ready pid={os.getpid()} session={label} pool_connections={settings.pool_connections} "
-        f"pool_maxsize={settings.pool_maxsize} max_retries={settings.max_retries} timeout={timeout:g} "
-        f"keepalive={options.keepalive} user_timeout={options.user_timeout:g} max_idle={settings.max_idle:g} "
+        f"pool_maxsize={settings.pool_maxsize} max_retries={settings.max_retries} "
+        f"timeout={timeout or settings.request_timeout:g} keepalive={keepalive} "
+        f"user_timeout={in_force.get('user_timeout', 0) / 1000:g} max_idle={settings.max_idle:g} "
         f"connect_timeout={settings.connect_timeout:g} "
-        f"lib=requests/{requests.__version__},urllib3/{urllib3.__version__}"
+        f"versions=requests/{requests.__version__},urllib3/{urllib3.__version__}"
     )
