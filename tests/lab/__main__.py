@@ -24,8 +24,8 @@ def _up(arguments: argparse.Namespace) -> None:
     except BaseException:
         lab.down()
         raise
-    sources = " ".join(f"-i {source}" for source in lab.inventory)
-    _say(f"up. Next: ansible-playbook {sources} rollout.yml, make lab-ssh, make lab-down")
+    inventory = os.path.relpath(lab.inventory)
+    _say(f"up. Next: ansible-playbook -i {inventory} rollout.yml, make lab-ssh, make lab-down")
 
 
 def _ssh(arguments: argparse.Namespace) -> None:

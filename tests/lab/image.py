@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tests.lab import history
 from tests.lab.errors import LabError
-from tests.lab.network import CLOUD_ADDRESS, WEBEX_HOSTS
+from tests.lab.network import CLOUD_ADDRESS
 from tests.lab.paths import BOTS, CACHE, CHECKOUT, VM_CHECKOUT, VM_HOME, VM_USER
 from tests.lab.run import run
+from tests.lab.webex.ca import HOSTS
 
 SUITE = "bookworm"
 VM_PYTHON = "3.11"
@@ -172,7 +173,7 @@ def _build_content(root: Path, base: Path) -> None:
     run([*git, "commit", "--quiet", "-m", "Bots as they run on metcirt-lab"])
     run(["chown", "-R", f"{UID}:{UID}", home])
     home.chmod(0o755)
-    hosts = ["127.0.0.1 localhost metcirt-lab", "::1 localhost", f"{CLOUD_ADDRESS} {' '.join(WEBEX_HOSTS)}"]
+    hosts = ["127.0.0.1 localhost metcirt-lab", "::1 localhost", f"{CLOUD_ADDRESS} {' '.join(HOSTS)}"]
     _write(root / "etc/hosts", "\n".join(hosts) + "\n")
     # Directories that both layers have are seen with the upper layer's owner and mode.
     for directory in (root / "etc", root / "home"):

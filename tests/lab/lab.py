@@ -7,20 +7,31 @@ import json
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import trustme
+import yaml
 
 from tests.lab import image, packages
 from tests.lab.errors import LabError
 from tests.lab.machine import Machine
-from tests.lab.network import CLOUD_ADDRESS, WEBEX_HOSTS, Network
+from tests.lab.network import CLOUD_ADDRESS, Network
 from tests.lab.paths import BOTS, PROJECT, RUN, VM_CHECKOUT, VM_USER
 from tests.lab.run import Daemon, run, start_time, wait_for
+from tests.lab.webex.accounts import (
+    OUTREACH_ROOM_KEY,
+    WAR_ROOM_KEY,
+    load_accounts,
+    new_accounts,
+    save_accounts,
+    token_variable,
+)
+from tests.lab.webex.ca import ensure_ca
 from tests.lab.webex.client import WebexLab
+from tests.lab.webex.ids import to_rest_id
 
 PORT = 2222
 VM_CA = "/usr/local/share/webex-lab-ca.pem"
@@ -60,7 +71,19 @@ class Lab:
     @property
     def webex(self) -> WebexLab:
         """The stand-in's control: send messages, read the books, inject faults."""
-        return WebexLab(self.directory / "webex.sock")
+        return WebexLab(self._control)
+
+    @property
+    def _control(self) -> Path:
+        return self.directory / "webex.sock"
+
+    @property
+    def _accounts(self) -> Path:
+        return self.directory / "accounts.json"
+
+    @property
+    def _authority(self) -> Path:
+        return self.directory / "ca"
 
     @property
     def key(self) -> Path:
@@ -71,10 +94,10 @@ class Lab:
         return self.directory / "known_hosts"
 
     @property
-    def inventory(self) -> list[str]:
-        """Inventory sources for this lab: the committed one, and for a lab beside the default one its own address."""
-        sources = [str(PROJECT / "inventory" / "lab")]
-        return sources if self.name == "default" else [*sources, str(self.directory / "inventory")]
+    def inventory(self) -> str:
+        """Inventory source for this lab: the committed one, and for a lab beside the default one a copy of its own."""
+        committed = PROJECT / "inventory" / "lab"
+        return str(committed if self.name == "default" else self.directory / "inventory")
 
     def up(
         self, *, forget_idle_after: int = FORGET_IDLE_AFTER, owned: bool = False, say: Callable[[str], None] = _quiet
@@ -107,16 +130,23 @@ class Lab:
         """Start bots the way the operator does: by hand, under nohup, from a shell that alone has their environment."""
         lines = [f"cd {VM_CHECKOUT}", *self.bot_environment()]
         lines += [
-            f"nohup env PYTHONPATH={VM_CHECKOUT} .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &"
+            f"nohup env PYTHONPATH={VM_CHECKOUT}/shared_libs .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &"
             for bot in bots
         ]
         # On standard input, never as arguments: the script carries the tokens.
         run([*self.ssh_command(), "bash", "-s"], stdin="\n".join(lines) + "\n")
-        self.webex.wait_connected(bots, timeout=120)
+        if not self.webex.wait_connected(bots, timeout=60):
+            silent = [bot for bot, books in self.webex.books().bots.items() if bot in bots and not books.connected]
+            raise LabError(
+                f"{', '.join(silent)} did not connect to Webex within 60 s; see {VM_CHECKOUT}/logs on the VM"
+            )
 
     def bot_environment(self) -> list[str]:
-        """The export lines of the operator's shell: CA files and one token a bot."""
-        values = {"REQUESTS_CA_BUNDLE": VM_CA, "SSL_CERT_FILE": VM_CA, **self.webex.token_environment()}
+        """The export lines of the operator's shell: CA files, rooms, and one token a bot."""
+        tokens = {token_variable(account.bot): account.token for account in load_accounts(self._accounts)}
+        rooms = {"WAR_ROOM": WAR_ROOM_KEY, "OUTREACH": OUTREACH_ROOM_KEY}
+        values = {"REQUESTS_CA_BUNDLE": VM_CA, "SSL_CERT_FILE": VM_CA, **tokens}
+        values.update({f"WEBEX_ROOM_ID_{name}": to_rest_id("ROOM", key) for name, key in rooms.items()})
         return [f"export {name}='{value}'" for name, value in values.items()]
 
     def ssh_command(self) -> list[str]:
@@ -145,23 +175,26 @@ class Lab:
         self._boot()
 
     def _start_webex(self) -> None:
-        command = ["ip", "netns", "exec", self.network.cloud, PROJECT / ".venv/bin/python", "-m", "tests.lab.webex"]
-        arguments = ["--address", CLOUD_ADDRESS, "--control", self.directory / "webex.sock"]
-        certificates = ["--certificate", self.directory / "webex.pem", "--bots", ",".join(BOTS)]
+        command = ["ip", "netns", "exec", self.network.cloud, sys.executable, "-m", "tests.lab.webex"]
+        arguments = ["--address", CLOUD_ADDRESS, "--control", self._control]
+        secrets = ["--accounts", self._accounts, "--ca-dir", self._authority]
         log = self.directory / "webex.log"
-        self._remember("webex", Daemon.spawn([*command, *arguments, *certificates], log))
-        wait_for(self.webex.answers, f"the Webex stand-in (see {log})", timeout=30)
+        daemon = Daemon.spawn([*command, *arguments, *secrets], log)
+        self._remember("webex", daemon)
+        wait_for(lambda: "ready" in log.read_text() or not daemon.alive, "the Webex stand-in", timeout=30)
+        if not daemon.alive:
+            raise LabError(f"the Webex stand-in ended: {log.read_text().strip()[-1000:]}")
 
     def _start_forwarder(self) -> None:
         with socket.create_server((self.address, PORT)) as listener:
-            command = ["ip", "netns", "exec", self.network.vm, PROJECT / ".venv/bin/python", "-m", "tests.lab.forward"]
+            command = ["ip", "netns", "exec", self.network.vm, sys.executable, "-m", "tests.lab.forward"]
             log = self.directory / "forward.log"
             self._remember(
                 "forward", Daemon.spawn([*command, str(listener.fileno())], log, pass_fds=[listener.fileno()])
             )
 
     def _make_keys(self) -> None:
-        """Fresh keys for the operator, for the VM's sshd (known beforehand) and for the cloud's CA."""
+        """Fresh secrets: the operator's key, the VM's host key (known beforehand), the cloud's CA, the bots' tokens."""
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{self.name}", "-f", self.key])
         host_key = self.machine.root / "etc/ssh/ssh_host_ed25519_key"
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "metcirt-lab", "-f", host_key])
@@ -172,12 +205,8 @@ class Lab:
         shutil.copy(self.key.with_suffix(".pub"), ssh / "authorized_keys")
         for path in (ssh, ssh / "authorized_keys"):
             os.chown(path, image.UID, image.UID)
-        authority = trustme.CA()
-        authority.issue_cert(*WEBEX_HOSTS).private_key_and_cert_chain_pem.write_to_path(
-            str(self.directory / "webex.pem")
-        )
-        (self.directory / "webex.pem").chmod(0o600)
-        authority.cert_pem.write_to_path(str(self.machine.root / VM_CA.lstrip("/")))
+        save_accounts(self._accounts, new_accounts())
+        shutil.copy(ensure_ca(self._authority), self.machine.root / VM_CA.lstrip("/"))
 
     def _claim_address(self) -> None:
         """Take a loopback address that no other lab has, and write down that it is ours."""
@@ -192,15 +221,16 @@ class Lab:
             self.address = free[0]
             self.directory.mkdir(parents=True, mode=0o700)
             self._save()
-        group_vars = self.directory / "inventory" / "group_vars"
-        group_vars.mkdir(parents=True)
-        (self.directory / "inventory" / "hosts.yml").write_text("bots: {}\n")
-        variables = {
+        copy = self.directory / "inventory"
+        shutil.copytree(PROJECT / "inventory" / "lab", copy)
+        group_vars = copy / "group_vars" / "bots.yml"
+        variables = yaml.safe_load(group_vars.read_text())
+        variables |= {
             "ansible_host": self.address,
             "ansible_ssh_private_key_file": str(self.key),
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts} -o IdentitiesOnly=yes",
         }
-        (group_vars / "bots.yml").write_text(json.dumps(variables, indent=2) + "\n")
+        group_vars.write_text(yaml.safe_dump(variables))
 
     def _remember(self, name: str, daemon: Daemon) -> None:
         self.daemons[name] = daemon

@@ -19,14 +19,6 @@ from tests.lab.run import run
 
 VM_ADDRESS = "10.77.1.2"
 CLOUD_ADDRESS = "10.77.2.2"
-# The hosts a Webex bot talks to: REST, service catalogue, device registration, conversations, websocket.
-WEBEX_HOSTS = (
-    "webexapis.com",
-    "u2c.wbx2.com",
-    "wdm-a.wbx2.com",
-    "conv-a.wbx2.com",
-    "mercury-connection-a.wbx2.com",
-)
 
 _RULES = """
 table ip nat {

@@ -1,0 +1,41 @@
+"""The settings of each bot as Ansible resolves them, for tools that are not a playbook."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
+
+PROJECT = Path(__file__).resolve().parents[1]
+DEFAULTS = PROJECT / "roles" / "settings" / "defaults" / "main.yml"
+
+
+def bot_settings(sources: Sequence[str], pattern: str = "bots") -> dict[str, dict[str, Any]]:
+    """Every setting of every bot that the pattern matches, by bot; defaults, inventory and templates resolved.
+
+    Connection variables (`ansible_*`) are among them. A setting that needs what only a play knows is left out.
+    """
+    loader = DataLoader()
+    inventory = InventoryManager(loader=loader, sources=list(sources))
+    manager = VariableManager(loader=loader, inventory=inventory)
+    defaults = _load_templates(loader, DEFAULTS)
+    settings = {}
+    for host in inventory.get_hosts(pattern):
+        variables = {**defaults, **manager.get_vars(host=host)}
+        templar = Templar(loader=loader, variables=variables)
+        names = [name for name in variables if name in defaults or name.startswith("ansible_")]
+        settings[host.name] = {name: templar.template(variables[name]) for name in names if name != "ansible_version"}
+    return settings
+
+
+def _load_templates(loader: DataLoader, path: Path) -> dict[str, Any]:
+    """Load YAML whose strings may be templates; from ansible-core 2.19 on, that has to be said."""
+    if "trusted_as_template" in inspect.signature(loader.load_from_file).parameters:
+        return loader.load_from_file(str(path), trusted_as_template=True)
+    return loader.load_from_file(str(path))

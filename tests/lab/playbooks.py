@@ -1,0 +1,82 @@
+"""Runs the project's playbooks against a lab through ansible-runner, and keeps what happened."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import ansible_runner
+
+from tests.lab.lab import Lab
+from tests.lab.paths import PROJECT
+
+
+@dataclass
+class Run:
+    """What one ansible-playbook run did: exit code, counters by host, every event, the text as a person saw it."""
+
+    rc: int
+    stats: dict[str, dict[str, int]]
+    events: list[dict[str, Any]] = field(repr=False)
+    output: str = field(repr=False)
+
+    def count(self, what: str, bot: str | None = None) -> int:
+        """A counter of the recap (`changed`, `failures`, `ok`, …), for one bot or summed up."""
+        counts = self.stats.get(what, {})
+        return counts.get(bot, 0) if bot else sum(counts.values())
+
+    def changed_tasks(self) -> list[str]:
+        """Which tasks reported a change, as `bot: task`; for the message of a failing idempotence test."""
+        return [
+            f"{event['event_data']['host']}: {event['event_data']['task']}"
+            for event in self.events
+            if event["event"] == "runner_on_ok" and event["event_data"]["res"].get("changed")
+        ]
+
+    def touched(self) -> set[str]:
+        """Hosts on which any task ran."""
+        return {event["event_data"]["host"] for event in self.events if event["event"] == "runner_on_ok"}
+
+    def results(self, task: str) -> dict[str, dict[str, Any]]:
+        """Result of a task by host, by the end of its name."""
+        return {
+            event["event_data"]["host"]: event["event_data"]["res"]
+            for event in self.events
+            if event["event"] in ("runner_on_ok", "runner_on_failed") and event["event_data"]["task"].endswith(task)
+        }
+
+
+def run_playbook(
+    lab: Lab,
+    playbook: str = "rollout.yml",
+    *,
+    limit: str | None = None,
+    check: bool = False,
+    extra: dict[str, Any] | None = None,
+    on_event: Callable[[dict[str, Any]], bool] | None = None,
+) -> Run:
+    """Run a playbook against the lab; `extra` are extra variables, `on_event` sees events as they come."""
+    arguments = ["--check", "--diff"] if check else []
+    if extra:
+        arguments += ["-e", f"'{json.dumps(extra)}'"]
+    # A throw-away directory: ansible-runner writes extra variables and command lines into it, and would use them again.
+    with tempfile.TemporaryDirectory(prefix="wbr-runner-") as private:
+        runner = ansible_runner.run(
+            private_data_dir=private,
+            project_dir=str(PROJECT),
+            playbook=playbook,
+            inventory=lab.inventory,
+            limit=limit,
+            cmdline=" ".join(arguments) or None,
+            envvars={"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_DEPRECATION_WARNINGS": "1"},
+            event_handler=on_event,
+            quiet=True,
+            suppress_env_files=True,
+        )
+        events = list(runner.events)
+        with runner.stdout as stream:
+            output = stream.read()
+    return Run(runner.rc, runner.stats or {}, events, output)

@@ -1,0 +1,121 @@
+"""The verify suite's view of an inventory: which bots are where, and what was wanted of them.
+
+With `--hosts=ansible://bots` each bot is reached as the inventory says. With another backend, such as
+`--hosts=paramiko://vinay@metcirt-lab`, a host is a VM, and every bot that the inventory puts on it is looked at.
+paramiko:// only warns of an unknown host key; ansible:// goes by ssh's own rules.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from plugin_utils.inventory import PROJECT, bot_settings
+
+DEFAULT_INVENTORY = str(PROJECT / "inventory" / "production")
+
+
+@dataclass(frozen=True)
+class Bot:
+    """A bot and what is wanted of it, as the inventory says."""
+
+    name: str
+    settings: dict[str, Any] = field(repr=False)
+
+    @property
+    def unit(self) -> str:
+        return f"webex-bot@{self.name}.service"
+
+    @property
+    def script(self) -> str:
+        return f"{self.settings['bot_home']}/{self.settings['bot_script']}"
+
+    @property
+    def log(self) -> str:
+        return f"{self.settings['bot_home']}/{self.settings['bot_log']}"
+
+    @property
+    def module(self) -> str:
+        return f"{self.settings['bot_home']}/{self.settings['webex_pool_module'].replace('.', '/')}.py"
+
+    @property
+    def connections(self) -> int:
+        """How many connections the bot's three clients may hold at once."""
+        return 3 * int(self.settings["webex_pool_maxsize"])
+
+
+@dataclass(frozen=True)
+class Look:
+    """The main process of a bot's unit at one moment; `at` is the controller's monotonic clock."""
+
+    pid: int
+    restarts: int
+    at: float
+
+    @classmethod
+    def take(cls, vm: Host, bot: Bot) -> Look:
+        shown = vm.check_output("systemctl show --property=MainPID --property=NRestarts %s", bot.unit)
+        values = dict(line.split("=", 1) for line in shown.splitlines())
+        return cls(int(values["MainPID"]), int(values["NRestarts"]), time.monotonic())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.option.hosts:
+        raise pytest.UsageError("say which bots: --hosts=ansible://bots --ansible-inventory=inventory/production")
+    config.stash[_SETTINGS] = bot_settings([config.option.ansible_inventory or DEFAULT_INVENTORY])
+    config.stash[_LOOKS] = {}
+
+
+_SETTINGS = pytest.StashKey[dict[str, dict[str, Any]]]()
+_LOOKS = pytest.StashKey[dict[str, Look]]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "bot_name" in metafunc.fixturenames:
+        by_bot = metafunc.config.option.hosts.startswith("ansible://")
+        names = [None] if by_bot else list(metafunc.config.stash[_SETTINGS])
+        metafunc.parametrize("bot_name", names, ids=[name or "" for name in names])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    settings = config.stash[_SETTINGS]
+
+    def elsewhere(item: pytest.Item) -> bool:
+        """Whether the item pairs a bot with a VM that it is not on."""
+        parameters = item.callspec.params  # type: ignore[attr-defined]
+        name, backend = parameters.get("bot_name"), parameters["_testinfra_backend"]
+        return name is not None and settings[name].get("ansible_host", name) != backend.host.name
+
+    wrong = [item for item in items if elsewhere(item)]
+    config.hook.pytest_deselected(items=wrong)
+    # The hold is waited for once, after everything else has been looked at, and not once per bot.
+    items[:] = sorted((item for item in items if item not in wrong), key=lambda item: "stays_up" in item.name)
+    # testinfra runs no test and is content where a pattern matches no host.
+    if not items:
+        raise pytest.UsageError(f"{config.option.hosts} matches no bot of the inventory")
+
+
+@pytest.fixture
+def vm(host: Host) -> Any:
+    """The bot's VM, as root."""
+    with host.sudo():
+        yield host
+
+
+@pytest.fixture
+def bot(request: pytest.FixtureRequest, host: Host, bot_name: str | None) -> Bot:
+    name = bot_name or host.backend.hostname
+    return Bot(name, request.config.stash[_SETTINGS][name])
+
+
+@pytest.fixture
+def first_look(request: pytest.FixtureRequest, vm: Host, bot: Bot) -> Look:
+    """The bot's main process as it was when this run first looked."""
+    looks = request.config.stash[_LOOKS]
+    if bot.name not in looks:
+        looks[bot.name] = Look.take(vm, bot)
+    return looks[bot.name]
