@@ -81,8 +81,8 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as root inside the VM, past SSH: for looking and for breaking things, never for deploying."""
         inside = ["nsenter", "--target", str(self.leader), "--mount", "--uts", "--ipc", "--net", "--pid"]
-        clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
-        return run([*inside, "--root", "--wd=/", *clean, *argv], stdin=stdin, check=check, timeout=timeout)
+        clean = ["env", "-i", "--chdir=/", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
+        return run([*inside, "--root", *clean, *argv], stdin=stdin, check=check, timeout=timeout)
 
     def power_off_hard(self) -> None:
         """Pull the plug: every process of the VM is gone at once, the disk stays."""

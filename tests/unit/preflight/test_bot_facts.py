@@ -1,0 +1,116 @@
+"""Every reason against a rollout is found, alone, and said with the file or setting and the next step."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible.module_utils.bot_facts import Wanted, allowed_open_files, problems
+
+WANTED = Wanted("logs/jarvis.log", open_files=65536, connections=150, min_free_mib=200, take_over_starters=False)
+GOOD: dict[str, Any] = {
+    "bot": {
+        "name": "jarvis",
+        "home": "/srv/IR",
+        "script": "webex_bots/jarvis.py",
+        "python": "/srv/IR/.venv/bin/python",
+        "user": "vinay",
+    },
+    "user_exists": True,
+    "checkout_exists": True,
+    "script_exists": True,
+    "module_directory_exists": True,
+    "log": {"path": "/srv/IR/logs/jarvis.log", "exists": True},
+    "python": {
+        "error": None,
+        "version": "3.11.2",
+        "packages": {"webexteamssdk": "1.6.1"},
+        "syntax_error": None,
+        "log_readable": True,
+        "log_writable": True,
+    },
+    "free_mib": {"/srv/IR": 1000, "/var/lib": 1000},
+    "limits": {"file_max": 10**6, "files_open": 1000, "nr_open": 1048576, "pid1_hard": 524288, "may_raise": True},
+    "systemd": 252,
+    "processes": [],
+    "starters": [],
+}
+CRON = {"kind": "cron", "file": "/etc/cron.d/bots", "line": 3, "what": "@reboot", "certain": True}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """A copy of GOOD with one thing different."""
+    facts = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    inner = facts
+    for name in parents:
+        inner = inner[name]
+    inner[last] = value
+    return facts
+
+
+def test_nothing_speaks_against_a_sound_bot() -> None:
+    assert problems(GOOD, WANTED) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("user_exists", False, ["no user vinay", "bot_user"]),
+        ("checkout_exists", False, ["/srv/IR is not there", "bot_home"]),
+        ("script_exists", False, ["/srv/IR/webex_bots/jarvis.py is not there", "bot_script"]),
+        ("module_directory_exists", False, ["/srv/IR/src/utils is not there", "bot_home"]),
+        ("python", {"error": "no such file"}, ["/srv/IR/.venv/bin/python", "no such file", "bot_python"]),
+        ("python.syntax_error", "line 7: invalid syntax", ["jarvis.py", "3.11.2", "line 7: invalid syntax"]),
+        ("python.packages", {"requests": "2.32"}, ["neither webexteamssdk nor webexpythonsdk"]),
+        ("python.log_readable", False, ["may not read /srv/IR/logs/jarvis.log", "owner and mode"]),
+        ("python.log_writable", False, ["may not write /srv/IR/logs/jarvis.log", "owner and mode"]),
+        ("starters", [CRON], ["/etc/cron.d/bots line 3", "@reboot", "starts jarvis too", "bot_take_over_starters"]),
+        ("processes", [{"supervisor": "old.service", "pid": 7}], ["old.service", "pid 7", "bot_take_over_starters"]),
+        ("systemd", None, ["systemd does not run"]),
+        ("free_mib", {"/var/lib": 5}, ["/var/lib has 5 MiB", "rollout_min_free_mib"]),
+        ("limits.nr_open", 100, ["100 open files", "fs.nr_open"]),
+        ("limits.files_open", 10**6 - 10, ["fs.file-max is 1000000"]),
+    ],
+)
+def test_each_reason_is_one_sentence_with_its_next_step(path: str, value: Any, words: list[str]) -> None:
+    found = problems(changed(path, value), WANTED)
+    assert len(found) == 1, found
+    assert [word for word in words if word not in found[0]] == []
+
+
+def test_several_reasons_are_all_told_at_once() -> None:
+    facts = changed("starters", [CRON])
+    facts["systemd"] = None
+    assert len(problems(facts, WANTED)) == 2
+
+
+def test_the_projects_own_unit_and_uncertain_starters_are_no_objection() -> None:
+    facts = changed("processes", [{"supervisor": "webex-bot@jarvis.service", "pid": 7}])
+    facts["starters"] = [{**CRON, "certain": False}]
+    assert problems(facts, WANTED) == []
+
+
+def test_starters_are_accepted_when_told_to_take_over() -> None:
+    facts = changed("starters", [CRON])
+    facts["processes"] = [{"supervisor": "old.service", "pid": 7}]
+    take_over = Wanted("logs/jarvis.log", 65536, 150, 200, take_over_starters=True)
+    assert problems(facts, take_over) == []
+
+
+@pytest.mark.parametrize(
+    ("nr_open", "pid1_hard", "may_raise", "allowed"),
+    [
+        (1048576, 524288, True, 65536),
+        (1048576, 20000, True, 65536),
+        (1048576, 20000, False, 20000),
+        (4096, 524288, True, 4096),
+        (4096, 1024, False, 1024),
+    ],
+)
+def test_open_files_never_exceed_what_the_kernel_lets_be_set(
+    nr_open: int, pid1_hard: int, may_raise: bool, allowed: int
+) -> None:
+    limits = {"nr_open": nr_open, "pid1_hard": pid1_hard, "may_raise": may_raise}
+    assert allowed_open_files(limits, 65536) == allowed
