@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 from webex_bot.formatting import quote_warning
 from webex_bot.models.command import Command
 from webex_bot.webex_bot import WebexBot
-from webexteamssdk import ApiError, WebexTeamsAPI
+from webexteamssdk import WebexTeamsAPI
 
 from my_config import get_config
 from src.components.incidents import find_incident, load_incidents, open_by_severity
@@ -87,7 +87,7 @@ class Status(Command):
     def _room_title(room_id):
         try:
             return webex_api.rooms.get(room_id).title
-        except ApiError as e:
+        except Exception as e:  # a status without the room's name is better than none
             logger.warning(f"Could not fetch room title: {e}")
             return "this space"
 
