@@ -1,0 +1,193 @@
+"""The client patch over a checkout: a bot's script and the modules of the checkout that it imports."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .client_patch import Finding, NoClientError, Patcher, PatchError, Result, Settings, Source, TemplateError, Wrappers
+from .client_patch_names import ClientClass, Meanings, Resolver, Site
+
+SCRIPT = "script"
+IMPORTS = "imports"
+
+# Paths relative to the checkout in, the bytes of those that exist out.
+Read = Callable[[Sequence[str]], Mapping[str, bytes]]
+
+
+class SourceError(Exception):
+    """A file of the checkout cannot be patched. Says which, where, why and what to do; nothing was changed."""
+
+
+@dataclass
+class CheckoutResult:
+    """What becomes of each file, by path; only the script's own result is there if nothing else is patched."""
+
+    files: dict[str, Result] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    before: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass
+class _Module:
+    source: Source
+    # Its dotted name; empty for the script.
+    name: str
+    package: str
+
+
+class Checkout:
+    """A bot's script with all modules that it reaches by imports inside the checkout."""
+
+    def __init__(self, read: Read, script: str, settings: Settings, search_paths: Iterable[str] = ("",)) -> None:
+        self.read = read
+        self.script = posixpath.normpath(script)
+        self.settings = settings
+        self.pool_module = Wrappers.of(settings).pool_module
+        # Python puts the script's own directory first.
+        paths = [posixpath.dirname(self.script), *search_paths]
+        self.search_paths = list(dict.fromkeys(posixpath.normpath(path) for path in paths))
+        self.modules: dict[str, _Module] = {}
+        self.findings: list[Finding] = []
+        self._asked: set[str] = set()
+
+    def load(self) -> None:
+        """Reads the script and follows its imports, one reading for each depth."""
+        found = self.read([self.script])
+        if self.script not in found:
+            raise SourceError(f"{self.script} does not exist in the checkout")
+        try:
+            source = Source(found[self.script], self.script)
+        except PatchError as error:
+            raise SourceError(f"{_place(self.script, error)}: {error.message}") from error
+        self.modules[self.script] = _Module(source, "", "")
+        level = [self.modules[self.script]]
+        while level:
+            wanted: dict[str, tuple[str, bool]] = {}
+            for module in level:
+                for name in self.names(module):
+                    self.candidates(name, wanted)
+            level = self.add(wanted, self.read(sorted(wanted)) if wanted else {})
+
+    def names(self, module: _Module) -> list[str]:
+        """Modules that a program imports, each with the packages around it, which run first."""
+        names: dict[str, None] = {}
+        for item in module.source.program.imports:
+            parts = item.name.split(".")
+            for depth in range(1, len(parts) + 1):
+                names[".".join(parts[:depth])] = None
+        return [name for name in names if name and not self.is_pool(name)]
+
+    def is_pool(self, name: str) -> bool:
+        """The pool module makes clients itself, and pools them."""
+        return name == self.pool_module or name.startswith(self.pool_module + ".")
+
+    def candidates(self, name: str, wanted: dict[str, tuple[str, bool]]) -> None:
+        """Files that may hold a module: path → its name, and whether it is a package."""
+        if name in self._asked:
+            return
+        self._asked.add(name)
+        relative = name.replace(".", "/")
+        for base in self.search_paths:
+            for path, package in ((f"{relative}.py", False), (f"{relative}/__init__.py", True)):
+                full = posixpath.normpath(posixpath.join(base, path))
+                if not full.startswith("../") and full not in self.modules:
+                    wanted.setdefault(full, (name, package))
+
+    def add(self, wanted: Mapping[str, tuple[str, bool]], found: Mapping[str, bytes]) -> list[_Module]:
+        added = []
+        for path, (name, is_package) in wanted.items():
+            if path not in found:
+                continue
+            package = name if is_package else name.rpartition(".")[0]
+            try:
+                source = Source(found[path], path, package)
+            except PatchError as error:
+                self.findings.append(
+                    Finding(path, error.line, error.column, "unreadable", f"{error.message}; not searched for clients")
+                )
+                continue
+            self.modules[path] = _Module(source, name, package)
+            added.append(self.modules[path])
+        return added
+
+    def exports(self) -> dict[str, Meanings]:
+        """Names of the checkout's modules that mean a client class, by full dotted name."""
+        exports: dict[str, Meanings] = {}
+        while True:
+            grown = dict(exports)
+            for module in self.modules.values():
+                if module.name:
+                    grown.update(_exports(module, exports))
+            if grown == exports:
+                return exports
+            exports = grown
+
+    def patch(self, scope: str = SCRIPT) -> CheckoutResult:
+        """Patches the script, and with ``scope`` "imports" the modules too; reports what is left."""
+        self.load()
+        exports = self.exports()
+        result = CheckoutResult()
+        result.findings += self.findings
+        for path, module in self.modules.items():
+            try:
+                patched = Patcher(module.source, self.settings, exports).run()
+            except NoClientError:
+                continue
+            except TemplateError:
+                raise
+            except PatchError as error:
+                raise SourceError(f"{_place(path, error)}: {error.message}") from error
+            if path == self.script or scope == IMPORTS:
+                result.files[path] = patched
+                result.findings += patched.findings
+                result.before[path] = module.source.raw
+            else:
+                result.findings += _left(patched)
+        self.check(result)
+        return result
+
+    def check(self, result: CheckoutResult) -> None:
+        if self.script in result.files or result.files:
+            return
+        elsewhere = [f"{item.path}:{item.line}" for item in result.findings if item.kind == "other-module"]
+        reason = f"{self.script} constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)"
+        if elsewhere:
+            raise SourceError(
+                f"{reason}, but modules that it imports do: {', '.join(elsewhere)}; "
+                "set webex_patch_scope: imports to patch them too"
+            )
+        raise SourceError(f"{reason}, and no module of the checkout that it imports does; check bot_script")
+
+
+def _left(patched: Result) -> list[Finding]:
+    """Clients of a module that stays as it is."""
+    return [
+        Finding(
+            item.path,
+            item.line,
+            item.column,
+            "other-module",
+            f"{item.name} is constructed in a module that the bot imports, and stays unpooled; "
+            "webex_patch_scope: imports would patch it too",
+        )
+        for item in patched.constructions
+        if item.action == "wrapped"
+    ]
+
+
+def _exports(module: _Module, known: Mapping[str, Meanings]) -> dict[str, Meanings]:
+    program = module.source.program
+    resolver = Resolver(program, known)
+    end = Site(program.block, len(program.block.statements), 0, 1 << 60)
+    found: dict[str, Meanings] = {}
+    for name in program.scope.bindings:
+        meanings = resolver.name(name, program.scope, end)
+        if any(isinstance(item, ClientClass) for item in meanings):
+            found[f"{module.name}.{name}"] = meanings
+    return found
+
+
+def _place(path: str, error: PatchError) -> str:
+    return f"{path}:{error.line}:{error.column}" if error.line else path
