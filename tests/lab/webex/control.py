@@ -124,7 +124,7 @@ class Control:
 
     async def _drop(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        dropped = await self._stand_in.mercury.drop(asked["bot"], bool(asked["abort"]))
+        dropped = self._stand_in.mercury.drop(asked["bot"], bool(asked["abort"]))
         return web.json_response({"dropped": dropped})
 
     async def _settings(self, request: web.Request) -> web.Response:

@@ -35,6 +35,14 @@ class Connection:
     request: web.Request
     socket: web.WebSocketResponse
     session: Session
+    reader: asyncio.Task[None] | None = None
+    end_code: int = WSCloseCode.GOING_AWAY
+
+    def end(self, code: int) -> None:
+        """Close with a handshake: the task that reads must do it, or the close frame races with the end of TCP."""
+        self.end_code = code
+        if self.reader is not None:
+            self.reader.cancel()
 
 
 class Mercury:
@@ -81,15 +89,19 @@ class Mercury:
             await connection.socket.send_json(event)
             self._books.pushed(key)
 
-    async def drop(self, bot: str, abort: bool) -> int:
+    def end_all(self) -> None:
+        """Say goodbye to everybody."""
+        for connection in self.connections:
+            connection.end(WSCloseCode.GOING_AWAY)
+
+    def drop(self, bot: str, abort: bool) -> int:
         """End the bot's websockets, with `abort` without a closing handshake; returns how many there were."""
         connections = self.of(bot)
         for connection in connections:
-            if abort:
-                if connection.request.transport is not None:
-                    connection.request.transport.abort()
-            else:
-                await connection.socket.close(code=WSCloseCode.SERVICE_RESTART)
+            if not abort:
+                connection.end(WSCloseCode.SERVICE_RESTART)
+            elif connection.request.transport is not None:
+                connection.request.transport.abort()
         return len(connections)
 
     async def serve(self, request: web.Request, bot: str, device: str) -> web.WebSocketResponse:
@@ -101,14 +113,19 @@ class Mercury:
             return socket
         connection = Connection(bot, request, socket, self._books.opened(bot, device))
         self.connections.append(connection)
-        pinger = asyncio.get_running_loop().create_task(self._ping(connection))
+        loop = asyncio.get_running_loop()
+        connection.reader = loop.create_task(self._read(connection))
+        pinger = loop.create_task(self._ping(connection))
         try:
             await self._greet(connection)
-            async for message in socket:
-                self._books.heard(bot, connection.session)
-                await self._received(connection, message.type, message.data)
+            await asyncio.wait([connection.reader])
+            if connection.reader.cancelled():
+                await socket.close(code=connection.end_code)
+            else:
+                connection.reader.result()
         finally:
             pinger.cancel()
+            connection.reader.cancel()
             self.connections.remove(connection)
             self._books.closed(connection.session, socket.close_code)
         return socket
@@ -140,6 +157,11 @@ class Mercury:
         else:
             self._spawn_send(connection, key, _message_activity(self._world.messages[key]))
 
+    async def _read(self, connection: Connection) -> None:
+        async for message in connection.socket:
+            self._books.heard(connection.bot, connection.session)
+            await self._received(connection, message.type, message.data)
+
     async def _received(self, connection: Connection, kind: WSMsgType, data: Any) -> None:
         if kind is WSMsgType.PING:
             await connection.socket.pong(data)
@@ -154,7 +176,7 @@ class Mercury:
             await asyncio.sleep(self._ping_interval)
             if self._clock() - connection.session.heard_at > max(SILENT_FOR, 3 * self._ping_interval):
                 log.info("websocket of %s: silent, given up", connection.bot)
-                await connection.socket.close(code=WSCloseCode.POLICY_VIOLATION)
+                connection.end(WSCloseCode.POLICY_VIOLATION)
                 return
             with contextlib.suppress(ConnectionError):
                 await connection.socket.ping()

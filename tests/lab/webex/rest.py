@@ -89,7 +89,7 @@ async def rooms(request: web.Request) -> web.Response:
 
 @routes.get("/v1/memberships")
 async def memberships(request: web.Request) -> web.Response:
-    members = list(_member_room(request, request.query["roomId"]).memberships())
+    members = list(_member_room(request, request.query.get("roomId", "")).memberships())
     email = request.query.get("personEmail")
     return _items(request, [m for m in members if email in (None, m["personEmail"])])
 
@@ -105,7 +105,7 @@ async def message(request: web.Request) -> web.Response:
 
 @routes.get("/v1/messages")
 async def messages(request: web.Request) -> web.Response:
-    target = _member_room(request, request.query["roomId"])
+    target = _member_room(request, request.query.get("roomId", ""))
     if target.type == "group" and request.query.get("mentionedPeople") != "me":
         return _json_error(403, "Failed to get activity.")
     return _items(request, [m.to_rest() for m in request.app[CONTEXT].world.messages_in(target)])

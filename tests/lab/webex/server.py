@@ -134,6 +134,7 @@ class StandIn:
         """Stop the driver, end all connections."""
         self._stopping.set()
         await self.driver.stop()
+        self.mercury.end_all()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -172,7 +173,7 @@ class StandIn:
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except NotFound:
+        except (NotFound, web.HTTPNotFound):
             return rest.not_found()
 
     async def _withhold(self, request: web.Request, fault: Fault) -> web.StreamResponse:
