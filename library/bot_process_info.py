@@ -105,7 +105,8 @@ starters:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout import Bot, find_processes, find_starters
+from ansible.module_utils.bot_starters import find_starters
+from ansible.module_utils.webex_rollout import Bot, find_processes
 
 
 def main() -> None:

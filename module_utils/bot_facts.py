@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.webex_rollout import Bot, find_processes, find_starters, run_command
+from ansible.module_utils.bot_starters import find_starters
+from ansible.module_utils.webex_rollout import Bot, find_processes, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
