@@ -215,8 +215,14 @@ def test_one_websocket_after_the_other_is_one_consumer(books: Books, clock: Cloc
 
 @pytest.mark.parametrize(
     ("values", "share", "expected"),
-    [((), 0.5, None), ((7.0,), 0.99, 7.0), ((4.0, 1.0, 3.0, 2.0), 0.5, 2.0), (tuple(range(1, 201)), 0.99, 198)],
-    ids=["none", "one", "unsorted", "many"],
+    [
+        ((), 0.5, None),
+        ((7.0,), 0.99, 7.0),
+        ((4.0, 1.0, 3.0, 2.0), 0.5, 2.0),
+        ((3.0, 1.0, 2.0), 0.5, 2.0),
+        (tuple(range(1, 201)), 0.99, 198),
+    ],
+    ids=["none", "one", "even", "odd", "many"],
 )
 def test_percentile_is_the_nearest_rank(values: tuple[float, ...], share: float, expected: float | None) -> None:
     assert percentile(values, share) == expected
