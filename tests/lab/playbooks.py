@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ansible_runner
@@ -62,6 +65,19 @@ def run_playbook(
     arguments = ["--check", "--diff"] if check else []
     if extra:
         arguments += ["-e", f"'{json.dumps(extra)}'"]
+    environment = {
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_DEPRECATION_WARNINGS": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_NOCOLOR": "1",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    events: list[dict[str, Any]] = []
+
+    def remember(event: dict[str, Any]) -> bool:
+        events.append(event)
+        return on_event(event) if on_event else True
+
     # A throw-away directory: ansible-runner writes extra variables and command lines into it, and would use them again.
     with tempfile.TemporaryDirectory(prefix="wbr-runner-") as private:
         runner = ansible_runner.run(
@@ -71,12 +87,12 @@ def run_playbook(
             inventory=lab.inventory,
             limit=limit,
             cmdline=" ".join(arguments) or None,
-            envvars={"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_DEPRECATION_WARNINGS": "1"},
-            event_handler=on_event,
+            envvars=environment,
+            event_handler=remember,
             quiet=True,
             suppress_env_files=True,
         )
-        events = list(runner.events)
         with runner.stdout as stream:
             output = stream.read()
-    return Run(runner.rc, runner.stats or {}, events, output)
+    recap = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
+    return Run(runner.rc, recap[-1] if recap else {}, events, output)
