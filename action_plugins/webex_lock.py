@@ -1,0 +1,93 @@
+"""Controller's side of the lock: says who asks, and whether a holder on this very host is still alive."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import platform
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+def start_time(pid: int) -> str:
+    """When a process of this host was started, in the host's own words; empty if there is none."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        return "" if fields[0] in "ZX" else fields[19]
+    done = subprocess.run(["ps", "-p", str(pid), "-o", "lstart="], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def place() -> str:
+    """Names the space in which a pid and a start time are proof: host, boot and process namespace, as one hash.
+
+    Two containers share a machine id, a host keeps it over a reboot; only with all of these equal may the absence of a
+    process be taken for its death.
+    """
+    parts = [platform.node(), f"{uuid.getnode():x}"]
+    for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
+        if Path(path).exists():
+            parts.append(Path(path).read_text().strip())
+    if Path("/proc/self/ns/pid").exists():
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def ourselves() -> dict[str, Any]:
+    """This run, as the lock names it. A task runs in a child of the run's own process."""
+    pid = os.getppid()
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    return {
+        "who": user,
+        "host": socket.gethostname(),
+        "pid": pid,
+        "start_time": start_time(pid),
+        "place": place(),
+    }
+
+
+def is_dead(holder: dict[str, Any]) -> bool:
+    """Whether a holder ran on this host and is gone. Of any other host nothing is known."""
+    return holder["pid"] != 0 and holder["place"] == place() and start_time(holder["pid"]) != holder["start_time"]
+
+
+class ActionModule(ActionBase):
+    """Take the lock for this run, over the dead body of an earlier one of this host if need be."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the machine; ask once more when its answer names a dead holder."""
+        result = super().run(tmp, task_vars)
+        if self._task.args.get("state", "acquired") == "released":
+            result.update(self._ask({}, task_vars))
+            return result
+        answer = self._ask({}, task_vars)
+        if answer.get("refused") and answer.get("holder") and is_dead(answer["holder"]):
+            answer = self._ask({"dead_token": answer["held_token"]}, task_vars)
+        if answer.get("refused") and not self._task.check_mode:
+            raise AnsibleActionFail(
+                f"another rollout of this machine is under way: the lock is held by {answer['message']}. Nothing was "
+                "done. Wait for it; if that run is dead, its lock expires by itself, or release it there with "
+                "`sudo webex-rollout unlock`"
+            )
+        result.update(answer)
+        return result
+
+    def _ask(self, extra: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Run the module on the machine."""
+        arguments = {**self._task.args, **extra}
+        if arguments.get("state", "acquired") == "acquired":
+            arguments["holder"] = ourselves()
+        return self._execute_module(module_name="webex_lock", module_args=arguments, task_vars=task_vars)

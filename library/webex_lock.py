@@ -1,0 +1,127 @@
+#!/usr/bin/python
+"""Module: the lock of a bots' machine. Its action plugin says who asks."""
+
+# ansible-doc wants the documentation before the imports.
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: webex_lock
+short_description: Take or release the lock of a bots' machine
+description:
+  - One rollout of a machine at a time. A run that is refused says who holds the lock, from where, since and until when.
+  - The controller's side adds who asks, from which host, with which process. A holder on the same host whose process
+    is gone is taken over at once; one elsewhere when its lock has expired.
+  - Every step of M(webex_release) with the lock's token holds it on for another O(expires).
+  - Several bots of one machine may ask in one run; they get the same token.
+options:
+  state:
+    description: Whether to take or to release the lock.
+    type: str
+    choices: [acquired, released]
+    default: acquired
+  expires:
+    description: Seconds after which the lock of a holder that shows no sign of life may be taken over.
+    type: float
+    default: 900
+  token:
+    description: For V(released), the token the lock was taken with. Somebody else's lock is left alone.
+    type: int
+  holder:
+    description: Who asks; filled in on the controller.
+    type: dict
+  dead_token:
+    description: Token of a holder known to be dead; filled in on the controller.
+    type: int
+    default: 0
+author: [The webex-bot-rollout authors]
+attributes:
+  check_mode:
+    description: Takes nothing, and refuses nothing; RV(message) says who holds the lock.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Take the machine's lock
+  webex_lock:
+  register: lock
+
+- name: Release the machine's lock
+  webex_lock:
+    state: released
+    token: "{{ lock.token }}"
+"""
+
+RETURN = r"""
+token:
+  description: Fencing token, to be given to M(webex_release); larger with every new holder. None in check mode.
+  returned: always
+  type: int
+holder:
+  description: Who holds the lock, as C(who), C(host), C(pid), C(start_time) and C(place).
+  returned: always
+  type: dict
+held_by_us:
+  description: Whether this run holds the lock.
+  returned: always
+  type: bool
+message:
+  description: Who holds the lock, from where, since and until when.
+  returned: always
+  type: str
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.webex_rollout import Holder, RolloutError, Vm, release_lock, take_lock
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["acquired", "released"], "default": "acquired"},
+            "expires": {"type": "float", "default": 900},
+            "token": {"type": "int", "no_log": False},
+            "holder": {
+                "type": "dict",
+                "options": {
+                    "who": {"type": "str", "required": True},
+                    "host": {"type": "str", "required": True},
+                    "pid": {"type": "int", "required": True},
+                    "start_time": {"type": "str", "required": True},
+                    "place": {"type": "str", "required": True},
+                },
+            },
+            "dead_token": {"type": "int", "default": 0, "no_log": False},
+        },
+        required_if=[("state", "released", ("token",)), ("state", "acquired", ("holder",))],
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        if given["state"] == "acquired":
+            holder = Holder(**given["holder"])
+            result = take_lock(Vm(who=holder.who), holder, given["expires"], given["dead_token"], module.check_mode)
+        else:
+            result = release_lock(Vm(), given["token"], check=module.check_mode)
+    except RolloutError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"cannot take the lock: {error.filename or 'the machine'}: {error.strerror}")
+    lock = result.lock
+    module.exit_json(
+        changed=result.changed,
+        token=None if module.check_mode else lock.token,
+        holder=asdict(lock.holder) if lock.holder else None,
+        held_by_us=result.got and not module.check_mode,
+        refused=not result.got,
+        held_token=lock.token,
+        message=lock.described(),
+    )
+
+
+if __name__ == "__main__":
+    main()
