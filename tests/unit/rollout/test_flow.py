@@ -1,0 +1,334 @@
+"""A rollout of one bot, forward and back, as its roles do it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible.module_utils import webex_rollout as program
+from ansible.module_utils.webex_rollout import RolloutError, read_nul_list, read_stat
+
+from tests.unit.rollout.machine import NEW, OLD, forward
+
+if TYPE_CHECKING:
+    from tests.unit.rollout.machine import Machine
+
+UNIT = "webex-bot@jarvis.service"
+
+
+def environment_of(pid: int) -> list[str]:
+    return sorted(read_nul_list(f"/proc/{pid}/environ"))
+
+
+def test_forward_and_back_restores_every_byte_and_the_process_as_found(machine: Machine) -> None:
+    pid = machine.nohup(env={"TRICKY": "a\"b\\c$d`e'f\ng", "TERM": "xterm"})
+    before, environment = machine.tree(), environment_of(pid)
+
+    switched = forward(machine)
+
+    (new,) = machine.pids()
+    assert switched.pids_before == [pid]
+    assert switched.pids_after == [new] == [machine.systemd.running(UNIT)]
+    assert machine.script().read_text() == NEW
+    assert machine.tree() != before
+
+    result = program.revert(machine.vm, "jarvis", to="0")
+
+    (back,) = machine.pids()
+    assert result.changed
+    assert machine.tree() == before
+    assert environment_of(back) == environment
+    assert machine.systemd.running(UNIT) == 0
+    assert not machine.systemd.read(UNIT)["enabled"]
+
+
+def test_second_run_changes_nothing_and_keeps_the_process(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    pids, tree = machine.pids(), machine.tree()
+    results = []
+    vm = machine.vm
+    results.append(program.record(vm, machine.wanted()))
+    results.append(program.arm(vm, "jarvis", 600))
+    results.append(program.switch(vm, "jarvis"))
+    results.append(program.check_start(vm, "jarvis", machine.proof))
+    results.append(program.bless(vm, "jarvis"))
+    assert [result.changed for result in results] == [False] * 5
+    assert (machine.pids(), machine.tree()) == (pids, tree)
+
+
+def test_carried_variables_arrive_and_session_variables_do_not(machine: Machine) -> None:
+    machine.nohup(env={"TRICKY": "a\"b\\c$d`e'f\ng"})
+    forward(machine)
+    found = dict(entry.split("=", 1) for entry in environment_of(machine.pids()[0]))
+    assert found["WEBEX_TOKEN"] == "s3cret $pecial"
+    assert found["TRICKY"] == "a\"b\\c$d`e'f\ng"
+    assert "SSH_CLIENT" not in found
+    assert machine.env_file().stat().st_mode & 0o777 == 0o600
+
+
+def test_restart_is_decided_by_what_runs(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    (pid,) = machine.pids()
+    program.arm(machine.vm, "jarvis", 600)
+    machine.script().write_text(NEW + "# more\n")
+    result = program.switch(machine.vm, "jarvis")
+    assert result.changed
+    assert result.reasons == [f"{machine.script()} has changed since it was started"]
+    assert machine.pids() != [pid]
+
+
+def test_file_that_wants_no_restart_causes_none(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    pids = machine.pids()
+    program.arm(machine.vm, "jarvis", 600)
+    (machine.units / "webex-bots.target").write_text("[Unit]\nDescription=other\n")
+    assert not program.switch(machine.vm, "jarvis").changed
+    assert machine.pids() == pids
+
+
+def test_process_that_systemd_restarted_is_not_restarted_again(machine: Machine) -> None:
+    """Its pid is another one, but it was started after the files were last written."""
+    machine.nohup()
+    forward(machine)
+    for path in program.State.load(program.unseal(machine.state / "jarvis/state.json")).files:
+        machine.age(path)
+    machine.systemd.restart_behind(UNIT)
+    machine.wait_for(lambda: len(machine.pids()) == 1)
+    pids = machine.pids()
+    program.arm(machine.vm, "jarvis", 600)
+    result = program.switch(machine.vm, "jarvis")
+    assert (result.changed, result.reasons) == (False, [])
+    assert machine.pids() == pids
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+def test_adopts_none_and_two(machine: Machine, copies: int) -> None:
+    started = [machine.nohup() for _ in range(copies)]
+    result = program.record(machine.vm, machine.wanted())
+    assert result.pids_before == started
+    assert result.found["copies"] == copies
+
+
+def test_two_copies_become_one_and_go_back_to_one(machine: Machine) -> None:
+    machine.nohup()
+    machine.nohup()
+    forward(machine)
+    assert len(machine.pids()) == 1
+    program.revert(machine.vm, "jarvis", to="0")
+    assert len(machine.pids()) == 1
+
+
+def test_bot_that_was_not_running_is_not_started_by_a_revert(machine: Machine) -> None:
+    machine.env_file().write_text(f'BOT_PORT="{machine.port}"\n')
+    forward(machine)
+    assert len(machine.pids()) == 1
+    program.revert(machine.vm, "jarvis", to="0")
+    assert machine.pids() == []
+
+
+def test_revert_goes_to_the_previous_release(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    first = machine.tree()
+    forward(machine, version=NEW + "# second\n")
+    (pid,) = machine.pids()
+    program.revert(machine.vm, "jarvis")
+    assert machine.tree() == first
+    assert machine.pids() == [machine.systemd.running(UNIT)] != [pid]
+    assert machine.systemd.read(UNIT)["enabled"]
+
+
+def test_reverted_bot_reverts_no_further(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    program.revert(machine.vm, "jarvis")
+    tree, pids = machine.tree(), machine.pids()
+    assert not program.revert(machine.vm, "jarvis").changed
+    assert (machine.tree(), machine.pids()) == (tree, pids)
+
+
+def test_revert_before_the_switch_leaves_the_old_process_alone(machine: Machine) -> None:
+    pid = machine.nohup()
+    before = machine.tree()
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    result = program.revert(machine.vm, "jarvis")
+    assert machine.tree() == before
+    assert machine.pids() == [pid]
+    assert result.seconds_down == 0
+
+
+def test_edit_by_somebody_else_stops_the_way_back_before_anything_is_touched(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    machine.script().write_text(NEW + "# edited by hand\n")
+    tree, pids = machine.tree(), machine.pids()
+    with pytest.raises(RolloutError, match=r"jarvis\.py was edited by somebody .* --force"):
+        program.revert(machine.vm, "jarvis", to="0")
+    assert (machine.tree(), machine.pids()) == (tree, pids)
+
+
+def test_forced_revert_keeps_the_bytes_it_gives_up(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    edited = NEW + "# edited by hand\n"
+    machine.script().write_text(edited)
+    program.revert(machine.vm, "jarvis", to="0", force=True)
+    assert machine.script().read_text() == OLD
+    kept = [blob.read_text() for blob in (machine.state / "jarvis/blobs").iterdir()]
+    assert edited in kept
+    assert any("action=displace" in line for line in machine.vm.audit_tail(20))
+
+
+def test_found_process_comes_back_with_its_limits_umask_and_outputs(machine: Machine) -> None:
+    old_umask = os.umask(0o027)
+    try:
+        pid = machine.nohup()
+    finally:
+        os.umask(old_umask)
+    os.setpriority(os.PRIO_PROCESS, pid, 5)
+    program.resource.prlimit(pid, program.resource.RLIMIT_NOFILE, (512, 1024))
+    forward(machine)
+    program.revert(machine.vm, "jarvis", to="0")
+    (back,) = machine.pids()
+    assert program.read_limits(back)["open files"] == ["512", "1024"]
+    assert program._status_fields(back)["Umask"] == "0027"
+    assert os.getpriority(os.PRIO_PROCESS, back) == 5
+    assert str(Path(f"/proc/{back}/fd/0").readlink()) == "/dev/null"
+    stat = read_stat(back)
+    assert stat is not None
+    assert stat.session == back
+    assert int(program._status_fields(back)["SigIgn"], 16) & 1  # SIGHUP
+
+
+def test_look_alikes_survive_the_switch(machine: Machine) -> None:
+    other = machine.root / "other/webex_bots"
+    (machine.root / "other/logs").mkdir(parents=True)
+    other.mkdir()
+    (other / "jarvis.py").write_text(OLD)
+    alike = [machine.nohup(cwd=machine.root / "other"), machine.start("tail", "-f", "webex_bots/jarvis.py")]
+    machine.nohup()
+    forward(machine)
+    assert all(read_stat(pid) and read_stat(pid).state not in "ZX" for pid in alike)
+
+
+def test_one_bot_switched_leaves_the_other_alone(machine: Machine) -> None:
+    machine.add_bot("tars")
+    machine.nohup()
+    tars = machine.nohup("tars")
+    forward(machine)
+    assert machine.pids("tars") == [tars]
+
+
+def test_bot_that_ignores_sigterm_is_killed(machine: Machine) -> None:
+    machine.script().write_text("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + OLD)
+    pid = machine.nohup()
+    machine.wait_for(lambda: "started" in machine.log())
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    program.switch(machine.vm, "jarvis", stop_seconds=0.2)
+    assert pid not in machine.pids()
+    assert len(machine.pids()) == 1
+
+
+def test_children_of_the_old_process_end_with_it(machine: Machine) -> None:
+    machine.script().write_text("import subprocess; subprocess.Popen(['sleep', '300'])\n" + OLD)
+    pid = machine.nohup()
+    machine.wait_for(lambda: "started" in machine.log())
+    (child,) = [p for p in program.all_pids() if (stat := read_stat(p)) and stat.ppid == pid]
+    forward(machine)
+    stat = read_stat(child)
+    assert stat is None or stat.state in "ZX"
+
+
+def test_switch_refuses_a_script_that_does_not_compile_before_the_stop(machine: Machine) -> None:
+    pid = machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy(version="def broken(:\n")
+    with pytest.raises(RolloutError, match=r"cannot compile .*jarvis\.py: SyntaxError.* was not touched"):
+        program.switch(machine.vm, "jarvis")
+    assert machine.pids() == [pid]
+
+
+def test_switch_refuses_a_unit_that_does_not_load_before_the_stop(machine: Machine) -> None:
+    pid = machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    machine.drop_in().write_text("[Service]\nNonsense\n")
+    with pytest.raises(RolloutError, match=r"cannot be started \(bad-setting\).*not touched"):
+        program.switch(machine.vm, "jarvis")
+    assert machine.pids() == [pid]
+
+
+def test_releases_beyond_the_limit_go_but_never_the_way_back(machine: Machine) -> None:
+    machine.nohup()
+    for number in range(4):
+        forward(machine, version=f"{NEW}# {number}\n", keep=3)
+    state = program.State.load(program.unseal(machine.state / "jarvis/state.json"))
+    names = machine.vm.store("jarvis").release_names()
+    assert len(names) == 3
+    assert {"0", state.current, state.previous} <= set(names)
+    program.revert(machine.vm, "jarvis")
+    assert machine.script().read_text() == f"{NEW}# 2\n"
+    program.revert(machine.vm, "jarvis", to="0")
+    assert machine.script().read_text() == OLD
+
+
+def test_unit_of_another_name_is_refused_unless_told_and_comes_back(machine: Machine) -> None:
+    other = "old-jarvis.service"
+    unit = machine.units / other
+    text = f"[Service]\nWorkingDirectory={machine.home}\nEnvironmentFile=/dev/null\n"
+    unit.write_text(text + f"ExecStart=/usr/bin/env BOT_PORT={machine.port} {machine.python} webex_bots/jarvis.py\n")
+    machine.systemd(["systemctl", "enable", other])
+    machine.systemd(["systemctl", "start", other])
+    machine.wait_for(lambda: len(machine.pids()) == 1)
+    machine.in_unit(other)
+    with pytest.raises(RolloutError, match=r"runs under the unit old-jarvis\.service.*take_over"):
+        program.record(machine.vm, machine.wanted())
+    program.record(machine.vm, machine.wanted(take_over=True))
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    program.switch(machine.vm, "jarvis")
+    assert not machine.systemd.read(other)["enabled"]
+    assert machine.pids() == [machine.systemd.running(UNIT)]
+    program.revert(machine.vm, "jarvis")
+    assert machine.systemd.read(other)["enabled"]
+    assert machine.pids() == [machine.systemd.running(other)]
+
+
+def test_keeper_that_would_start_the_bot_again_is_refused(machine: Machine) -> None:
+    loop = machine.root / "loop.sh"
+    loop.write_text(f"while true; do {machine.python} webex_bots/jarvis.py; sleep 1; done\n")
+    pid = machine.start("sh", str(loop))
+    machine.wait_for(lambda: len(machine.pids()) == 1)
+    with pytest.raises(RolloutError, match=rf"looked after by process {pid} \(sh\).*Nothing was done"):
+        program.record(machine.vm, machine.wanted())
+
+
+def test_restarted_by_something_unseen_stops_the_switch(machine: Machine) -> None:
+    """A keeper that is no parent: here the test itself starts the bot whenever it is gone."""
+    machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    with machine.kept_up(), pytest.raises(RolloutError, match="started again as soon as it is stopped"):
+        program.switch(machine.vm, "jarvis")
+
+
+def test_process_killed_by_hand_between_record_and_switch_is_no_obstacle(machine: Machine) -> None:
+    pid = machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    os.kill(pid, signal.SIGKILL)
+    assert program.switch(machine.vm, "jarvis").reasons == ["it does not run"]
