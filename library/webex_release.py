@@ -89,11 +89,11 @@ options:
     description: For V(recorded), seconds in which the guard starts a process as found again that a reboot took.
     type: float
     default: 900
-  deadline:
-    description: For V(armed), seconds from now. Arming again in the same run moves it.
+  seconds:
+    description: For V(armed), seconds from now to the deadline. Arming again in the same run moves it.
     type: float
     default: 600
-  stop_timeout:
+  stop_seconds:
     description: For V(switched), seconds a process gets to end before it is killed.
     type: float
     default: 10
@@ -114,17 +114,14 @@ options:
     type: list
     elements: int
     default: [443]
-  ready_log:
+  log:
     description: For V(checked), log in which the pool's ready line of the new process has to be.
     type: path
-  ready_inode:
-    description: Inode of O(ready_log) when the cursor was taken.
-    type: int
-    default: 0
-  ready_offset:
-    description: Offset in O(ready_log) when the cursor was taken.
-    type: int
-    default: 0
+  log_cursor:
+    description:
+      - For V(checked), where to begin in O(log), with C(inode) and C(offset) as M(bot_log_info) returns them. Without it
+        the whole log is searched.
+    type: dict
   keep:
     description: For V(blessed), number of releases to keep. The ways back are never removed.
     type: int
@@ -166,7 +163,7 @@ EXAMPLES = r"""
     token: "{{ lock.token }}"
 
 - name: Arm the guard
-  webex_release: {bot: jarvis, state: armed, deadline: 600, token: "{{ lock.token }}"}
+  webex_release: {bot: jarvis, state: armed, seconds: 600, token: "{{ lock.token }}"}
 
 - name: Put jarvis back as he was found
   webex_release: {bot: jarvis, state: reverted, to: "0", reason: asked for}
@@ -246,7 +243,7 @@ message:
   type: str
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout import (
@@ -295,15 +292,14 @@ ARGUMENTS = {
     "keep_variables": {"type": "list", "elements": "str", "default": []},
     "drop_variables": {"type": "list", "elements": "str", "default": []},
     "watch": {"type": "float", "default": 900},
-    "deadline": {"type": "float", "default": 600},
-    "stop_timeout": {"type": "float", "default": 10},
+    "seconds": {"type": "float", "default": 600},
+    "stop_seconds": {"type": "float", "default": 10},
     "pending": {"type": "bool", "default": False},
     "hold": {"type": "float", "default": 30},
     "open_files": {"type": "int", "default": 0},
     "ports": {"type": "list", "elements": "int", "default": [443]},
-    "ready_log": {"type": "path"},
-    "ready_inode": {"type": "int", "default": 0},
-    "ready_offset": {"type": "int", "default": 0},
+    "log": {"type": "path"},
+    "log_cursor": {"type": "dict"},
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "to": {"type": "str", "default": "previous"},
     "reason": {"type": "str", "default": "the rollout failed"},
@@ -331,13 +327,17 @@ def act(vm: Vm, given: dict, check: bool) -> Result:
     if given["state"] == "recorded":
         return record(vm, _wanted(given), token, check)
     if given["state"] == "armed":
-        return arm(vm, bot, given["deadline"], token, check)
+        return arm(vm, bot, given["seconds"], token, check)
     if given["state"] == "switched":
-        return switch(vm, bot, token, given["stop_timeout"], check, given["pending"])
+        return switch(vm, bot, token, given["stop_seconds"], check, given["pending"])
     if given["state"] == "checked":
-        proof = Proof(given["hold"], given["open_files"], given["ports"])
-        if given["ready_log"]:
-            proof = replace(proof, log=given["ready_log"], inode=given["ready_inode"], offset=given["ready_offset"])
+        cursor = given["log_cursor"] or {}
+        place = {
+            "log": given["log"] or "",
+            "inode": int(cursor.get("inode", 0)),
+            "offset": int(cursor.get("offset", 0)),
+        }
+        proof = Proof(given["hold"], given["open_files"], given["ports"], **place)
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "blessed":
         return bless(vm, bot, token, given["keep"], check)
