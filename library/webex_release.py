@@ -119,8 +119,8 @@ options:
     type: path
   log_cursor:
     description:
-      - For V(checked), where to begin in O(log), with C(inode) and C(offset) as M(bot_log_info) returns them. Without it
-        the whole log is searched.
+      - For V(checked), where to begin in O(log), with C(inode) and C(offset) as M(bot_log_info) returns them.
+        Without it the whole log is searched.
     type: dict
   keep:
     description: For V(blessed), number of releases to keep. The ways back are never removed.

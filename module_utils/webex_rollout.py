@@ -1005,6 +1005,14 @@ def _remove(path: str, missing_parents: Sequence[str]) -> None:
             os.rmdir(parent)
 
 
+def clear_away(path: str, entry: Entry) -> None:
+    """Remove what somebody who was killed while writing a path has left: the unfinished file, empty directories."""
+    if os.path.isdir(os.path.dirname(path)):
+        _temporary(path)
+    if entry.kind == "absent" and not os.path.lexists(path):
+        _remove(path, entry.missing_parents)
+
+
 def unchanged_since(path: str, wall: float) -> bool:
     """Whether a path was last touched a second or more before a moment; a doubt (clock steps) counts as touched."""
     try:
@@ -1476,7 +1484,8 @@ class Unit:
     main_pid: int
     restarts: int
     result: str
-    exit_code: str
+    exit_code: int  # si_code of the last main process's end: 1 exited, 2 killed, 3 dumped core
+    exit_status: int
     load_error: str
 
     @property
@@ -1484,9 +1493,19 @@ class Unit:
         """Whether systemd will not start it again by itself."""
         return self.active in ("failed", "inactive")
 
+    @property
+    def crashed(self) -> bool:
+        """Whether the main process has ended by itself, and systemd waits before it starts it again.
+
+        One that somebody killed has not: that says nothing about the release.
+        """
+        killed = self.exit_code == 2 and self.exit_status in (signal.SIGKILL, signal.SIGTERM)
+        return self.sub.startswith("auto-restart") and not killed
+
     def end_described(self) -> str:
         """How the last main process ended."""
-        return f"{self.name} is {self.active} ({self.sub}), result {self.result}, {self.exit_code}"
+        how = {1: "exit status", 2: "killed by signal", 3: "dumped core by signal"}.get(self.exit_code, "status")
+        return f"{self.name} is {self.active} ({self.sub}), result {self.result}, {how} {self.exit_status}"
 
 
 def systemctl(*arguments: str) -> str:
@@ -1502,7 +1521,6 @@ def show_unit(name: str) -> Unit:
     """Ask systemd about a unit; one that does not exist has ``load`` ``not-found``."""
     output = systemctl("show", name, "--property", ",".join(UNIT_PROPERTIES))
     got = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-    kinds = {"1": "exit status", "2": "killed by signal", "3": "killed by signal, with core,"}
     return Unit(
         name=name,
         load=got.get("LoadState", ""),
@@ -1512,7 +1530,8 @@ def show_unit(name: str) -> Unit:
         main_pid=int(got.get("MainPID", "0") or 0),
         restarts=int(got.get("NRestarts", "0") or 0),
         result=got.get("Result", ""),
-        exit_code=f"{kinds.get(got.get('ExecMainCode', ''), 'status')} {got.get('ExecMainStatus', '')}",
+        exit_code=int(got.get("ExecMainCode", "0") or 0),
+        exit_status=int(got.get("ExecMainStatus", "0") or 0),
         load_error=got.get("LoadError", "").strip().strip('"'),
     )
 
@@ -1576,6 +1595,7 @@ def rest_guard(vm: Vm) -> None:
 
 POLL = 0.02
 KILL_WAIT = 5.0
+STOP_SECONDS = 10.0
 START_WAIT = 15.0
 # A process as found has nobody to restart it; one that ends this soon did not come up.
 FOUND_SETTLE = 2.0
@@ -1704,7 +1724,10 @@ def run_found(process: FoundProcess) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what is ignored is inherited
     for fd, path in ((1, process.stdout), (2, process.stderr)):
         os.dup2(_open_output(path), fd)
-    environment = {to_bytes(n): to_bytes(v) for n, _, v in (e.partition("=") for e in reversed(process.environment))}
+    environment: dict[bytes, bytes] = {}
+    for assignment in process.environment:
+        name, _, value = assignment.partition("=")
+        environment.setdefault(to_bytes(name), to_bytes(value))  # the first of two is the one that counts
     os.execve(to_bytes(_executable(process)), [to_bytes(arg) for arg in process.argv], environment)
 
 
@@ -1725,16 +1748,18 @@ def _executable(process: FoundProcess) -> str:
     return shutil.which(called, path=path) or process.executable
 
 
-def start_found(store: Store, release: str) -> int:
-    """Start a release's process as it was found, out of everybody's cgroup; returns its pid.
+def start_found(store: Store, release: str) -> tuple[int, float]:
+    """Start a release's process as it was found, out of everybody's cgroup; returns its pid, and when it came up.
 
     In a scope of its own: a process left in the cgroup of the guard's service would be ended with it, one in an SSH
     session's with the session. The command line holds names only; the program reads the environment from the state.
     """
     scope = f"webex-found-{store.bot}-{int(boot_clock() * 1000)}.scope"
     program = [sys.executable, "-I", store.vm.program, "--state", str(store.vm.path), "run-found", store.bot, release]
+    described = f"--description=Webex bot {store.bot} as it was found"
+    manager = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={scope}", described]
     process = subprocess.Popen(
-        ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={scope}", "--", *program],
+        [*manager, "--", *program],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -1743,7 +1768,7 @@ def start_found(store: Store, release: str) -> int:
     return _await_found(store.need().bot, process)
 
 
-def _await_found(bot: Bot, process: subprocess.Popen) -> int:
+def _await_found(bot: Bot, process: subprocess.Popen) -> tuple[int, float]:
     """Wait until a started process has become the bot, alone, and stays it for a moment."""
     begun = time.monotonic()
     seen = 0.0
@@ -1755,7 +1780,7 @@ def _await_found(bot: Bot, process: subprocess.Popen) -> int:
         if list(bot_pids(bot)) == [process.pid]:
             seen = seen or time.monotonic()
             if time.monotonic() - seen >= FOUND_SETTLE:
-                return process.pid
+                return process.pid, seen
         time.sleep(POLL)
     raise RolloutError(f"{bot.name} as it was found did not come up alone within {START_WAIT:.0f} s")
 
@@ -1771,9 +1796,9 @@ def start_unit(bot: Bot, unit: str) -> Unit:
         if list(bot_pids(bot)) == [shown.main_pid]:
             return True
         shown = show_unit(unit)
-        return shown.over
+        return shown.over or shown.crashed
 
-    if not wait_until(one_runs, START_WAIT) or shown.over:
+    if not wait_until(one_runs, START_WAIT) or shown.over or shown.crashed:
         found = ", ".join(map(str, bot_pids(bot))) or "none"
         raise RolloutError(
             f"{bot.name} did not come up as exactly one process: {shown.end_described()}, processes: {found}"
@@ -2240,7 +2265,12 @@ def _candidate(store: Store, state: State) -> tuple[Release, dict[str, bytes]]:
 
 
 def switch(
-    vm: Vm, bot: str, token: int | None = None, stop_seconds: float = 10, check: bool = False, pending: bool = False
+    vm: Vm,
+    bot: str,
+    token: int | None = None,
+    stop_seconds: float = STOP_SECONDS,
+    check: bool = False,
+    pending: bool = False,
 ) -> Result:
     """Have exactly one process run under the unit, started from the files as they are now.
 
@@ -2502,15 +2532,15 @@ def _hold(state: State, seconds: float) -> tuple[Finding, Unit]:
     running = state.running
     pid, before = (running.pid, running.restarts) if running else (0, 0)
     since, limit = time.monotonic(), time.monotonic() + 2 * seconds + 60
-    restarts = 0
+    others = 0
     while True:
         unit = show_unit(state.unit)
-        if unit.over:
+        if unit.over or unit.crashed:
             return Finding("stays up", False, unit.end_described()), unit
         if unit.main_pid and unit.main_pid != pid:
-            restarts = max(restarts + 1, unit.restarts - before)
+            others += 1
             pid, since = unit.main_pid, time.monotonic()
-        restarts = max(restarts, unit.restarts - before)
+        restarts = max(others, unit.restarts - before)
         if restarts > RESTARTS_ALLOWED:
             return Finding("stays up", False, f"restarted {restarts} times in the hold; {unit.end_described()}"), unit
         if unit.main_pid and time.monotonic() - since >= seconds:
@@ -2785,6 +2815,8 @@ def _revert(store: Store, state: State, target: str, reason: str, force: bool = 
             for path, digest in kept.items():
                 store.vm.audit("displace", state.bot.name, "ok", path=path, kept=str(store.path / "blobs" / digest))
         if result.changed or pending:
+            for path, entry in plan.target.manifest.items():
+                clear_away(path, entry)
             _mark_reverted(store, state, target, reason, was_blessed)
             back = {
                 "release": target,
@@ -2822,44 +2854,51 @@ def _mark_reverted(store: Store, state: State, target: str, reason: str, was_ble
 
 
 def _go_back(store: Store, state: State, plan: RevertPlan) -> float:
-    """Put processes, files and units back; returns the seconds without a process."""
+    """Put units, files and the process back; returns the seconds without a process."""
     runner = plan.target.runner
+    to_own_unit = runner.kind == "unit" and runner.unit == state.unit
+    for unit in _units_to_leave_boot(plan, "" if to_own_unit and runner.enabled else state.unit):
+        disable_unit(store.vm, unit)
     begun = time.monotonic()
     if not plan.process_stays:
-        units = [state.unit] + ([runner.unit] if runner.kind == "unit" and runner.unit != state.unit else [])
-        stop_all(state.bot, units, KILL_WAIT * 2)
-    keeps_own = runner.kind == "unit" and runner.unit == state.unit and runner.enabled
-    if not keeps_own:
-        disable_unit(store.vm, state.unit)
+        units = [state.unit] + ([runner.unit] if runner.kind == "unit" and not to_own_unit else [])
+        stop_all(state.bot, units, STOP_SECONDS)
     for path, data in plan.restore.items():
-        entry = plan.target.manifest[path]
-        if entry.kind == "absent" and re.search(r"/systemd/system/[^/@]+\.(service|target|timer|socket)$", path):
-            disable_unit(store.vm, os.path.basename(path))  # else its links in *.wants stay behind
-        put_back(path, entry, data)
-    if any("/systemd/" in path for path in plan.restore):
+        put_back(path, plan.target.manifest[path], data)
+    if runner.kind == "process":  # needs nothing of systemd, so it comes first
+        up = begun if plan.process_stays else _start_runner(store, state, plan.target)
         reload_units(store.vm)
+        return up - begun
+    reload_units(store.vm)
     if runner.kind == "unit" and runner.enabled:
         enable_unit(store.vm, runner.unit)
-    if plan.process_stays:
-        return 0.0
-    _start_runner(store, state, plan.target)
-    return time.monotonic() - begun
+    return 0.0 if plan.process_stays else _start_runner(store, state, plan.target) - begun
 
 
-def _start_runner(store: Store, state: State, release: Release) -> None:
-    """Start what a release runs as, and note it."""
+def _units_to_leave_boot(plan: RevertPlan, own: str) -> list[str]:
+    """Units that a boot must not start any more: the bot's own, and those whose files are removed. Disabled after the
+    removal they would leave their links behind."""
+    removed = [path for path in plan.restore if plan.target.manifest[path].kind == "absent"]
+    pattern = re.compile(r"/systemd/system/[^/@]+\.(service|target|timer|socket)$")
+    return ([own] if own else []) + [os.path.basename(path) for path in removed if pattern.search(path)]
+
+
+def _start_runner(store: Store, state: State, release: Release) -> float:
+    """Start what a release runs as, and note it; returns when it was up."""
     files = {path: look_at(path)[0].identity for path, rule in state.files.items() if rule.restart}
     state.running = None
-    if release.runner.kind == "unit":
-        unit = start_unit(state.bot, release.runner.unit)
-        pid, restarts = unit.main_pid, unit.restarts
-    elif release.runner.kind == "process":
-        pid, restarts = start_found(store, release.id), 0
+    if release.runner.kind == "none":
+        return time.monotonic()
+    if release.runner.kind == "process":
+        pid, up = start_found(store, release.id)
+        restarts = 0
     else:
-        return
+        unit = start_unit(state.bot, release.runner.unit)
+        pid, up, restarts = unit.main_pid, time.monotonic(), unit.restarts
     stat = read_stat(pid)
     if stat is not None:
         state.running = Running(pid, stat.start_time, boot_key(), files, restarts)
+    return up
 
 
 # -- guard --------------------------------------------------------------------------------------------------
@@ -2984,7 +3023,7 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
             "unit": asdict(unit),
             "main_pid": main,
             "strays": [pid for pid in copies if pid != main],
-            "differs_from_release": sorted(p for p, e in looks.items() if e.content != release.manifest[p].content),
+            "differs_from_release": _edited(store, state, release, looks),
             "newer_than_process": _stale_files(state, main, looks) if main else [],
             "releases": store.release_names(),
             "note": state.note,
@@ -2993,6 +3032,13 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
         }
     except (RolloutError, OSError) as error:
         return {"bot": name, "problem": str(error)}
+
+
+def _edited(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:
+    """Files that are not what the release has. One shared with a bot whose rollout is further on is no edit."""
+    differing = [path for path, entry in looks.items() if entry.content != release.manifest[path].content]
+    shared = {path for path, rule in state.files.items() if rule.shared}
+    return sorted(path for path in differing if path not in shared or not store.put_there(path, looks[path]))
 
 
 def status(vm: Vm, bots: Sequence[str] = ()) -> dict[str, Any]:

@@ -299,7 +299,7 @@ class Machine:
 
     def age(self, path: str) -> None:
         """Wait until a file's last change is more than a second ago, the resolution that times are trusted to."""
-        self.wait_for(lambda: webex_rollout.unchanged_since(path, time.time()))
+        self.wait_for(lambda: webex_rollout.unchanged_since(path, time.time() - 0.1))
 
     def log(self, name: str = "jarvis") -> str:
         path = self.home / f"logs/{name}.log"
