@@ -35,9 +35,6 @@ options:
       - The cursor returned counts anew from the end of what was read.
     type: bool
     default: false
-  since:
-    description: Leave out records stamped before this time (seconds since the epoch). Not with O(cursor).
-    type: float
   buckets:
     description: Return the incidents of each hour.
     type: bool
@@ -192,7 +189,7 @@ def answer(given: dict[str, Any], signatures: tuple[Signature, ...]) -> dict[str
             raise LogError(f"the cursor belongs to log {cursor.path}, not to {given['path']}: take one for this log")
         seen = look(cursor, signatures)
     else:
-        seen = look_at_all(given["path"], signatures, rotated=given["history"], since=given["since"])
+        seen = look_at_all(given["path"], signatures, rotated=given["history"])
     result = evidence(seen.tally, signatures)
     if not given["buckets"]:
         del result["hours"]
@@ -208,7 +205,6 @@ def main() -> None:
             "cursor": {"type": "dict"},
             "take": flag,
             "history": flag,
-            "since": {"type": "float"},
             "buckets": flag,
             "signatures": {
                 "type": "list",
@@ -222,7 +218,7 @@ def main() -> None:
             },
             "timezone": {"type": "str"},
         },
-        mutually_exclusive=[("cursor", "take", "history"), ("cursor", "since"), ("take", "since")],
+        mutually_exclusive=[("cursor", "take", "history")],
         supports_check_mode=True,
     )
     given = module.params

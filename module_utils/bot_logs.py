@@ -23,13 +23,13 @@ import copy
 import gzip
 import hashlib
 import os
+import pickle
 import re
 import stat
 import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,17 +47,21 @@ except ImportError:  # a Python built without libffi
 CURSOR_VERSION = 1
 BURST_SECONDS = 5.0
 HOUR = 3600
-# Hours kept for the chart; two weeks are more than the longest soak and its history.
-MAX_BUCKETS = 24 * 14
+# Hours kept for the chart; two weeks are more than the longest soak.
+MAX_HOURS = 24 * 14
 # Ready lines kept word for word; a bot configures three sessions per start.
 MAX_READY = 24
 HEAD_BYTES = 4096
-# A last line without its newline is read again next time, as long as it is not longer than this.
+STAMP_LENGTH = 48
+# A last line without its newline is read again next time, unless it is longer than this.
 MAX_HALF_LINE = 64 * 1024
+MAX_POOL_LINE = 4096
 # One call of memmem: long enough that the call costs nothing, short enough to stay in the processor's cache.
 BLOCK = 256 * 1024
-# What one thread takes at a time.
-SEGMENT = 16 * BLOCK
+# What is handed to one process at a time.
+SPAN = 16 * BLOCK
+# From so many on, 32 MiB, starting a second process pays.
+MANY_SPANS = 8
 POOL_MARK = b"webex-pool "
 
 FAILURE, RECOVERED, NOTICE = "failure", "recovered", "notice"
@@ -121,7 +125,13 @@ def signatures_with(extra: Sequence[dict[str, str]]) -> tuple[Signature, ...]:
 _STAMP = re.compile(
     rb"\[?((2\d\d\d)-([01]\d)-([0-3]\d)[ T]([012]\d):([0-5]\d)):([0-6]\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?"
 )
-_STAMP_LENGTH = 48
+
+
+def is_head(block: bytes | bytearray, start: int = 0) -> bool:
+    """Whether a line that begins at ``start`` is the first one of a record."""
+    return block[start : start + 1] in b"2[" and _STAMP.match(block, start) is not None
+
+
 # How far a record may be stamped before the one above it (threads, a clock being slewed) in an hour that occurs twice.
 _DISORDER = 60.0
 
@@ -137,17 +147,12 @@ class Clock:
         self._minutes: dict[bytes, tuple[float, ...]] = {}
         self._previous = previous
 
-    @staticmethod
-    def is_head(line: bytes) -> bool:
-        """Whether ``line`` starts a record."""
-        return _STAMP.match(line) is not None
-
     def read(self, line: bytes) -> float | None:
         """Seconds since the epoch of the stamp that ``line`` starts with, None when it starts with none."""
         match = _STAMP.match(line)
         if match is None:
             return None
-        minute, second, fraction, offset = match.group(1), match.group(7), match.group(8), match.group(9)
+        minute, second, fraction, offset = match.group(1, 7, 8, 9)
         candidates = self._minutes.get(minute)
         if candidates is None:
             candidates = self._candidates(tuple(int(match.group(part)) for part in range(2, 7)))
@@ -208,7 +213,7 @@ class Pool:
     """What the pool module said about itself. Its counters are cumulative per process; here they are summed over the
     processes seen, from zero where the start of the process was seen, else from its first line (an underestimate)."""
 
-    ready: list[dict[str, str]] = field(default_factory=list)
+    ready: list[dict[str, Any]] = field(default_factory=list)
     ready_lines: int = 0
     stats_lines: int = 0
     last: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -216,6 +221,14 @@ class Pool:
     last_stats_time: float | None = None
     # The lowest level of record that the bot's logging lets through, where the pool module tells it.
     hears: int | None = None
+
+
+@dataclass
+class Record:
+    """The record being read: when it was stamped, and the names of the signatures met in it so far."""
+
+    time: float | None = None
+    names: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -234,88 +247,125 @@ class Tally:
     bytes_read: int = 0
     rotations: int = 0
     gaps: list[str] = field(default_factory=list)
-    # The record being read: stamp and names of the signatures in it. None when no signature was met since its start.
-    record: dict[str, Any] | None = None
-    # The signatures already counted in the line at the cursor, when that is too long to be read again as a whole.
-    open_line: list[str] = field(default_factory=list)
+    record: Record = field(default_factory=Record)
+    # Reading stopped within a line (one too long to be read again as a whole): the signatures counted in it so far.
+    open_line: list[str] | None = None
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Tally:
-        known = dict(raw)
-        known["counts"] = {name: Count(**count) for name, count in known.get("counts", {}).items()}
-        known["pool"] = Pool(**known.get("pool", {}))
-        return cls(**known)
+        """:raises KeyError, TypeError: when this is no tally."""
+        fields = dict(raw)
+        fields["counts"] = {name: Count(**count) for name, count in fields["counts"].items()}
+        fields["pool"] = Pool(**fields["pool"])
+        fields["record"] = Record(**fields["record"])
+        return cls(**fields)
+
+
+@dataclass
+class Found:
+    """What a span of the log holds. A *mask* has bit n set for the n-th text searched for."""
+
+    # How many lines there are with exactly these texts.
+    lines: dict[int, int] = field(default_factory=dict)
+    # Stamp and mask of the records with a text, in order; without a stamp it is the record that was at hand before.
+    records: list[list[Any]] = field(default_factory=list)
+    pool_lines: list[bytes] = field(default_factory=list)
+    # The stamp of the last record, when that is not among `records`.
+    tail: bytes | None = None
+    # The texts in what is left of a line that began before the span, and whether the span ends within that line.
+    continued: int = 0
+    same_line: bool = False
+    # The texts so far in a last line without a newline.
+    open_line: int | None = None
 
 
 _FIELD = re.compile(rb"([a-z_]+)=(\S+)")
-_POOL_LINE = re.compile(rb"webex-pool (ready|stats)((?: [a-z_]+=\S+)+)\s*\n\Z")
+# The newline: half a number is another number.
+_POOL_LINE = re.compile(rb"webex-pool (ready|stats)((?: [a-z_]+=\S+)+)[ \r]*\n\Z")
 _COUNTERS = ("requests", "retried", "failed", "recycled")
 
 
 class Counter:
-    """Feeds signature hits, in the file's order, into a tally."""
+    """Adds up what was found, span after span, in a tally."""
 
-    def __init__(self, tally: Tally, signatures: Sequence[Signature], clock: Clock, since: float | None = None) -> None:
+    def __init__(self, tally: Tally, signatures: Sequence[Signature], clock: Clock) -> None:
         self.tally = tally
-        self.signatures = signatures
-        self._kinds = {signature.name: signature.kind for signature in signatures}
         self._clock = clock
-        self._since = since
-        self._in_line: set[str] = set(tally.open_line)
+        # Pool lines are taken in after the records of their span; their order in time is their own.
+        self._pool_clock = Clock(tally.pool.last_stats_time)
+        self._kinds = {signature.name: signature.kind for signature in signatures}
+        texts: dict[str, list[str]] = {}
+        for signature in signatures:
+            texts.setdefault(signature.text, []).append(signature.name)
+        self.texts = [text.encode() for text in texts]
+        self._names_of_text = list(texts.values())
+        self._names_of_mask: dict[int, list[str]] = {}
 
-    @property
-    def inside_line(self) -> bool:
-        """Whether the line at hand has been counted for some signature."""
-        return bool(self._in_line)
+    def names(self, mask: int) -> list[str]:
+        """The signatures a mask stands for."""
+        known = self._names_of_mask.get(mask)
+        if known is None:
+            known = [name for bit, names in enumerate(self._names_of_text) if mask >> bit & 1 for name in names]
+            self._names_of_mask[mask] = known
+        return known
 
-    def begin_record(self, head: bytes) -> None:
-        """A new record starts with ``head``; what the one before amounted to is now settled."""
+    def add(self, found: Found) -> None:
+        """Take in the next span."""
+        tally = self.tally
+        begun = tally.open_line or []
+        more = [name for name in self.names(found.continued) if name not in begun]
+        if more:
+            tally.lines += not begun
+            self._count_lines(more, 1)
+            self._extend_record(more)
+        for mask, number in found.lines.items():
+            tally.lines += number
+            self._count_lines(self.names(mask), number)
+        for stamp, mask in found.records:
+            if stamp is not None:
+                self._begin_record(stamp)
+            self._extend_record(self.names(mask))
+        if found.tail is not None:
+            self._begin_record(found.tail)
+        for line in found.pool_lines:
+            self._pool_line(line)
+        if found.open_line is None:
+            tally.open_line = None
+        else:
+            tally.open_line = [*begun, *more] if found.same_line else list(self.names(found.open_line))
+
+    def _count_lines(self, names: Sequence[str], number: int) -> None:
+        for name in names:
+            self.tally.counts.setdefault(name, Count()).lines += number
+
+    def _begin_record(self, stamp: bytes) -> None:
         self.settle()
-        self.tally.record = {"time": self._clock.read(head), "names": []}
+        time_ = self._clock.read(stamp)
+        self.tally.record = Record(time_)
+        if time_ is not None:
+            self.tally.last_time = time_
 
-    def begin_line(self) -> None:
-        self._in_line.clear()
-
-    def hit(self, name: str) -> None:
-        """``name``'s text stands in the current line."""
-        record = self.tally.record
-        if record is None:  # no head was found above it: a log that begins inside a record
-            record = self.tally.record = {"time": None, "names": []}
-        if self._since is not None and record["time"] is not None and record["time"] < self._since:
-            return
-        if name in self._in_line:
-            return
-        if not self._in_line:
-            self.tally.lines += 1
-        self._in_line.add(name)
-        self.tally.counts.setdefault(name, Count()).lines += 1
-        if name not in record["names"]:
-            record["names"].append(name)
-
-    def pause(self, line_goes_on: bool) -> None:
-        """Reading ends here for now."""
-        if not line_goes_on:
-            self._in_line.clear()
-        self.tally.open_line = sorted(self._in_line)
+    def _extend_record(self, names: Sequence[str]) -> None:
+        known = self.tally.record.names
+        if not known:
+            known.extend(names)
+        elif known != names:
+            known.extend(name for name in names if name not in known)
 
     def settle(self) -> None:
-        """Count the record that has come to its end."""
-        record, self.tally.record = self.tally.record, None
-        if record is None or not record["names"]:
+        """Count the record at hand; nothing more is to come of it."""
+        record = self.tally.record
+        if not record.names:
             return
-        names = [name for name in record["names"] if self._kinds.get(name) == FAILURE]
-        if any(self._kinds.get(name) == RECOVERED for name in record["names"]):
-            self._recovered(record["names"])
-        elif names:
-            self._failed(names, record["time"])
-        for name in record["names"]:
-            if self._kinds.get(name) == NOTICE:
-                self.tally.counts[name].incidents += 1
-
-    def _recovered(self, names: Sequence[str]) -> None:
-        self.tally.recovered += 1
-        for name in names:
-            self.tally.counts[name].recovered += 1
+        self.tally.record = Record()
+        kinds = [self._kinds.get(name) for name in record.names]
+        failures = [name for name, kind in zip(record.names, kinds) if kind == FAILURE]
+        if RECOVERED in kinds:
+            self.tally.recovered += 1
+            for name in record.names:
+                self.tally.counts[name].recovered += 1
+        elif failures:
+            self._failed(failures, record.time)
 
     def _failed(self, names: Sequence[str], time_: float | None) -> None:
         self.tally.failures += 1
@@ -333,43 +383,43 @@ class Counter:
         self.tally.incidents += 1
         if time_ is not None:
             hour = str(int(time_ // HOUR) * HOUR)
-            self.tally.hours[hour] = self.tally.hours.get(hour, 0) + 1
-            while len(self.tally.hours) > MAX_BUCKETS:
-                del self.tally.hours[min(self.tally.hours, key=int)]
+            hours = self.tally.hours
+            hours[hour] = hours.get(hour, 0) + 1
+            if len(hours) > MAX_HOURS:
+                del hours[min(hours, key=int)]
 
-    def pool_line(self, line: bytes) -> None:
+    def _pool_line(self, line: bytes) -> None:
         """Take in a line that contains ``webex-pool ``, if it is one the pool module wrote: a record of its own whose
-        message is nothing but the event and key=value pairs. A chat message quoting one does not look like that."""
+        message is nothing but the event and key=value pairs. A sentence in a chat that mentions one is not."""
         match = _POOL_LINE.search(line)
-        time_ = self._clock.read(line)
-        if match is None or time_ is None or (self._since is not None and time_ < self._since):
+        time_ = self._pool_clock.read(line)
+        if match is None or time_ is None:
             return
         values = {key.decode(): value.decode("utf-8", "replace") for key, value in _FIELD.findall(match.group(2))}
-        pool = self.tally.pool
+        pool, pid = self.tally.pool, values.get("pid", "")
         if values.get("hears", "").isdigit():
             pool.hears = int(values["hears"])
         if match.group(1) == b"ready":
             pool.ready_lines += 1
             pool.ready = [*pool.ready, dict(values, time=time_)][-MAX_READY:]
-            pool.last.setdefault(values.get("pid", ""), dict.fromkeys(_COUNTERS, 0))
+            pool.last.setdefault(pid, dict.fromkeys((*_COUNTERS, "open"), 0))
             return
         try:
             now = {key: int(values.get(key, 0)) for key in (*_COUNTERS, "open")}
         except ValueError:
             return
-        self._pool_stats(values.get("pid", ""), now, time_)
+        self._pool_stats(pid, now, time_)
 
     def _pool_stats(self, pid: str, now: dict[str, int], time_: float) -> None:
         pool = self.tally.pool
         pool.stats_lines += 1
         pool.last_stats_time = time_
-        before = pool.last.get(pid, now)
+        before = pool.last.pop(pid, now)
         if any(now[key] < before[key] for key in _COUNTERS):  # the number was given to a new process
             before = dict.fromkeys(_COUNTERS, 0)
         for key in _COUNTERS:
             pool.sums[key] = pool.sums.get(key, 0) + now[key] - before[key]
-        pool.last.pop(pid, None)  # so that the process heard last stands last
-        pool.last[pid] = now
+        pool.last[pid] = now  # the process heard last stands last
         while len(pool.last) > MAX_READY:
             del pool.last[next(iter(pool.last))]
 
@@ -379,9 +429,9 @@ class Counter:
 
 def _memmem() -> Callable[[int, int, bytes, int], int | None] | None:
     """The C library's memmem: two to three times as fast as bytes.find (10 GB/s against 4 GB/s for 18 characters, glibc
-    2.36 against Python 3.11), and other threads run meanwhile."""
+    2.36 against Python 3.11)."""
     try:
-        function = ctypes.CDLL(None).memmem
+        function = ctypes.PyDLL(None).memmem
     except (AttributeError, OSError):  # no ctypes, or a C library without it
         return None
     function.restype = ctypes.c_void_p
@@ -393,26 +443,28 @@ _MEMMEM = _memmem()
 
 
 class _Window:
-    """A buffer over part of a file that says which texts occur in it."""
+    """A buffer over part of a file."""
 
     def __init__(self, size: int) -> None:
-        self._buffer = bytearray(size)
-        self._view = memoryview(self._buffer)
-        self._address = ctypes.addressof((ctypes.c_char * size).from_buffer(self._buffer)) if _MEMMEM else 0
-        self._length = 0
+        self.bytes = bytearray(size)
+        self._view = memoryview(self.bytes)
+        self._address = ctypes.addressof((ctypes.c_char * size).from_buffer(self.bytes)) if _MEMMEM else 0
+        self.length = 0
 
     def fill(self, fd: int, start: int, end: int) -> None:
         """Take in the bytes from ``start`` to ``end``, or to where the file ends by now."""
-        self._length = os.preadv(fd, [self._view[: end - start]], start)
+        self.length = os.preadv(fd, [self._view[: end - start]], start)
 
-    def contains(self, text: bytes) -> bool:
+    def find(self, text: bytes, start: int) -> int:
+        """Where ``text`` is met first from ``start`` on, -1 if nowhere."""
         if _MEMMEM is None:
-            return self._buffer.find(text, 0, self._length) >= 0
-        return _MEMMEM(self._address, self._length, text, len(text)) is not None
+            return self.bytes.find(text, start, self.length)
+        found = _MEMMEM(self._address + start, self.length - start, text, len(text))
+        return -1 if found is None else found - self._address
 
 
 class _File:
-    """An open log. Everything is read by offset, so that threads can share it."""
+    """An open log. Everything is read by offset, so that processes can share it."""
 
     def __init__(self, fd: int, path: str) -> None:
         self.fd = fd
@@ -423,24 +475,28 @@ class _File:
     def read(self, start: int, end: int) -> bytes:
         return os.pread(self.fd, max(0, end - start), start)
 
-    def find_newline(self, start: int, end: int) -> int:
-        """Offset of the first newline in [start, end), -1 without one."""
+    def line_end(self, start: int, end: int) -> int:
+        """Offset after the first newline in [start, end), ``end`` without one."""
+        step = 4096
         while start < end:
-            block = self.read(start, min(start + BLOCK, end))
-            at = block.find(b"\n")
-            if at >= 0 or not block:
-                return start + at if at >= 0 else -1
+            block = self.read(start, min(start + step, end))
+            newline = block.find(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            if not block:
+                break
             start += len(block)
-        return -1
+            step = BLOCK
+        return end
 
     def line_start(self, position: int, low: int) -> int:
         """Where the line at ``position`` begins, or ``low`` when that is before it."""
         high = position
         while high > low:
             start = max(low, high - BLOCK)
-            at = self.read(start, high).rfind(b"\n")
-            if at >= 0:
-                return start + at + 1
+            newline = self.read(start, high).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
             high = start
         return low
 
@@ -448,18 +504,18 @@ class _File:
         """The stamp at ``position``, when a record starts there."""
         if position and self.read(position - 1, position) != b"\n":
             return None
-        line = self.read(position, position + _STAMP_LENGTH)
-        return line if Clock.is_head(line) else None
+        line = self.read(position, position + STAMP_LENGTH)
+        return line if is_head(line) else None
 
     def last_head(self, low: int, high: int) -> bytes | None:
         """The stamp of the last record that starts in [low, high)."""
+        step = 4096  # nearly always enough, and read anew for every span
         while high > low:
-            start = max(low - 1, high - BLOCK, 0)
+            start = max(low - 1, high - step, 0)
             block = self.read(start, high)
             at = len(block)
             while True:
-                # Nothing else in a log starts lines with a 2 as often: two characters find nearly only records.
-                at = max(block.rfind(b"\n2", 0, at), block.rfind(b"\n[2", 0, at))
+                at = _last_mark(block, 0, at)
                 if at < 0:
                     break
                 head = self.head_at(start + at + 1)
@@ -468,155 +524,209 @@ class _File:
             if start <= low:
                 return self.head_at(0) if low == 0 else None
             high = start + 2
+            step = BLOCK
         return None
 
     def first_head(self, low: int, high: int) -> bytes | None:
         """The stamp of the first record that starts in [low, high); only the first block is looked at."""
-        head = self.head_at(low)
-        if head is not None:
-            return head
         block = self.read(low, min(high, low + BLOCK))
-        at = -1
-        while True:
-            at = block.find(b"\n", at + 1)
-            if at < 0:
+        at = 0
+        while at < len(block):
+            head = self.head_at(low + at)
+            if head is not None:
+                return head
+            newline = block.find(b"\n", at)
+            if newline < 0:
                 return None
-            if Clock.is_head(block[at + 1 : at + 1 + _STAMP_LENGTH]):
-                return block[at + 1 : at + 1 + _STAMP_LENGTH]
+            at = newline + 1
+        return None
 
 
-def _anchors(texts: Sequence[bytes]) -> list[bytes]:
-    """The texts to search for so that no place of any text is missed: those that contain no other one."""
-    return [text for text in texts if not any(other != text and other in text for other in texts)]
+def _last_mark(block: bytes | bytearray, start: int, end: int) -> int:
+    """Where the last line in [start, end) that may begin with a time stamp is separated from the one before."""
+    return max(block.rfind(b"\n2", start, end), block.rfind(b"\n[2", start, end))
 
 
-def _busy_blocks(file: _File, start: int, end: int, anchors: Sequence[bytes]) -> Iterator[tuple[int, list[int]]]:
-    """Offsets of the blocks in which an anchor ends, in order, each with the numbers of the anchors met."""
-    overlap = max(map(len, anchors)) - 1
+class _Span:
+    """Puts the places where texts are met, which come in order, together to lines and records."""
 
-    def search(segment: int) -> list[tuple[int, list[int]]]:
-        window = _Window(BLOCK + overlap)
-        found = []
-        for offset in range(segment, min(segment + SEGMENT, end), BLOCK):
-            window.fill(file.fd, max(0, offset - overlap), min(offset + BLOCK, end))
-            met = [number for number, anchor in enumerate(anchors) if window.contains(anchor)]
-            if met:
-                found.append((offset, met))
+    def __init__(self, file: _File, start: int, pool_mask: int, inside_line: bool) -> None:
+        self.found = Found()
+        self._file = file
+        self._pool_mask = pool_mask
+        # The line last met: the texts in it, where it starts and ends (-1: not seen yet), and the stamp above it.
+        self._mask = 0
+        self._line_start = start
+        self.line_end = -1 if inside_line else start
+        self._stamp: bytes | None = None
+        self._continued = inside_line
+
+    def meet(self, block: bytearray, length: int, base: int, at: int, mask: int) -> None:
+        """A text stands at ``at`` in ``block``, whose ``length`` bytes begin at ``base`` in the file."""
+        low = self.line_end - base
+        if self.line_end < 0 or at < low:
+            self._mask |= mask
+            return
+        if self._mask:
+            self._close_line()
+        self._mask = mask
+        newline = block.rfind(b"\n", low if low > 0 else 0, at)
+        if newline < 0 and low < 0:
+            self._line_start = self._file.line_start(base, self.line_end)
+            self._stamp = self._file.last_head(self.line_end, self._line_start + 1)
+        else:
+            start = newline + 1 if newline >= 0 else low
+            self._line_start = base + start
+            if is_head(block, start):
+                self._stamp = bytes(block[start : start + STAMP_LENGTH])
+            else:
+                self._stamp = self._stamp_above(block, base, low, start)
+        newline = block.find(b"\n", at, length)
+        self.line_end = base + newline + 1 if newline >= 0 else -1
+
+    def _stamp_above(self, block: bytearray, base: int, low: int, high: int) -> bytes | None:
+        """The stamp of the last record that starts in [low, high) of the block; ``low`` may lie before it."""
+        while True:
+            high = _last_mark(block, max(0, low - 1), high)
+            if high < 0:
+                break
+            if is_head(block, high + 1):
+                return bytes(block[high + 1 : high + 1 + STAMP_LENGTH])
+        return self._file.last_head(base + low, base + 1) if low <= 0 else None
+
+    def _close_line(self) -> None:
+        texts = self._mask & ~self._pool_mask
+        if self._mask != texts and self.line_end - self._line_start <= MAX_POOL_LINE:
+            self.found.pool_lines.append(self._file.read(self._line_start, self.line_end))
+        if self._continued:
+            self.found.continued = texts
+            self._continued = False
+        elif texts:
+            self.found.lines[texts] = self.found.lines.get(texts, 0) + 1
+            records = self.found.records
+            if self._stamp is None and records:
+                records[-1][1] |= texts
+            else:
+                records.append([self._stamp, texts])
+
+    def finish(self, end: int) -> Found:
+        """The span ends at ``end``."""
+        found, same_line = self.found, self._continued and self.line_end < 0
+        self._close_line()
+        if self._file.read(end - 1, end) != b"\n":
+            found.same_line = same_line
+            found.open_line = self._mask & ~self._pool_mask if self.line_end < 0 else 0
+        if self.line_end >= 0:
+            found.tail = self._file.last_head(self.line_end, end)
         return found
 
-    segments = range(start, end, SEGMENT)
-    # A second thread only where it can run beside the first, and the span is worth starting it.
-    if _MEMMEM is None or len(segments) < 4 or len(os.sched_getaffinity(0)) < 2:
-        for segment in segments:
-            yield from search(segment)
-        return
-    with ThreadPoolExecutor(max_workers=2) as threads:
-        for found in threads.map(search, segments):
-            yield from found
 
+class _Search:
+    """Finds the lines and records with certain texts in spans of one file."""
 
-class _Scan:
-    """Reads a span of one file and feeds what it meets, in order, to a counter."""
-
-    def __init__(self, file: _File, counter: Counter) -> None:
+    def __init__(self, file: _File, texts: Sequence[bytes]) -> None:
         self._file = file
-        self._counter = counter
-        names: dict[bytes, list[str]] = {}
-        for signature in counter.signatures:
-            names.setdefault(signature.text.encode(), []).append(signature.name)
-        self._names = list(names.values())
-        self._pool_mark = len(self._names)
-        texts = [*names, POOL_MARK]
-        self._anchors = _anchors(texts)
-        self._overlap = max(map(len, texts)) - 1
-        # Which texts can stand in a block where an anchor was met.
-        self._under = [[(n, text) for n, text in enumerate(texts) if anchor in text] for anchor in self._anchors]
-        self._start = self._base = 0
-        self._block = b""
-        self._line_start = 0
-        # Where the line last counted ends; None while that is not known, and no newline comes before `_searched`.
-        self._line_end: int | None = None
-        self._searched = 0
+        masks = {text: 1 << number for number, text in enumerate(texts)}
+        self._pool_mask = 1 << len(texts)
+        masks[POOL_MARK] = masks.get(POOL_MARK, 0) | self._pool_mask
+        # A text that contains another one is only searched for where that one was met.
+        self._anchors = [
+            (text, mask, [(other, masks[other]) for other in masks if text in other and other != text])
+            for text, mask in masks.items()
+            if not any(other in text and other != text for other in masks)
+        ]
+        self._overlap = max(map(len, masks)) - 1
+        self._window = _Window(BLOCK + self._overlap)
 
-    def run(self, start: int, end: int) -> None:
-        """Count what lies in [start, end)."""
-        counter = self._counter
-        self._start = self._searched = start
-        self._line_end = None if counter.inside_line else start
-        for offset, met in _busy_blocks(self._file, start, end, self._anchors):
-            self._base = max(0, offset - self._overlap)
-            self._block = self._file.read(self._base, min(offset + BLOCK, end))
-            for position, number in self._hits(offset - self._base, met):
-                self._go_to(self._base + position)
-                if number == self._pool_mark:
-                    counter.pool_line(self._line(position))
-                else:
-                    for name in self._names[number]:
-                        counter.hit(name)
-        counter.pause(self._line_end is None and self._file.find_newline(self._searched, end) < 0)
+    def span(self, start: int, end: int, inside_line: bool = False) -> Found:
+        """Search [start, end). ``start`` begins a line, unless ``inside_line``."""
+        window, block = self._window, self._window.bytes
+        span = _Span(self._file, start, self._pool_mask, inside_line)
+        low = max(0, start - self._overlap) if inside_line else start
+        for offset in range(start, end, BLOCK):
+            base = max(low, offset - self._overlap)
+            window.fill(self._file.fd, base, min(offset + BLOCK, end))
+            if span.line_end < 0:
+                newline = block.find(b"\n", offset - base, window.length)
+                span.line_end = base + newline + 1 if newline >= 0 else -1
+            for at, mask in self._hits(offset - base):
+                span.meet(block, window.length, base, at, mask)
+        return span.finish(end)
 
-    def _hits(self, fresh: int, met: Sequence[int]) -> list[tuple[int, int]]:
-        """Places (within the block) and numbers of the texts that end after ``fresh``, the first one of a line only."""
-        block, hits, seen = self._block, [], set()
-        for anchor in met:
-            for number, text in self._under[anchor]:
-                if number in seen:
-                    continue
-                seen.add(number)
-                at = block.find(text)
-                while at >= 0:
-                    after = at + len(text)
-                    if after <= fresh:
-                        at = block.find(text, at + 1)
-                        continue
-                    hits.append((at, number))
-                    newline = block.find(b"\n", after)
-                    at = block.find(text, newline) if newline >= 0 else -1
+    def _hits(self, fresh: int) -> list[tuple[int, int]]:
+        """Places and masks of the texts ending after ``fresh`` in the window, of each at least the first in a line."""
+        hits: list[tuple[int, int]] = []
+        for text, mask, longer in self._anchors:
+            before = len(hits)
+            self._add_places(text, mask, fresh, hits)
+            if len(hits) > before:
+                for other, other_mask in longer:
+                    self._add_places(other, other_mask, fresh, hits)
         hits.sort()
         return hits
 
-    def _go_to(self, position: int) -> None:
-        """Make the line at ``position`` the current one, and its record the current record."""
-        if self._line_end is None:
-            newline = self._file.find_newline(self._searched, position)
-            if newline < 0:
-                self._searched = position
-                return
-            self._line_end = newline + 1
-        if position < self._line_end:
+    def _add_places(self, text: bytes, mask: int, fresh: int, hits: list[tuple[int, int]]) -> None:
+        window, block, length = self._window, self._window.bytes, self._window.length
+        at = window.find(text, max(0, fresh - len(text) + 1))
+        while at >= 0:
+            hits.append((at, mask))
+            newline = block.find(b"\n", at, length)
+            at = window.find(text, newline) if newline >= 0 else -1
+
+
+def _spans(file: _File, start: int, end: int) -> list[tuple[int, int]]:
+    """[start, end) in parts of about SPAN bytes that end where a line ends."""
+    spans = []
+    while start < end:
+        stop = file.line_end(start + SPAN - 1, end) if end - start > SPAN else end
+        spans.append((start, stop))
+        start = stop
+    return spans
+
+
+class _Helper:
+    """A process that searches spans and sends what it finds; a thread would wait for the interpreter."""
+
+    def __init__(self, search: _Search, spans: Sequence[tuple[int, int, bool]]) -> None:
+        receiving, sending = os.pipe()
+        self._pid = os.fork()
+        if self._pid:
+            os.close(sending)
+            self._stream = os.fdopen(receiving, "rb")
             return
-        low = self._line_end
-        block, base = self._block, self._base
-        newline = block.rfind(b"\n", max(0, low - base), position - base)
-        self._line_start = start = base + newline + 1 if newline >= 0 else self._file.line_start(position, low)
-        head = self._head(low, start)
-        if head is not None:
-            self._counter.begin_record(head)
-        self._counter.begin_line()
-        newline = block.find(b"\n", position - base)
-        self._line_end = base + newline + 1 if newline >= 0 else None
-        self._searched = base + len(block)
+        try:
+            os.close(receiving)
+            with os.fdopen(sending, "wb") as stream:
+                for span in spans:
+                    pickle.dump(search.span(*span), stream)
+        finally:
+            os._exit(0)
 
-    def _head(self, low: int, start: int) -> bytes | None:
-        """The stamp of the record that the line at ``start`` belongs to, None when it is still the one before."""
-        at = start - self._base
-        if at > 0 and at + _STAMP_LENGTH <= len(self._block):
-            head = self._block[at : at + _STAMP_LENGTH]
-            if self._block[at - 1] == 0x0A and Clock.is_head(head):
-                return head
-        else:
-            head = self._file.head_at(start)
-            if head is not None:
-                return head
-        head = self._file.last_head(low, start)
-        if head is None and self._counter.tally.record is None:
-            head = self._file.last_head(max(0, self._start - MAX_HALF_LINE), start)
-        return head
+    def next(self) -> Found | None:
+        """What the next span holds; None when the process was ended from outside."""
+        try:
+            return pickle.load(self._stream)
+        except (EOFError, pickle.UnpicklingError):
+            return None
 
-    def _line(self, position: int) -> bytes:
-        """The current line, as far as a line of the pool module can be long."""
-        end = self._base + position + 2048
-        return self._file.read(self._line_start, end if self._line_end is None else min(end, self._line_end))
+    def close(self) -> None:
+        self._stream.close()  # a process that still has something to send ends on this
+        os.waitpid(self._pid, 0)
+
+
+def _found(file: _File, texts: Sequence[bytes], start: int, end: int, inside_line: bool) -> Iterator[Found]:
+    """What [start, end) holds, span by span; two processes search where there is work and room for two."""
+    search = _Search(file, texts)
+    spans = [(low, high, inside_line and low == start) for low, high in _spans(file, start, end)]
+    helpers: list[_Helper] = []
+    try:
+        if len(spans) >= MANY_SPANS and len(os.sched_getaffinity(0)) > 1:
+            helpers = [_Helper(search, spans[first::2]) for first in range(2)]
+        for number, span in enumerate(spans):
+            yield (helpers and helpers[number % 2].next()) or search.span(*span)
+    finally:
+        for helper in helpers:
+            helper.close()
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -814,6 +924,11 @@ def take_cursor(path: str) -> Cursor:
         return cursor
     try:
         cursor.move_to(file, file.size)
+        # What comes next may belong to the record that is being written.
+        head = file.last_head(max(0, file.size - MAX_HALF_LINE), file.size)
+        cursor.tally.record.time = Clock().read(head) if head else None
+        if file.size and file.read(file.size - 1, file.size) != b"\n":
+            cursor.tally.open_line = []
     finally:
         os.close(file.fd)
     return cursor
@@ -836,51 +951,54 @@ class Look:
     cursor: Cursor
 
 
-def look(cursor: Cursor, signatures: Sequence[Signature] = SIGNATURES, since: float | None = None) -> Look:
+def look(cursor: Cursor, signatures: Sequence[Signature] = SIGNATURES) -> Look:
     """Read what was written since ``cursor``, which stays as it is; the result carries the new one.
 
-    :param since: leave out records stamped earlier (seconds since the epoch).
     :raises LogError: when the log is missing or cannot be read.
     """
     cursor = copy.deepcopy(cursor)
     cursor.looked = time.time()
     tally = cursor.tally
-    clock = Clock(tally.last_time)
+    counter = Counter(tally, signatures, Clock(tally.last_time))
     with _parts_of(cursor.path) as parts:
-        sources = _sources(cursor, parts)
-        for file, start in sources:
+        *rotated, newest = _sources(cursor, parts)
+        for file, start in rotated:
             with _plain(file) as (plain, problem):
-                if problem:
-                    tally.gaps.append(problem)
-                if plain.size < start:
-                    tally.gaps.append(f"{file.path} holds {plain.size} bytes, {start} were read of it before")
-                    continue
-                last = file is sources[-1][0]
-                counter = Counter(tally, signatures, clock, since)
-                end = _settled_end(plain, start, counter.inside_line) if last else plain.size
-                _count(plain, counter, clock, start, end)
-                if not last:
-                    tally.open_line = []
-                    tally.rotations += 1
-                    continue
-                cursor.move_to(plain, end)
-                seen = copy.deepcopy(tally)
-                if plain.size > end:
-                    _count(plain, Counter(seen, signatures, clock, since), clock, end, plain.size)
-                Counter(seen, signatures, clock).settle()
+                _note_loss(tally, plain, start, problem)
+                _count(plain, counter, start, plain.size)
+            tally.open_line = None
+            tally.rotations += 1
+        file, start = newest
+        with _plain(file) as (plain, problem):
+            _note_loss(tally, plain, start, problem)
+            end = _settled_end(plain, start, tally.open_line is not None)
+            _count(plain, counter, start, end)
+            cursor.move_to(plain, end)
+            seen = copy.deepcopy(tally)
+            half = Counter(seen, signatures, Clock(tally.last_time))
+            _count(plain, half, end, plain.size)
+    half.settle()
     return Look(seen, cursor)
 
 
-def _count(file: _File, counter: Counter, clock: Clock, start: int, end: int) -> None:
+def _note_loss(tally: Tally, file: _File, start: int, problem: str) -> None:
+    if problem:
+        tally.gaps.append(problem)
+    elif file.size < start:
+        tally.gaps.append(f"{file.path} holds {file.size} bytes, though {start} of it were read before")
+
+
+def _count(file: _File, counter: Counter, start: int, end: int) -> None:
+    """Add what [start, end) of the file holds."""
+    if start >= end:
+        return
     tally = counter.tally
-    tally.bytes_read += max(0, end - start)
+    tally.bytes_read += end - start
     if tally.first_time is None:
         first = file.first_head(start, end)
-        tally.first_time = clock.read(first) if first else None
-    _Scan(file, counter).run(start, end)
-    last = file.last_head(max(start, end - BLOCK), end)
-    if last:
-        tally.last_time = clock.read(last)
+        tally.first_time = Clock().read(first) if first else None
+    for found in _found(file, counter.texts, start, end, tally.open_line is not None):
+        counter.add(found)
 
 
 def _sources(cursor: Cursor, parts: _Parts) -> list[tuple[_File, int]]:
@@ -903,7 +1021,7 @@ def _sources(cursor: Cursor, parts: _Parts) -> list[tuple[_File, int]]:
     if cursor.offset:
         what = "truncated" if current is not None and current.inode == cursor.inode else "replaced or rotated away"
         cursor.tally.gaps.append(f"{cursor.path} was {what} after byte {cursor.offset}; what else was written is lost")
-    cursor.tally.open_line = []
+    cursor.tally.open_line = None
     return newer
 
 
@@ -917,20 +1035,15 @@ def vm_clock() -> dict[str, Any]:
     return {"epoch": time.time(), "since_boot": time.clock_gettime(time.CLOCK_BOOTTIME), "boot": boot}
 
 
-def look_at_all(
-    path: str,
-    signatures: Sequence[Signature] = SIGNATURES,
-    rotated: bool = False,
-    since: float | None = None,
-) -> Look:
+def look_at_all(path: str, signatures: Sequence[Signature] = SIGNATURES, rotated: bool = False) -> Look:
     """Read the whole log, with its rotated parts if asked; the cursor in the result starts counting anew after it.
 
     :raises LogError: when the log is missing or cannot be read.
     """
     now = time.time()
-    start = Cursor(path, -1, -1, 0, 0, "", taken=now, looked=float("-inf") if rotated else now)
-    seen = look(start, signatures, since)
-    seen.cursor.tally = Tally(last_time=seen.tally.last_time)
+    seen = look(Cursor(path, -1, -1, 0, 0, "", taken=now, looked=float("-inf") if rotated else now), signatures)
+    before = seen.cursor.tally
+    seen.cursor.tally = Tally(record=Record(before.record.time), open_line=[] if before.open_line else before.open_line)
     return seen
 
 
