@@ -1237,6 +1237,15 @@ class Store:
             self.vm.write(path, data)
         return digest
 
+    def displace(self, path: str, data: bytes) -> Path:
+        """Keep bytes that no release has before they are overwritten, under a name that says whose they are."""
+        directory = self.path / "displaced"
+        place = directory / f"{sha256(data)[:12]}-{os.path.basename(path)}"
+        if not place.exists():
+            make_directory(directory)
+            self.vm.write(place, data)
+        return place
+
     def bytes_of(self, entry: Entry) -> bytes:
         """The bytes of a file's entry."""
         if entry.kind != "file":
@@ -1258,6 +1267,7 @@ class Store:
         releases = sorted((self.release(name) for name in self.release_names()), key=lambda release: release.created)
         spare = [release.id for release in releases if release.id not in wanted]
         for name in spare[: max(0, len(releases) - keep)]:
+            (self.release_path(name) / "release.json").unlink()  # first: from now on it is no release any more
             shutil.rmtree(str(self.release_path(name)))
         used = {entry.sha256 for name in self.release_names() for entry in self.release(name).manifest.values()}
         for blob in list((self.path / "blobs").iterdir()):
@@ -1268,16 +1278,17 @@ class Store:
 
     def put_there(self, path: str, entry: Entry) -> bool:
         """Whether a shared file's content is one that some bot's rollout put there, or found there."""
-        for name in self.vm.bot_names():
-            with contextlib.suppress(RolloutError):
-                if entry.content in self.vm.store(name).known_contents(path):
-                    return True
-        return False
+        return any(entry.content in self.vm.store(name).known_contents(path) for name in self.vm.bot_names())
 
     def known_contents(self, path: str) -> set[str]:
         """Contents that a path has in this bot's releases."""
-        releases = (self.release(name) for name in self.release_names())
-        return {release.manifest[path].content for release in releases if path in release.manifest}
+        contents = set()
+        for name in self.release_names():
+            with contextlib.suppress(RolloutError):  # pruned at this moment, or damaged
+                manifest = self.release(name).manifest
+                if path in manifest:
+                    contents.add(manifest[path].content)
+        return contents
 
     def extend_releases(self, manifest: Mapping[str, Entry]) -> None:
         """Take new paths up into every release: as long as nobody managed them, they were what they are now."""
@@ -1406,7 +1417,7 @@ def take_lock(vm: Vm, holder: Holder, seconds: float = LOCK_SECONDS, dead: int =
     with vm.mutex() if not check else contextlib.nullcontext():
         lock = read_lock(vm)
         expiry = Deadline.after(seconds)
-        if lock.held and lock.holder is not None and lock.holder.same_run(holder):
+        if lock.holder is not None and lock.holder.same_run(holder):  # expired or not: nobody took it meanwhile
             renewed = lock if check else _write_lock(vm, Lock(lock.token, lock.holder, lock.since, expiry))
             return LockResult(renewed, True, False)
         if lock.held and lock.token != dead:
@@ -1573,6 +1584,9 @@ def guard_needed(vm: Vm) -> list[str]:
 
 def start_guard() -> None:
     """Have the guard look every few seconds, and after a boot. The caller holds the machine's mutex."""
+    timer = show_unit(GUARD_TIMER)
+    if timer.active == "active" and timer.enabled:
+        return
     systemctl("enable", "--now", GUARD_TIMER)
     timer = show_unit(GUARD_TIMER)
     if timer.active != "active" or not timer.enabled:
@@ -2804,16 +2818,16 @@ def _revert(store: Store, state: State, target: str, reason: str, force: bool = 
             raise RolloutError(
                 f"{state.bot.name} is not taken back to release {target}: {', '.join(plan.conflicts)} was edited by "
                 "somebody since the rollout wrote it. Nothing was changed. Undo that edit, or give it up with "
-                f"`webex-rollout revert {state.bot.name} --force` (its bytes are kept)"
+                f"`webex-rollout revert {state.bot.name} --force` (its bytes are kept on the machine)"
             )
         was_blessed, pending = state.phase == "blessed", state.pending
         if not plan.empty:
             _mark_reverting(store, state, target, reason, plan.restore)
-            kept = {path: store.keep(data) for path, data in plan.displaced.items()}
+            kept = {path: store.displace(path, data) for path, data in plan.displaced.items()}
             result.seconds_down = _go_back(store, state, plan)
             result.changed = True
-            for path, digest in kept.items():
-                store.vm.audit("displace", state.bot.name, "ok", path=path, kept=str(store.path / "blobs" / digest))
+            for path, place in kept.items():
+                store.vm.audit("displace", state.bot.name, "ok", path=path, kept=str(place))
         if result.changed or pending:
             for path, entry in plan.target.manifest.items():
                 clear_away(path, entry)

@@ -182,8 +182,8 @@ def test_forced_revert_keeps_the_bytes_it_gives_up(machine: Machine) -> None:
     machine.script().write_text(edited)
     program.revert(machine.vm, "jarvis", to="0", force=True)
     assert machine.script().read_text() == OLD
-    kept = [blob.read_text() for blob in (machine.state / "jarvis/blobs").iterdir()]
-    assert edited in kept
+    (kept,) = (machine.state / "jarvis/displaced").iterdir()
+    assert kept.read_text() == edited
     assert any("action=displace" in line for line in machine.vm.audit_tail(20))
 
 
