@@ -11,9 +11,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import jinja2
 import pytest
 from testinfra.host import Host
 
+from plugin_utils.client_patch import CONSTRUCTION, NAMES, Templates
+from plugin_utils.client_patch import Settings as PatchSettings
 from plugin_utils.inventory import PROJECT, bot_settings
 
 DEFAULT_INVENTORY = str(PROJECT / "inventory" / "production")
@@ -41,6 +44,18 @@ class Bot:
     @property
     def module(self) -> str:
         return f"{self.settings['bot_home']}/{self.settings['webex_pool_module'].replace('.', '/')}.py"
+
+    @property
+    def patch(self) -> PatchSettings:
+        """What the role's templates make of these settings."""
+        loader = jinja2.FileSystemLoader(PROJECT / "roles" / "client_patch" / "templates")
+        environment = jinja2.Environment(loader=loader, keep_trailing_newline=False)
+
+        def render(name: str) -> str:
+            return environment.get_template(name).render(self.settings, construction=CONSTRUCTION, names=NAMES)
+
+        templates = Templates(render("api_client.j2"), render("bot_client.j2"), render("import.j2"))
+        return PatchSettings(templates, self.settings["webex_request_timeout"])
 
     @property
     def connections(self) -> int:

@@ -13,7 +13,7 @@ import time
 import pytest
 from testinfra.host import Host
 
-from plugin_utils.client_patch import unpatched
+from plugin_utils.client_patch import patch
 from plugin_utils.inventory import PROJECT
 from tests.verify.conftest import Bot, Look
 
@@ -98,8 +98,9 @@ def test_pool_module_is_the_projects(vm: Host, bot: Bot) -> None:
 
 
 def test_script_is_patched_and_compiles(vm: Host, bot: Bot) -> None:
-    left = unpatched(vm.file(bot.script).content, bot.script)
-    assert left == [], f"clients without the pool: {left}"
+    again = patch(vm.file(bot.script).content, bot.patch, bot.script)
+    left = [f"{found.name} in line {found.line}" for found in again.constructions if found.action != "unchanged"]
+    assert left == [], f"clients without the pool, or with other settings: {left}"
     check = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"
     compiled = vm.run("%s -I -B -c %s %s", bot.settings["bot_python"], check, bot.script)
     assert compiled.rc == 0, compiled.stderr
