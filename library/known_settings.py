@@ -4,8 +4,8 @@ DOCUMENTATION = r"""
 module: known_settings
 short_description: Refuse misspelt settings of this project
 description:
-  - Fails when a variable of one of the play's hosts begins with C(bot_), C(rollout_) or C(webex_) and no role documents it, and names
-    the nearest one that is documented. Argument specifications check types and let unknown names pass.
+  - Fails when a variable of one of the hosts begins with C(bot_), C(rollout_) or C(webex_) and no role documents it,
+    and names the nearest one that is documented. Argument specifications check types and let unknown names pass.
   - Runs on the controller and changes nothing.
 options: {}
 author: [The webex-bot-rollout authors]

@@ -102,8 +102,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def elsewhere(item: pytest.Item) -> bool:
         """Whether the item pairs a bot with a VM that it is not on."""
         parameters = item.callspec.params  # type: ignore[attr-defined]
-        name, backend = parameters.get("bot_name"), parameters["_testinfra_backend"]
-        return name is not None and settings[name].get("ansible_host", name) != backend.host.name
+        name, host = parameters.get("bot_name"), parameters["_testinfra_host"]
+        return name is not None and settings[name].get("ansible_host", name) != host.backend.hostname
 
     wrong = [item for item in items if elsewhere(item)]
     config.hook.pytest_deselected(items=wrong)
