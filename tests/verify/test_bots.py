@@ -49,7 +49,7 @@ def log_since_start(vm: Host, bot: Bot, pattern: str) -> list[str]:
     files = " ".join(shlex.quote(f"{bot.log}{suffix}") for suffix in (".2", ".1", ""))
     command = (
         f"for f in {files}; do [ ! -e $f ] || cat $f; done"
-        f" | awk -v s={shlex.quote(started_at(vm, bot))} '/^[0-9]{{4}}-/ {{on = substr($0, 1, 19) >= s}} on'"
+        f" | awk -v s={shlex.quote(started_at(vm, bot))} '/^[0-9][0-9][0-9][0-9]-/ {{on = substr($0, 1, 19) >= s}} on'"
         f" | grep -a -F -- {shlex.quote(pattern)} || true"
     )
     return vm.check_output("sh -c %s", command).splitlines()
