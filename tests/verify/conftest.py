@@ -7,8 +7,11 @@ paramiko:// only warns of an unknown host key; ansible:// goes by ssh's own rule
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -81,6 +84,8 @@ class Look:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.option.hosts:
         raise pytest.UsageError("say which bots: --hosts=ansible://bots --ansible-inventory=inventory/production")
+    # testinfra calls ansible-inventory by name; it is beside this Python.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     config.stash[_SETTINGS] = bot_settings([config.option.ansible_inventory or DEFAULT_INVENTORY])
     config.stash[_LOOKS] = {}
 
