@@ -31,9 +31,9 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -252,13 +252,35 @@ class Tally:
     open_line: list[str] | None = None
 
     @classmethod
-    def from_dict(cls, raw: dict[str, Any]) -> Tally:
-        """:raises KeyError, TypeError: when this is no tally."""
-        fields = dict(raw)
-        fields["counts"] = {name: Count(**count) for name, count in fields["counts"].items()}
-        fields["pool"] = Pool(**fields["pool"])
-        fields["record"] = Record(**fields["record"])
-        return cls(**fields)
+    def from_dict(cls, raw: Any) -> Tally:
+        """:raises ValueError: when this is no tally."""
+        tally = _load(cls, raw)
+        tally.counts = {name: _load(Count, count) for name, count in tally.counts.items()}
+        tally.pool = _load(Pool, tally.pool)
+        tally.record = _load(Record, tally.record)
+        return tally
+
+
+_TYPES = {"int": int, "float": (int, float), "str": str, "list": list, "dict": dict, "None": type(None)}
+_Loaded = TypeVar("_Loaded")
+
+
+def _load(cls: type[_Loaded], raw: Any) -> _Loaded:
+    """An object of a data class from what `asdict` made of it; what is itself a data class is left a dictionary.
+
+    :raises ValueError: when a field is missing, unknown, or of another type.
+    """
+    if not isinstance(raw, dict):
+        raise ValueError(f"it is {raw!r:.80}")
+    annotations = {each.name: str(each.type) for each in fields(cls)}
+    odd = sorted(set(annotations) ^ set(raw))
+    if odd:
+        raise ValueError(f"{odd[0]} is {'missing' if odd[0] in annotations else 'unknown'}")
+    for name, annotation in annotations.items():
+        kinds = tuple(_TYPES.get(part.partition("[")[0].strip(), dict) for part in annotation.split("|"))
+        if not any(isinstance(raw[name], kind) for kind in kinds):
+            raise ValueError(f"{name} is {raw[name]!r:.80}")
+    return cls(**raw)
 
 
 @dataclass
@@ -601,13 +623,14 @@ class _Span:
         if self._continued:
             self.found.continued = texts
             self._continued = False
-        elif texts:
+            return
+        if texts:
             self.found.lines[texts] = self.found.lines.get(texts, 0) + 1
-            records = self.found.records
-            if self._stamp is None and records:
-                records[-1][1] |= texts
-            else:
-                records.append([self._stamp, texts])
+        records = self.found.records
+        if self._stamp is None and records:
+            records[-1][1] |= texts
+        else:  # also without a text: what comes next may belong to it
+            records.append([self._stamp, texts])
 
     def finish(self, end: int) -> Found:
         """The span ends at ``end``."""
@@ -659,7 +682,8 @@ class _Search:
         for text, mask, longer in self._anchors:
             before = len(hits)
             self._add_places(text, mask, fresh, hits)
-            if len(hits) > before:
+            # One that began in the block before may have had its anchor there.
+            if longer and (len(hits) > before or self._window.bytes.find(text, 0, fresh) >= 0):
                 for other, other_mask in longer:
                     self._add_places(other, other_mask, fresh, hits)
         hits.sort()
@@ -755,6 +779,8 @@ def _rotated_names(path: str) -> list[str]:
     folder, base = Path(path).parent, Path(path).name
     try:
         names = {entry.name for entry in folder.iterdir() if entry.name.startswith(base)}
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise LogError(f"the directory of log {path} cannot be read: {error.strerror}") from error
     numbered, dated = [], []
@@ -879,18 +905,11 @@ class Cursor:
     def from_dict(cls, raw: Any) -> Cursor:
         """:raises LogError: when a field is missing, unknown or of another type (a truncated state file, say)."""
         try:
-            fields = dict(raw)
-            if fields.get("version") != CURSOR_VERSION:
-                raise ValueError(f"its version is {fields.get('version')!r}, not {CURSOR_VERSION}")
-            fields["tally"] = Tally.from_dict(fields["tally"])
-            cursor = cls(**fields)
-            for name, kind in (("path", str), ("head_sha256", str), ("taken", float), ("looked", float)):
-                if not isinstance(getattr(cursor, name), kind if kind is str else (int, float)):
-                    raise ValueError(f"{name} is {getattr(cursor, name)!r}")
-            for name in ("device", "inode", "offset", "head_length"):
-                if not isinstance(getattr(cursor, name), int):
-                    raise ValueError(f"{name} is {getattr(cursor, name)!r}")
-        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(raw, dict) and raw.get("version", CURSOR_VERSION) != CURSOR_VERSION:
+                raise ValueError(f"its version is {raw['version']!r}, not {CURSOR_VERSION}")
+            cursor = _load(cls, raw)
+            cursor.tally = Tally.from_dict(cursor.tally)
+        except ValueError as error:
             raise LogError(
                 f"the cursor into the log is damaged: {error}; take a new one, which starts the soak anew"
             ) from error
@@ -916,22 +935,25 @@ def take_cursor(path: str) -> Cursor:
 
     :raises LogError: when the log cannot be read.
     """
-    now = time.time()
-    cursor = Cursor(path, -1, -1, 0, 0, "", taken=now, looked=now)
-    try:
-        file = _open(path)
-    except FileNotFoundError:
-        return cursor
-    try:
-        cursor.move_to(file, file.size)
-        # What comes next may belong to the record that is being written.
-        head = file.last_head(max(0, file.size - MAX_HALF_LINE), file.size)
-        cursor.tally.record.time = Clock().read(head) if head else None
-        if file.size and file.read(file.size - 1, file.size) != b"\n":
-            cursor.tally.open_line = []
-    finally:
-        os.close(file.fd)
+    cursor = _fresh_cursor(path)
+    with _parts_of(path) as parts:
+        # An empty file cannot be known again once it is rotated, the end of the part before it can.
+        for file in reversed(parts.files):
+            with _plain(file) as (plain, _):
+                if plain.size:
+                    cursor.move_to(plain, plain.size)
+                    # What comes next may belong to the record, or the line, that is being written.
+                    head = plain.last_head(max(0, plain.size - MAX_HALF_LINE), plain.size)
+                    cursor.tally.record.time = Clock().read(head) if head else None
+                    if plain.read(plain.size - 1, plain.size) != b"\n":
+                        cursor.tally.open_line = []
+                    break
     return cursor
+
+
+def _fresh_cursor(path: str) -> Cursor:
+    now = time.time()
+    return Cursor(path, -1, -1, 0, 0, "", taken=now, looked=now)
 
 
 def _settled_end(file: _File, start: int, inside_line: bool) -> int:
@@ -957,35 +979,49 @@ def look(cursor: Cursor, signatures: Sequence[Signature] = SIGNATURES) -> Look:
     :raises LogError: when the log is missing or cannot be read.
     """
     cursor = copy.deepcopy(cursor)
+    with _parts_of(cursor.path) as parts:
+        return _read(cursor, _sources(cursor, parts), signatures)
+
+
+def look_at_all(path: str, signatures: Sequence[Signature] = SIGNATURES, rotated: bool = False) -> Look:
+    """Read the whole log, with its rotated parts if asked; the cursor in the result starts counting anew after it.
+
+    :raises LogError: when the log is missing or cannot be read.
+    """
+    with _parts_of(path) as parts:
+        if parts.current is None:
+            raise _missing(path)
+        seen = _read(_fresh_cursor(path), [(file, 0) for file in parts.files[0 if rotated else -1 :]], signatures)
+    before = seen.cursor.tally
+    seen.cursor.tally = Tally(record=Record(before.record.time), open_line=None if before.open_line is None else [])
+    return seen
+
+
+def _read(cursor: Cursor, sources: Sequence[tuple[_File, int]], signatures: Sequence[Signature]) -> Look:
+    """Count the sources, each from where on, and move the cursor to their end."""
     cursor.looked = time.time()
     tally = cursor.tally
     counter = Counter(tally, signatures, Clock(tally.last_time))
-    with _parts_of(cursor.path) as parts:
-        *rotated, newest = _sources(cursor, parts)
-        for file, start in rotated:
-            with _plain(file) as (plain, problem):
-                _note_loss(tally, plain, start, problem)
-                _count(plain, counter, start, plain.size)
-            tally.open_line = None
-            tally.rotations += 1
-        file, start = newest
+    for number, (file, start) in enumerate(sources):
         with _plain(file) as (plain, problem):
-            _note_loss(tally, plain, start, problem)
-            end = _settled_end(plain, start, tally.open_line is not None)
+            if problem:
+                tally.gaps.append(problem)
+            elif plain.size < start:
+                tally.gaps.append(f"{plain.path} holds {plain.size} bytes, though {start} of it were read before")
+            last = number == len(sources) - 1
+            end = _settled_end(plain, start, tally.open_line is not None) if last else plain.size
             _count(plain, counter, start, end)
-            cursor.move_to(plain, end)
+            if plain.size:
+                cursor.move_to(plain, end)
+                tally.rotations += number > 0
+            if not last:
+                tally.open_line = None
+                continue
             seen = copy.deepcopy(tally)
             half = Counter(seen, signatures, Clock(tally.last_time))
             _count(plain, half, end, plain.size)
-    half.settle()
+            half.settle()
     return Look(seen, cursor)
-
-
-def _note_loss(tally: Tally, file: _File, start: int, problem: str) -> None:
-    if problem:
-        tally.gaps.append(problem)
-    elif file.size < start:
-        tally.gaps.append(f"{file.path} holds {file.size} bytes, though {start} of it were read before")
 
 
 def _count(file: _File, counter: Counter, start: int, end: int) -> None:
@@ -1001,50 +1037,32 @@ def _count(file: _File, counter: Counter, start: int, end: int) -> None:
         counter.add(found)
 
 
+def _missing(path: str) -> LogError:
+    return LogError(f"log {path} is missing: check that the bot runs and that this is the file it logs to")
+
+
 def _sources(cursor: Cursor, parts: _Parts) -> list[tuple[_File, int]]:
     """The files to read, in order, each from where on. Bytes that are lost are noted in the tally.
 
-    A cursor into an empty file has no hash to find it by; whatever was written since is new to it.
+    :raises LogError: when there is nothing to read because the log is missing.
     """
     current, files = parts.current, parts.files
-    if cursor.head_length:
-        for number in range(len(files) - 1, -1, -1):
-            if cursor.stands_in(files[number]):
-                return [(files[number], cursor.offset), *((file, 0) for file in files[number + 1 :])]
-    # Rotated since the last look; the kernel stamps files with a clock of some milliseconds' grain.
+    if cursor.head_length == 0 and files:  # there was nothing when it was taken
+        return [(file, 0) for file in files]
+    for number in range(len(files) - 1, -1, -1):
+        file = files[number]
+        if cursor.stands_in(file):
+            if current is None and file is files[-1] and file.size == cursor.offset:
+                break
+            return [(file, cursor.offset), *((newer, 0) for newer in files[number + 1 :])]
+    # The kernel stamps files with a clock of some milliseconds' grain.
     newer = [(file, 0) for file in files if file is current or os.fstat(file.fd).st_mtime > cursor.looked - 0.02]
-    if not newer:
-        raise LogError(
-            f"log {cursor.path} is missing{', though it was there before' if cursor.inode >= 0 else ''}: "
-            "check that the bot runs and that this is the file it logs to"
-        )
-    if cursor.offset:
-        what = "truncated" if current is not None and current.inode == cursor.inode else "replaced or rotated away"
-        cursor.tally.gaps.append(f"{cursor.path} was {what} after byte {cursor.offset}; what else was written is lost")
+    if current is None or not newer:
+        raise _missing(cursor.path)
+    what = "truncated" if current.inode == cursor.inode else "replaced or rotated away"
+    cursor.tally.gaps.append(f"{cursor.path} was {what} after byte {cursor.offset}; what else was written is lost")
     cursor.tally.open_line = None
     return newer
-
-
-def vm_clock() -> dict[str, Any]:
-    """This machine's time: since the epoch (may be set), and since boot (runs on through suspension, cannot be set)
-    with the boot's identity, so that the time between two looks is known even if the clock was set in between."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
-    return {"epoch": time.time(), "since_boot": time.clock_gettime(time.CLOCK_BOOTTIME), "boot": boot}
-
-
-def look_at_all(path: str, signatures: Sequence[Signature] = SIGNATURES, rotated: bool = False) -> Look:
-    """Read the whole log, with its rotated parts if asked; the cursor in the result starts counting anew after it.
-
-    :raises LogError: when the log is missing or cannot be read.
-    """
-    now = time.time()
-    seen = look(Cursor(path, -1, -1, 0, 0, "", taken=now, looked=float("-inf") if rotated else now), signatures)
-    before = seen.cursor.tally
-    seen.cursor.tally = Tally(record=Record(before.record.time), open_line=[] if before.open_line else before.open_line)
-    return seen
 
 
 def evidence(tally: Tally, signatures: Sequence[Signature] = SIGNATURES) -> dict[str, Any]:
@@ -1085,3 +1103,13 @@ def evidence(tally: Tally, signatures: Sequence[Signature] = SIGNATURES) -> dict
         "rotations": tally.rotations,
         "gaps": tally.gaps,
     }
+
+
+def vm_clock() -> dict[str, Any]:
+    """This machine's time: since the epoch (may be set), and since boot (runs on through suspension, cannot be set)
+    with the boot's identity, so that the time between two looks is known even if the clock was set in between."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        boot = ""
+    return {"epoch": time.time(), "since_boot": time.clock_gettime(time.CLOCK_BOOTTIME), "boot": boot}

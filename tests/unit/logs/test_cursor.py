@@ -1,0 +1,471 @@
+"""Looks follow a growing log wherever it goes, read nothing twice, lose nothing unsaid, and add up to one look."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import logging
+import logging.handlers
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import bot_logs
+from ansible.module_utils.bot_logs import SIGNATURES, Cursor, LogError, evidence, look, look_at_all, take_cursor
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.logs.oracle import counted, expected
+from tests.unit.logs.test_counts import logs
+
+
+def through_json(cursor: Cursor) -> Cursor:
+    """As it comes back from the VM and goes there again."""
+    return Cursor.from_dict(json.loads(json.dumps(cursor.to_dict())))
+
+
+class Log:
+    """A bot's log in a directory of its own, written to and rotated by the test."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self.path = directory / "bot.log"
+        self.number = 0
+
+    def fail(self, times: int = 1) -> int:
+        """Log failed calls, each an incident of its own; return how many were logged so far."""
+        with self.path.open("a") as stream:
+            for _ in range(times):
+                when = datetime(2026, 11, 21) + timedelta(minutes=self.number)
+                stream.write(f"{when:%Y-%m-%d %H:%M:%S},000 - x.py:1 - ERROR - Read timed out\n")
+                self.number += 1
+        return self.number
+
+    def part(self, suffix: str) -> Path:
+        """A rotated part."""
+        return self.path.with_name(self.path.name + suffix)
+
+    def rotate(self, backups: int = 5) -> None:
+        """As RotatingFileHandler does."""
+        for number in range(backups - 1, 0, -1):
+            if self.part(f".{number}").exists():
+                self.part(f".{number}").replace(self.part(f".{number + 1}"))
+        self.path.replace(self.part(".1"))
+
+    def copytruncate(self) -> None:
+        """As logrotate does with that option."""
+        for number in range(4, 0, -1):
+            if self.part(f".{number}").exists():
+                self.part(f".{number}").replace(self.part(f".{number + 1}"))
+        shutil.copyfile(self.path, self.part(".1"))
+        os.truncate(self.path, 0)
+
+    def compress(self, suffix: str) -> None:
+        """gzip a rotated part."""
+        part = self.part(suffix)
+        with part.open("rb") as plain, gzip.open(self.part(suffix + ".gz"), "wb") as packed:
+            shutil.copyfileobj(plain, packed)
+        times = part.stat()
+        os.utime(self.part(suffix + ".gz"), ns=(times.st_atime_ns, times.st_mtime_ns))
+        part.unlink()
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path / "logs")
+
+
+def incidents(cursor: Cursor) -> tuple[int, list[str], Cursor]:
+    seen = look(through_json(cursor))
+    return seen.tally.incidents, seen.tally.gaps, seen.cursor
+
+
+# --- any log, cut anywhere --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=logs, cuts=st.lists(st.integers(0, 2000), max_size=5), rotations=st.sets(st.integers(0, 5)))
+def test_looks_at_parts_add_up_to_one_look(
+    small_blocks: str, tmp_path: Path, data: bytes, cuts: list[int], rotations: set[int]
+) -> None:
+    directory = tmp_path / str(time.monotonic_ns())
+    log = Log(directory)
+    log.path.touch()
+    cursor = take_cursor(str(log.path))
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    whole = b""
+    for number, (low, high) in enumerate(zip(places, places[1:])):
+        with log.path.open("ab") as stream:
+            stream.write(data[low:high])
+        whole += data[low:high]
+        if number in rotations and data[low:high].endswith(b"\n"):
+            log.rotate()
+            log.path.touch()
+        seen = look(through_json(cursor))
+        assert counted(evidence(seen.tally)) == expected(whole, SIGNATURES)
+        cursor = seen.cursor
+    assert cursor.tally.gaps == []
+    shutil.rmtree(directory)
+
+
+def test_a_repeated_look_counts_nothing_twice(log: Log) -> None:
+    log.fail(3)
+    cursor = take_cursor(str(log.path))
+    log.fail(2)
+    first, again = look(cursor), look(cursor)
+    assert (first.tally.incidents, again.tally.incidents, look(again.cursor).tally.incidents) == (2, 2, 2)
+
+
+def test_what_was_there_before_is_not_counted(log: Log) -> None:
+    log.fail(3)
+    cursor = take_cursor(str(log.path))
+    assert incidents(cursor)[0] == 0
+    log.fail()
+    assert incidents(cursor)[0] == 1
+
+
+def test_a_traceback_still_being_written_when_the_cursor_is_taken_keeps_its_records_time(log: Log) -> None:
+    log.path.write_text("2026-11-21 15:25:01,000 - ERROR - broken\nTraceback:\n")
+    cursor = take_cursor(str(log.path))
+    with log.path.open("a") as stream:
+        stream.write("ReadTimeout: Read timed out\n2026-11-21 15:25:03,000 - ERROR - Read timed out\n")
+    assert (look(cursor).tally.failures, look(cursor).tally.incidents) == (2, 1)
+
+
+def test_bursts_records_and_lines_go_on_over_looks(log: Log) -> None:
+    log.path.write_text("2026-11-21 15:25:01,000 - ERROR - Read timed out\n")
+    cursor = look_at_all(str(log.path)).cursor
+    cursor = Cursor(**{**dataclasses.asdict(cursor), "offset": 0, "tally": bot_logs.Tally()})
+    for text in ("Traceback:\nRead timed ", "out\n", "2026-11-21 15:25:04,000 - ERROR - Read timed out\n"):
+        cursor = look(through_json(cursor)).cursor
+        with log.path.open("a") as stream:
+            stream.write(text)
+    seen = look(cursor).tally
+    assert (seen.lines, seen.failures, seen.incidents) == (3, 2, 1)
+
+
+def test_only_new_bytes_are_read(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.fail(50_000)
+    cursor = look_at_all(str(log.path)).cursor
+    size = log.path.stat().st_size
+    log.fail(100)
+    new = log.path.stat().st_size - size
+    read = 0
+    for name in ("pread", "preadv"):
+        real = getattr(os, name)
+
+        def counting(*args: Any, real: Any = real) -> Any:
+            nonlocal read
+            got = real(*args)
+            read += got if isinstance(got, int) else len(got)
+            return got
+
+        monkeypatch.setattr(bot_logs.os, name, counting)
+    assert look(cursor).tally.incidents == 100
+    # The head to know the file by, and the new bytes a few times over; never the 3 MB before them.
+    assert new <= read < 6 * new + 10 * bot_logs.HEAD_BYTES
+
+
+# --- rotation ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_handler_that_rotates_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "bot.log"
+    path.touch()
+    cursor = take_cursor(str(path))
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=3000, backupCount=5)
+    handler.setFormatter(logging.Formatter("%(asctime)s - %(filename)s:%(lineno)d - %(levelname)s - %(message)s"))
+    logger = logging.Logger("bot")
+    logger.addHandler(handler)
+    choose = random.Random(5)
+    written = 0
+    while cursor.tally.rotations < 20:
+        for _ in range(choose.randrange(1, 60)):
+            logger.error("a call failed: %s", "Read timed out" if choose.random() < 0.5 else "no matter" * 5)
+        seen = look(through_json(cursor))
+        cursor = seen.cursor
+        written += 1
+    logger.removeHandler(handler)
+    handler.close()
+    assert cursor.tally.gaps == []
+    everything = b"".join(
+        part.read_bytes() for part in sorted(tmp_path.iterdir(), key=lambda part: part.suffix, reverse=True)
+    )
+    kept = expected(everything, SIGNATURES)
+    assert seen.tally.lines >= kept.lines > 0
+    assert seen.tally.lines == seen.tally.failures
+
+
+@pytest.mark.parametrize("way", ["rotate", "copytruncate"])
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_a_rotated_log_is_read_on_where_it_went(log: Log, way: str, times: int) -> None:
+    log.fail(3)
+    cursor = take_cursor(str(log.path))
+    for _ in range(times):
+        log.fail(2)
+        getattr(log, way)()
+    total = log.fail(3)
+    assert incidents(cursor)[:2] == (total - 3, [])
+    # And after a look in between.
+    cursor = incidents(cursor)[2]
+    log.fail()
+    getattr(log, way)()
+    total = log.fail()
+    assert incidents(cursor)[:2] == (total - 3, [])
+
+
+def test_a_compressed_part_is_read_on(log: Log) -> None:
+    log.fail(3)
+    cursor = take_cursor(str(log.path))
+    log.fail(2)
+    log.rotate()
+    log.fail(2)
+    log.rotate()
+    log.compress(".2")
+    log.compress(".1")
+    log.fail(2)
+    assert incidents(cursor)[:2] == (6, [])
+
+
+def test_dated_parts_are_read_in_order(log: Log) -> None:
+    log.fail(3)
+    cursor = take_cursor(str(log.path))
+    for date in ("20261120", "20261121"):
+        log.fail(2)
+        log.path.replace(log.part(f"-{date}"))
+    log.compress("-20261120")
+    log.fail(1)
+    assert incidents(cursor)[:2] == (5, [])
+
+
+def test_a_log_that_was_empty_when_the_cursor_was_taken(log: Log) -> None:
+    log.path.touch()
+    cursor = take_cursor(str(log.path))
+    log.fail(2)
+    log.copytruncate()
+    log.fail(1)
+    assert incidents(cursor)[:2] == (3, [])
+
+
+def test_between_rename_and_reopening_nothing_is_missing(log: Log) -> None:
+    log.fail(1)
+    cursor = take_cursor(str(log.path))
+    log.fail(2)
+    log.rotate()
+    count, gaps, cursor = incidents(cursor)
+    assert (count, gaps) == (2, [])
+    log.fail(1)
+    assert incidents(cursor)[:2] == (3, [])
+
+
+def test_a_reused_inode_is_not_taken_for_the_old_file(log: Log) -> None:
+    """The number of a deleted file goes to the next new one; here the same file simply gets other contents."""
+    log.fail(5)
+    cursor = take_cursor(str(log.path))
+    inode = log.path.stat().st_ino
+    with log.path.open("r+") as stream:
+        stream.truncate()
+        for minute in range(10, 20):
+            stream.write(f"2026-11-22 10:{minute}:00,000 - ERROR - RemoteDisconnected\n")
+    assert log.path.stat().st_ino == inode
+    assert log.path.stat().st_size > cursor.offset
+    count, gaps, _ = incidents(cursor)
+    assert count == 10
+    assert "truncated after byte" in gaps[0]
+
+
+def test_a_log_rotated_out_of_sight_is_a_gap(log: Log) -> None:
+    log.fail(3)
+    cursor = take_cursor(str(log.path))
+    for _ in range(7):
+        log.fail(1)
+        log.rotate()
+    log.part(".5").unlink()
+    log.fail(1)
+    count, gaps, cursor = incidents(cursor)
+    assert count == 5
+    assert "rotated away" in gaps[0]
+    log.fail(1)
+    assert incidents(cursor)[:2] == (6, gaps), "once lost, always lost"
+
+
+def test_a_damaged_compressed_part_is_a_gap(log: Log) -> None:
+    log.path.write_bytes(random.Random(1).randbytes(9000))
+    log.fail(1)
+    cursor = take_cursor(str(log.path))
+    log.fail(1)
+    log.rotate()
+    log.compress(".1")
+    packed = log.part(".1.gz")
+    packed.write_bytes(packed.read_bytes()[:-60])
+    log.fail(1)
+    count, gaps, _ = incidents(cursor)
+    assert count >= 1
+    assert "damaged" in gaps[0] or "were read before" in gaps[0]
+
+
+def test_other_files_beside_the_log_are_no_part_of_it(log: Log) -> None:
+    log.fail(1)
+    cursor = take_cursor(str(log.path))
+    log.fail(1)
+    log.rotate()
+    log.fail(1)
+    for suffix in (".bak", ".errors", "~", ".1.swp", ".old.1"):
+        log.part(suffix).write_text("2026-11-21 23:00:00,000 - ERROR - Read timed out\n")
+    assert incidents(cursor)[:2] == (2, [])
+    assert look_at_all(str(log.path), rotated=True).tally.incidents == 3
+
+
+def test_the_whole_history_has_the_rotated_parts(log: Log) -> None:
+    for _ in range(3):
+        log.fail(2)
+        log.rotate()
+    log.compress(".3")
+    total = log.fail(2)
+    seen = look_at_all(str(log.path), rotated=True)
+    assert (seen.tally.incidents, seen.tally.gaps) == (total, [])
+    assert look_at_all(str(log.path)).tally.incidents == 2
+    assert incidents(seen.cursor)[0] == 0
+    log.fail()
+    assert incidents(seen.cursor)[0] == 1
+
+
+def test_looks_while_another_process_rotates_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bot.log"
+    code = """
+import logging, logging.handlers, sys
+handler = logging.handlers.RotatingFileHandler(sys.argv[1], maxBytes=200_000, backupCount=5)
+handler.setFormatter(logging.Formatter("%(asctime)s - %(levelname)s - %(message)s"))
+logger = logging.Logger("bot"); logger.addHandler(handler)
+print("ready", flush=True); sys.stdin.readline()
+for number in range(12_000):
+    logger.error("call %d: Read timed out", number)
+print("done", flush=True); sys.stdin.readline()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdin
+        assert writer.stdout
+        writer.stdout.readline()
+        cursor = take_cursor(str(path))
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+        while cursor.tally.lines < 12_000 and not cursor.tally.gaps:
+            cursor = look(cursor).cursor
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    assert (cursor.tally.lines, cursor.tally.gaps) == (12_000, [])
+    assert cursor.tally.rotations >= 3
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_that_does_not_exist_yet(log: Log) -> None:
+    cursor = take_cursor(str(log.path))
+    with pytest.raises(LogError, match=r"bot\.log is missing: check that the bot runs"):
+        look(cursor)
+    log.fail(2)
+    assert incidents(cursor)[0] == 2
+
+
+def test_a_log_that_vanishes(log: Log) -> None:
+    log.fail(2)
+    cursor = take_cursor(str(log.path))
+    log.path.unlink()
+    with pytest.raises(LogError, match="is missing: check that the bot runs"):
+        look(cursor)
+    log.fail(1)
+    count, gaps, _ = incidents(cursor)
+    assert count == 1
+    assert gaps
+
+
+def test_a_log_nobody_may_read(log: Log) -> None:
+    log.fail(1)
+    log.path.chmod(0)
+    code = (
+        "import sys, os; sys.path.insert(0, sys.argv[1]); import bot_logs\n"
+        "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try: bot_logs.look_at_all(sys.argv[2])\n"
+        "except bot_logs.LogError as error: print(error)"
+    )
+    for directory in log.path.parents:
+        if directory.stat().st_uid == os.getuid() and directory.name and not directory.stat().st_mode & 0o001:
+            directory.chmod(directory.stat().st_mode | 0o011)
+    log.path.parent.chmod(0o755)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(Path(bot_logs.__file__).parent), str(log.path)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert "cannot be read: Permission denied; give the user who reads it access" in ended.stdout
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo"):
+        with pytest.raises(LogError, match="no regular file"):
+            take_cursor(str(path))
+
+
+def cursor_fields() -> Iterator[tuple[str, ...]]:
+    yield from ((field.name,) for field in dataclasses.fields(Cursor))
+    yield from (("tally", field.name) for field in dataclasses.fields(bot_logs.Tally))
+    yield from (("tally", "pool", field.name) for field in dataclasses.fields(bot_logs.Pool))
+    yield from (("tally", "counts", "read_timeout", field.name) for field in dataclasses.fields(bot_logs.Count))
+
+
+@pytest.mark.parametrize("field", [*cursor_fields()], ids=".".join)
+@pytest.mark.parametrize("damage", ["gone", "text"])
+def test_a_damaged_cursor_is_refused(log: Log, field: tuple[str, ...], damage: str) -> None:
+    cursor = take_cursor(str(log.path))
+    log.fail(2)
+    raw = json.loads(json.dumps(look(cursor).cursor.to_dict()))
+    inner = raw
+    for name in field[:-1]:
+        inner = inner[name]
+    if damage == "gone":
+        del inner[field[-1]]
+    elif field[-1] in ("path", "head_sha256"):
+        inner[field[-1]] = None
+    else:
+        inner[field[-1]] = "x"
+    with pytest.raises(LogError, match=r"cursor into the log is damaged: .*take a new one"):
+        Cursor.from_dict(raw)
+
+
+@pytest.mark.parametrize("raw", [None, "", [], {}, {"version": 99}])
+def test_what_is_no_cursor_is_refused(raw: Any) -> None:
+    with pytest.raises(LogError, match="damaged"):
+        Cursor.from_dict(raw)
+
+
+def test_a_helper_that_is_killed_is_made_up_for(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bot_logs, "BLOCK", 64)
+    monkeypatch.setattr(bot_logs, "SPAN", 256)
+    monkeypatch.setattr(bot_logs, "MANY_SPANS", 2)
+    monkeypatch.setattr(bot_logs.os, "sched_getaffinity", lambda _: {0, 1})
+    log.fail(200)
+    parent = os.getpid()
+    real = pickle.dump
+
+    def die_in_the_middle(found: Any, stream: Any) -> None:
+        real(found, stream)
+        if os.getpid() != parent and stream.tell() > 600:
+            os._exit(1)
+
+    monkeypatch.setattr(bot_logs.pickle, "dump", die_in_the_middle)
+    assert look_at_all(str(log.path)).tally.incidents == 200
