@@ -1280,6 +1280,15 @@ class Store:
         """Whether a shared file's content is one that some bot's rollout put there, or found there."""
         return any(entry.content in self.vm.store(name).known_contents(path) for name in self.vm.bot_names())
 
+    def being_written(self, path: str) -> bool:
+        """Whether another bot's rollout may be writing a shared file right now, or was left doing so."""
+        for name in self.vm.bot_names():
+            with contextlib.suppress(RolloutError):
+                state = self.vm.store(name).load()
+                if name != self.bot and state is not None and state.pending and path in state.files:
+                    return True
+        return False
+
     def known_contents(self, path: str) -> set[str]:
         """Contents that a path has in this bot's releases."""
         contents = set()
@@ -1969,9 +1978,8 @@ def _look_at_bot(store: Store, wanted: Wanted, state: State | None, old: Release
     manifest, contents = {}, {}
     for path, rule in rules.items():
         entry, data = look_at(path)
-        if rule.shared and store.put_there(
-            path, entry
-        ):  # by the rollout of another bot: not what this one was found with
+        if rule.shared and (store.put_there(path, entry) or store.being_written(path)):
+            # By the rollout of another bot, so it is not what this one was found with
             before = old.manifest.get(path) if old else None
             entry, data = (before, store.bytes_of(before)) if before else store.shared_found(path, entry, data)
         manifest[path] = entry
@@ -2950,73 +2958,66 @@ def guard(vm: Vm) -> list[str]:
 
     All that is due is marked before the first is taken back: a shared file is given up only by those who leave it.
     """
-    problems: list[str] = []
-    due = [name for name in vm.bot_names() if _guarded(vm, name, _mark_due, problems)]
-    for name in due:
-        _guarded(vm, name, _take_back, problems)
-    for name in vm.bot_names():
-        _guarded(vm, name, _restart_lost, problems)
+    problems: dict[str, str] = {}
+    for step in (_mark_due, _take_back, _restart_lost):
+        for name in vm.bot_names():
+            if name not in problems:
+                _guarded(vm, name, step, problems)
     with contextlib.suppress(BusyError):
         rest_guard(vm)
-    return problems
+    return [f"{name}: {problem}" for name, problem in problems.items()]
 
 
-def _guarded(vm: Vm, name: str, step: Callable[[Store], bool], problems: list[str]) -> bool:
+def _guarded(vm: Vm, name: str, step: Callable[[Store, State], None], problems: dict[str, str]) -> None:
     """Do one step for one bot; whatever goes wrong with it must not keep the others from theirs."""
     try:
         store = vm.store(name)
         with store.mutex(wait=0):
-            return step(store)
+            state = store.load()
+            if state is not None and state.phase != "recording":
+                step(store, state)
     except BusyError:
-        return False  # somebody acts on it right now; the next tick is seconds away
+        pass  # somebody acts on it right now; the next tick is seconds away
+    except RolloutError as error:
+        problems[name] = str(error)
     except Exception as error:  # the guard has to get to the next bot, whatever this is
-        said = str(error) if isinstance(error, RolloutError) else f"{type(error).__name__}: {error}"
-        problems.append(f"{name}: {said}")
-        return False
+        problems[name] = f"{type(error).__name__}: {error}"
 
 
-def _mark_due(store: Store) -> bool:
-    state = store.load()
-    if state is None or state.phase == "recording":
-        return False
+def _mark_due(store: Store, state: State) -> None:
+    """Write down that a bot has to be taken back."""
     reason = _due(state)
-    if not reason:
-        if state.phase in INTERRUPTED_PHASES and state.tries >= TRIES_AT_MOST:
-            raise RolloutError(
-                f"given up after {state.tries} tries: {state.note}. When that is mended: "
-                f"`webex-rollout revert {state.bot.name}`"
-            )
-        return False
-    if state.phase != "reverting":
+    if reason and state.phase != "reverting":
         store.vm.audit("guard", state.bot.name, "due", phase=state.phase, attempt=state.attempt, reason=reason)
         _mark_reverting(store, state, state.current, reason, ())
-    return True
+    if not reason and state.phase in INTERRUPTED_PHASES and state.tries >= TRIES_AT_MOST:
+        raise RolloutError(
+            f"given up after {state.tries} tries: {state.note}. When that is mended: "
+            f"`webex-rollout revert {state.bot.name}`"
+        )
 
 
-def _take_back(store: Store) -> bool:
-    state = store.need()
-    if state.phase == "reverting":
+def _take_back(store: Store, state: State) -> None:
+    """Take back a bot that is marked, and whose next try is due."""
+    if state.phase == "reverting" and _due(state):
         _revert(store, state, state.revert_to or state.current, state.note)
-    return True
 
 
-def _restart_lost(store: Store) -> bool:
+def _restart_lost(store: Store, state: State) -> None:
     """Start a process as found that a reboot took while its bot waited for its turn."""
-    state = store.load()
-    if state is None or not state.watched or state.deadline is None:
-        return False
-    release = store.release(state.current)
+    if not state.watched or state.deadline is None:
+        return
     if state.deadline.past():
         state.deadline = None
     elif not state.deadline.rebooted() or bot_pids(state.bot):
-        return False
+        return
     else:
         left = state.deadline.remaining()
+        release = store.release(state.current)
         _start_runner(store, state, release)
         state.deadline = Deadline.after(left)
         store.vm.audit("guard", state.bot.name, "started", release=release.id, reason="a reboot took it")
     store.save(state)
-    return True
 
 
 # -- status -------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ class FakeSystemd:
     def __init__(self, units: Path, memory: Path) -> None:
         self.units = units
         self.memory = memory
+        self.unset: set[str] = set()  # variables that units start without
         self.refuse: set[str] = set()  # "start webex-bot@jarvis.service": fails with an error
         memory.mkdir(parents=True)
 
@@ -117,6 +118,8 @@ class FakeSystemd:
                 text = Path(settings["EnvironmentFile"]).read_text("utf-8")
                 for key, value in re.findall(r'^(\w+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL):
                     environment[key] = re.sub(r"\\(.)", r"\1", value)
+            for key in self.unset:
+                environment.pop(key, None)
             process = subprocess.Popen(
                 settings["ExecStart"].split(),
                 cwd=settings["WorkingDirectory"],

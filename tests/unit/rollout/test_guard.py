@@ -1,0 +1,313 @@
+"""The guard: takes back what is due, whatever is wrong with the others, and rests when nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from ansible.module_utils import webex_rollout as program
+from ansible.module_utils.webex_rollout import Deadline, RolloutError, State, unseal
+
+from tests.unit.rollout.machine import NEW, OLD, forward
+
+if TYPE_CHECKING:
+    from tests.unit.rollout.machine import Machine
+
+UNIT = "webex-bot@jarvis.service"
+TIMER = program.GUARD_TIMER
+
+
+def state_of(machine: Machine, bot: str = "jarvis") -> State:
+    return State.load(unseal(machine.state / bot / "state.json"))
+
+
+def edit_state(machine: Machine, bot: str = "jarvis", **changes: object) -> None:
+    state = state_of(machine, bot)
+    for name, value in changes.items():
+        setattr(state, name, value)
+    machine.vm.store(bot).save(state)
+
+
+def opened(machine: Machine, bot: str = "jarvis", seconds: float = 600) -> None:
+    program.record(machine.vm, machine.wanted(bot))
+    program.arm(machine.vm, bot, seconds)
+    machine.deploy(bot)
+
+
+def test_nothing_is_taken_back_before_its_deadline(machine: Machine) -> None:
+    pid = machine.nohup()
+    opened(machine)
+    assert program.guard(machine.vm) == []
+    assert state_of(machine).phase == "armed"
+    assert machine.script().read_text() == NEW
+    assert machine.pids() == [pid]
+
+
+def test_past_deadline_is_taken_back(machine: Machine) -> None:
+    machine.nohup()
+    before = machine.tree()
+    opened(machine, seconds=0)
+    assert program.guard(machine.vm) == []
+    assert machine.tree() == before
+    assert state_of(machine).note == "not blessed within 0 s"
+
+
+def test_blessed_is_never_taken_back(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    tree, pids = machine.tree(), machine.pids()
+    program.guard(machine.vm)
+    assert (machine.tree(), machine.pids()) == (tree, pids)
+
+
+def test_reboot_ends_an_attempt_though_its_deadline_is_far(machine: Machine) -> None:
+    machine.nohup()
+    opened(machine)
+    program.switch(machine.vm, "jarvis")
+    edit_state(machine, deadline=Deadline("another boot", 1e9, 1e12, 1e6))
+    program.guard(machine.vm)
+    assert state_of(machine).phase == "reverted"
+    assert machine.script().read_text() == OLD
+    assert len(machine.pids()) == 1
+
+
+def test_clock_set_back_extends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadline = Deadline.after(10)
+    monkeypatch.setattr(program.time, "time", lambda: 0.0)
+    assert deadline.remaining() <= 10
+    now = program.boot_clock
+    monkeypatch.setattr(program, "boot_clock", lambda: now() + 11)
+    assert deadline.past()
+
+
+def test_clock_set_back_over_a_reboot_extends_by_no_more_than_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadline = Deadline("another boot", 0.0, program.time.time() + 10, 10)
+    monkeypatch.setattr(program.time, "time", lambda: 0.0)
+    assert deadline.remaining() == 10
+
+
+def test_guard_sleeps_when_all_is_settled_and_not_before(machine: Machine) -> None:
+    machine.add_bot("tars")
+    machine.nohup()
+    machine.nohup("tars")
+    opened(machine)
+    opened(machine, "tars")
+    assert machine.systemd.read(TIMER)["on"]
+    program.revert(machine.vm, "jarvis")
+    assert machine.systemd.read(TIMER)["on"]
+    program.revert(machine.vm, "tars")
+    assert not machine.systemd.read(TIMER)["on"]
+    assert not machine.systemd.read(TIMER)["enabled"]
+
+
+def test_damaged_state_of_one_bot_keeps_the_guard_awake_and_the_other_is_taken_back(machine: Machine) -> None:
+    machine.add_bot("alpha")  # before jarvis in every listing
+    machine.nohup()
+    machine.nohup("alpha")
+    opened(machine, "alpha", seconds=0)
+    opened(machine, seconds=0)
+    path = machine.state / "alpha/state.json"
+    path.write_bytes(path.read_bytes()[:100])
+    (problem,) = program.guard(machine.vm)
+    assert problem.startswith(f"alpha: {path} is damaged")
+    assert state_of(machine).phase == "reverted"
+    assert machine.script().read_text() == OLD
+    assert machine.systemd.read(TIMER)["on"]
+
+
+@pytest.mark.parametrize("phase", ["switching", "failed", "reverting"])
+def test_step_left_half_way_is_taken_back_without_waiting(machine: Machine, phase: str) -> None:
+    machine.nohup()
+    before = machine.tree()
+    opened(machine)
+    program.switch(machine.vm, "jarvis")
+    edit_state(machine, phase=phase)
+    assert program.guard(machine.vm) == []
+    assert machine.tree() == before
+    assert len(machine.pids()) == 1
+
+
+def test_bot_that_somebody_acts_on_is_left_for_the_next_tick(machine: Machine) -> None:
+    machine.nohup()
+    opened(machine, seconds=0)
+    with machine.vm.store("jarvis").mutex():
+        assert program.guard(machine.vm) == []
+    assert state_of(machine).phase == "armed"
+
+
+def test_shared_file_is_given_up_when_all_who_have_it_leave_it(machine: Machine) -> None:
+    machine.add_bot("tars")
+    for bot in ("jarvis", "tars"):
+        machine.nohup(bot)
+    before = machine.tree()
+    for bot in ("jarvis", "tars"):
+        opened(machine, bot, seconds=0)
+    assert program.guard(machine.vm) == []
+    assert machine.tree() == before
+
+
+def test_shared_file_stays_while_another_bot_needs_it(machine: Machine) -> None:
+    machine.add_bot("tars")
+    for bot in ("jarvis", "tars"):
+        machine.nohup(bot)
+    before = machine.tree()
+    forward(machine)
+    forward(machine, "tars")
+    result = program.revert(machine.vm, "jarvis", to="0")
+    assert str(machine.pool) in result.kept_shared
+    assert machine.pool.exists()
+    assert machine.script().read_text() == OLD
+    assert machine.pids("tars") == [machine.systemd.running("webex-bot@tars.service")]
+    program.revert(machine.vm, "tars", to="0")
+    assert machine.tree() == before
+
+
+def test_second_bot_is_recorded_with_the_shared_file_as_the_first_found_it(machine: Machine) -> None:
+    machine.add_bot("tars")
+    machine.nohup()
+    tars = machine.nohup("tars")
+    forward(machine)
+    program.record(machine.vm, machine.wanted("tars"))
+    assert machine.vm.store("tars").release("0").manifest[str(machine.pool)].kind == "absent"
+    assert machine.pids("tars") == [tars]
+
+
+def test_process_that_a_reboot_took_before_its_turn_is_started_again(machine: Machine) -> None:
+    pid = machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    os.kill(pid, signal.SIGKILL)
+    machine.wait_for(lambda: machine.pids() == [])
+    program.guard(machine.vm)
+    assert machine.pids() == []  # no reboot, so it was ended by somebody, or by itself
+    deadline = state_of(machine).deadline
+    assert deadline is not None
+    edit_state(machine, deadline=Deadline("another boot", 1e9, deadline.wall, deadline.seconds))
+    program.guard(machine.vm)
+    assert len(machine.pids()) == 1
+
+
+def test_reboot_long_after_the_rollout_starts_nothing(machine: Machine) -> None:
+    pid = machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    os.kill(pid, signal.SIGKILL)
+    edit_state(machine, deadline=Deadline("another boot", 1e9, 1.0, 900))
+    program.guard(machine.vm)
+    assert machine.pids() == []
+    assert not machine.systemd.read(TIMER).get("on")
+
+
+def test_failing_way_back_is_tried_again_later_and_not_for_ever(machine: Machine) -> None:
+    machine.nohup(env={"BOT_ENDS": ""})
+    opened(machine, seconds=0)
+    release = machine.state / "jarvis/releases/0/release.json"
+    content = unseal(release)
+    content["runner"]["process"]["environment"].append("BOT_ENDS=1")
+    content["runner"]["process"]["environment"].remove("BOT_ENDS=")
+    release.write_bytes(program.seal(content))
+    for pid in machine.pids():
+        os.kill(pid, signal.SIGKILL)
+    for tries in range(1, program.TRIES_AT_MOST + 1):
+        (problem,) = program.guard(machine.vm)
+        assert "as it was found ended at once" in problem
+        assert state_of(machine).tries == tries
+        if tries < program.TRIES_AT_MOST:
+            assert program.guard(machine.vm) == []  # not yet time for another try
+            assert state_of(machine).tries == tries
+        edit_state(machine, retry=Deadline.after(-1))
+    (problem,) = program.guard(machine.vm)
+    assert "given up after 8 tries" in problem
+    assert "webex-rollout revert jarvis" in problem
+    assert machine.script().read_text() == OLD  # the files are back all the same
+
+
+def test_edited_file_stops_the_guard_and_is_said_in_status(machine: Machine) -> None:
+    machine.nohup()
+    opened(machine)
+    program.switch(machine.vm, "jarvis")
+    machine.script().write_text(NEW + "# mine\n")
+    edit_state(machine, deadline=Deadline.after(0))
+    (problem,) = program.guard(machine.vm)
+    assert "was edited by somebody" in problem
+    assert machine.pids() == [machine.systemd.running(UNIT)]
+    problems = program.status_problems(program.status(machine.vm))
+    assert any("was edited by somebody" in line for line in problems)
+
+
+def test_steps_after_the_guard_took_the_attempt_back_are_refused(machine: Machine) -> None:
+    machine.nohup()
+    opened(machine, seconds=0)
+    program.guard(machine.vm)
+    for step in (
+        lambda: program.switch(machine.vm, "jarvis"),
+        lambda: program.check_start(machine.vm, "jarvis", machine.proof),
+        lambda: program.bless(machine.vm, "jarvis"),
+    ):
+        with pytest.raises(RolloutError, match=r"jarvis was taken back to release 0: not blessed within 0 s\. Run"):
+            step()
+
+
+def test_steps_after_the_deadline_are_refused_even_before_the_guard_has_acted(machine: Machine) -> None:
+    machine.nohup()
+    opened(machine, seconds=0)
+    with pytest.raises(RolloutError, match="the deadline of attempt 1 at jarvis has passed"):
+        program.switch(machine.vm, "jarvis")
+
+
+def test_same_command_again_converges_after_a_killed_controller(machine: Machine) -> None:
+    machine.nohup()
+    opened(machine)
+    program.switch(machine.vm, "jarvis")
+    (pid,) = machine.pids()
+    forward(machine)
+    assert machine.pids() == [pid]
+    assert state_of(machine).phase == "blessed"
+    assert state_of(machine).attempt == 2
+    program.revert(machine.vm, "jarvis")
+    assert machine.script().read_text() == OLD
+
+
+def test_file_written_after_the_guard_acted_is_put_back_by_the_same_run(machine: Machine) -> None:
+    """The controller was slow, not dead: its copy came after the guard. Its rescue must not take that for an edit."""
+    machine.nohup()
+    before = machine.tree()
+    token = program.take_lock(machine.vm, program.Holder("me", "here", 1, "1", "p")).lock.token
+    program.record(machine.vm, machine.wanted(), token)
+    program.arm(machine.vm, "jarvis", 0, token)
+    program.guard(machine.vm)
+    machine.deploy()
+    program.revert(machine.vm, "jarvis", token=token)
+    assert machine.tree() == before
+
+
+def test_status_shows_strays_and_what_does_not_run(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    assert program.status_problems(program.status(machine.vm)) == []
+    stray = machine.nohup()
+    (problem,) = program.status_problems(program.status(machine.vm))
+    assert problem == f"jarvis: runs more than once, pids {stray} are strays; end them"
+    os.kill(stray, signal.SIGKILL)
+    machine.systemd(["systemctl", "stop", UNIT])
+    machine.wait_for(lambda: machine.pids() == [])
+    (problem,) = program.status_problems(program.status(machine.vm))
+    assert problem == f"jarvis: does not run; `journalctl -u {UNIT}`"
+
+
+def test_status_is_json_without_secrets(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    shown = json.dumps(program.status(machine.vm))
+    assert "s3cret" not in shown
+    assert "s3cret" not in "".join(machine.vm.audit_tail(100))
+
+
+def test_guard_that_does_not_start_stops_the_rollout_before_anything_is_changed(machine: Machine) -> None:
+    machine.env_file().write_text("")
+    program.record(machine.vm, machine.wanted())
+    machine.systemd.refuse.add(f"enable {TIMER}")
+    with pytest.raises(RolloutError, match=f"enable --now {TIMER}` failed"):
+        program.arm(machine.vm, "jarvis", 600)
+    assert state_of(machine).phase == "recorded"
