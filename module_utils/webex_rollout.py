@@ -191,8 +191,10 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """A directory only root can look into."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """A directory only root can look into, and so its parents where they are made."""
+    for directory in reversed([path, *path.parents]):
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def sha256(data: bytes) -> str:

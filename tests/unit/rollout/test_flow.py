@@ -321,7 +321,7 @@ def test_restarted_by_something_unseen_stops_the_switch(machine: Machine) -> Non
     program.record(machine.vm, machine.wanted())
     program.arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    with machine.kept_up(), pytest.raises(RolloutError, match="started again as soon as|not come up as exactly one"):
+    with machine.kept_up(), pytest.raises(RolloutError, match=r"started again as soon as|not come up as exactly one"):
         program.switch(machine.vm, "jarvis")
 
 
