@@ -1,0 +1,311 @@
+"""The modules and the command line: arguments, check mode, what they return, what they keep to themselves."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from ansible.module_utils import webex_rollout as program
+from ansible.module_utils.testing import patch_module_args
+
+from tests.unit.rollout.machine import NEW, OLD, PROGRAM, forward
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tests.unit.rollout.machine import Machine
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"library_{name}", ROOT / f"library/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Run:
+    """Runs a module as Ansible would and returns its result."""
+
+    def __init__(self, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+        self.machine, self.monkeypatch, self.capsys = machine, monkeypatch, capsys
+
+    def __call__(self, name: str, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        module = load(name)
+        if hasattr(module, "Vm"):
+            self.monkeypatch.setattr(module, "Vm", lambda who="": self.machine.vm)
+        self.capsys.readouterr()
+        with (
+            patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
+            pytest.raises(SystemExit),
+        ):
+            module.main()
+        out = self.capsys.readouterr().out
+        assert "s3cret" not in out
+        return json.loads(out)
+
+    def recorded(self, **more: Any) -> dict[str, Any]:
+        bot, wanted = self.machine.bot(), self.machine.wanted()
+        files = [{"path": path, "shared": r.shared, "restart": r.restart} for path, r in wanted.files.items()]
+        place = {"home": bot.home, "script": bot.script, "python": bot.python, "user": bot.user}
+        own = {"files": files, "environment_file": str(self.machine.env_file())}
+        return self("webex_release", bot="jarvis", state="recorded", **place, **own, **more)
+
+    def step(self, state: str, **more: Any) -> dict[str, Any]:
+        return self("webex_release", bot="jarvis", state=state, **more)
+
+
+@pytest.fixture
+def run(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
+    return Run(machine, monkeypatch, capsys)
+
+
+def test_whole_rollout_by_modules(machine: Machine, run: Run) -> None:
+    pid = machine.nohup()
+    recorded = run.recorded()
+    assert recorded["changed"]
+    assert recorded["release"] == "0"
+    assert recorded["found"]["supervisor"] == "nohup"
+    assert recorded["found"]["copies"] == 1
+    assert "WEBEX_TOKEN" in recorded["environment"]["carried"]
+    assert "SSH_CLIENT" in recorded["environment"]["dropped"]
+    assert recorded["diff"]["before"] == ""
+    assert "run by process" in recorded["diff"]["after"]
+    assert run.step("armed", seconds=500)["seconds_left"] > 400
+    machine.deploy()
+    switched = run.step("switched")
+    assert switched["changed"]
+    assert switched["pids_before"] == [pid]
+    assert switched["pids_after"] == machine.pids()
+    assert 0 < switched["seconds_down"] < 20
+    checked = run.step(
+        "checked",
+        hold=0.2,
+        ports=[machine.port],
+        log=str(machine.home / "logs/jarvis.log"),
+        log_cursor={"inode": -1, "offset": 0},
+    )
+    assert (checked["changed"], {finding["ok"] for finding in checked["checks"]}) == (False, {True})
+    blessed = run.step("blessed")
+    assert (blessed["changed"], blessed["release"], blessed["previous"]) == (True, switched["candidate"], "0")
+    reverted = run.step("reverted", reason="test")
+    assert (reverted["changed"], reverted["release"], reverted["pids_after"]) == (True, "0", machine.pids())
+    assert machine.script().read_text() == OLD
+    assert not run.step("reverted")["changed"]
+
+
+def test_check_mode_on_a_bare_machine_tells_and_changes_nothing(machine: Machine, run: Run) -> None:
+    pid = machine.nohup()
+    before = machine.tree()
+    results = {
+        "recorded": run.recorded(check=True),
+        "armed": run.step("armed", check=True),
+        "switched": run.step("switched", check=True, pending=True),
+        "checked": run.step("checked", check=True),
+        "blessed": run.step("blessed", check=True),
+        "reverted": run.step("reverted", check=True),
+    }
+    assert {name: result["changed"] for name, result in results.items()} == {
+        "recorded": True,
+        "armed": False,
+        "switched": True,
+        "checked": False,
+        "blessed": False,
+        "reverted": False,
+    }
+    assert not any(result.get("failed") for result in results.values())
+    assert machine.tree() == before
+    assert machine.pids() == [pid]
+    assert not machine.state.exists()
+
+
+def test_check_mode_on_a_deployed_machine_tells_of_a_restart_only_if_there_would_be_one(
+    machine: Machine, run: Run
+) -> None:
+    machine.nohup()
+    forward(machine)
+    state, pids = {p: p.read_bytes() for p in machine.state.rglob("*.json")}, machine.pids()
+    assert not run.recorded(check=True)["changed"]
+    assert not run.step("switched", check=True, pending=False)["changed"]
+    assert run.step("switched", check=True, pending=True)["changed"]
+    assert run.step("reverted", check=True, to="0")["changed"]
+    assert {p: p.read_bytes() for p in machine.state.rglob("*.json")} == state
+    assert machine.pids() == pids
+
+
+def test_failed_check_says_which_part(machine: Machine, run: Run) -> None:
+    machine.nohup()
+    run.recorded()
+    run.step("armed")
+    machine.deploy()
+    run.step("switched")
+    failed = run.step("checked", hold=0.1, ports=[9])
+    assert failed["failed"]
+    assert "jarvis did not pass its start-up check: connection: no established" in failed["msg"]
+    assert [finding["name"] for finding in failed["checks"] if not finding["ok"]] == ["connection"]
+
+
+def test_refusal_is_one_message(machine: Machine, run: Run) -> None:
+    assert "jarvis was never recorded" in run.step("armed")["msg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"bot": "jarvis"}, "missing required arguments: state"),
+        ({"bot": "jarvis", "state": "done"}, "value of state must be one of: recorded, armed"),
+        ({"bot": "jarvis", "state": "recorded", "home": "/x"}, "missing: script, python, user"),
+        ({"bot": "jarvis", "state": "armed", "deadline": 5}, "Unsupported parameters"),
+    ],
+)
+def test_bad_arguments_are_refused(run: Run, arguments: dict[str, Any], said: str) -> None:
+    assert said in run("webex_release", **arguments)["msg"]
+
+
+def test_process_info_counts_and_names(machine: Machine, run: Run) -> None:
+    pid = machine.nohup()
+    bot = machine.bot()
+    result = run(
+        "bot_process_info", check=True, bot="jarvis", home=bot.home, script=bot.script, python=bot.python, user=bot.user
+    )
+    assert (result["changed"], result["count"], result["processes"][0]["pid"]) == (False, 1, pid)
+    assert "WEBEX_TOKEN" in result["processes"][0]["environment_names"]
+
+
+def test_lock_module_takes_tells_and_releases(run: Run) -> None:
+    anna = {"who": "anna", "host": "laptop", "pid": 1, "start_time": "1", "place": "a"}
+    bert = {"who": "bert", "host": "desk", "pid": 2, "start_time": "2", "place": "b"}
+    dry = run("webex_lock", check=True, holder=anna)
+    assert (dry["changed"], dry["token"], dry["held_by_us"]) == (True, None, False)
+    taken = run("webex_lock", holder=anna)
+    assert (taken["changed"], taken["token"], taken["held_by_us"], taken["refused"]) == (True, 1, True, False)
+    refused = run("webex_lock", holder=bert)
+    assert (refused["changed"], refused["refused"], refused["held_token"]) == (False, True, 1)
+    assert "anna on laptop (pid 1)" in refused["message"]
+    over = run("webex_lock", holder=bert, dead_token=1)
+    assert (over["changed"], over["token"]) == (True, 2)
+    assert not run("webex_lock", state="released", token=1)["changed"]
+    assert run("webex_lock", state="released", token=2)["changed"]
+
+
+@pytest.mark.parametrize("name", ["webex_release", "webex_lock", "bot_process_info"])
+def test_documentation_has_every_argument_with_its_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load(name)
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(module, "AnsibleModule", lambda **named: given.update(named) or sys.exit())
+    with pytest.raises(SystemExit):
+        module.main()
+    spec, documented = given["argument_spec"], yaml.safe_load(module.DOCUMENTATION)["options"]
+    assert set(spec) == set(documented)
+    for key, argument in spec.items():
+        for part in ("type", "default", "choices", "elements"):
+            assert argument.get(part) == documented[key].get(part), (key, part)
+        assert argument.get("required", False) == documented[key].get("required", False), key
+    assert yaml.safe_load(module.RETURN)
+    assert yaml.safe_load(module.EXAMPLES)
+
+
+# -- the program ----------------------------------------------------------------------------------------------
+
+
+def call(machine: Machine, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [python, "-I", str(PROGRAM), "--state", str(machine.state), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_lock_and_unlock_by_hand(machine: Machine) -> None:
+    assert call(machine, "lock").returncode == 0
+    second = call(machine, "lock")
+    assert second.returncode == 1
+    assert "(by hand) since" in second.stdout
+    assert call(machine, "unlock").stdout == "free\n"
+
+
+def test_error_is_one_line_and_the_status_1(machine: Machine) -> None:
+    done = call(machine, "revert", "nosuch")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "webex-rollout: nosuch was never recorded on this machine (recorded: none); record it first\n"
+    )
+
+
+def test_needs_root(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(program.os, "geteuid", lambda: 1000)
+    assert program.main(["--state", str(machine.state), "lock"]) == 1
+    assert capsys.readouterr().err == "webex-rollout: this needs root (sudo webex-rollout …)\n"
+    assert not machine.state.exists()
+
+
+def test_all_commands_are_known_and_the_internal_one_is_not_shown() -> None:
+    shown = subprocess.run([sys.executable, str(PROGRAM), "--help"], capture_output=True, text=True, check=True).stdout
+    commands = set(re.findall(r"^    ([a-z-]+)  ", shown, re.MULTILINE))
+    assert commands == {"status", "revert", "guard", "record", "arm", "switch", "check", "bless", "lock", "unlock"}
+
+
+def test_command_line_rolls_out_and_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    machine.nohup()
+    monkeypatch.setattr(program.sys, "argv", [str(PROGRAM)])
+    at = ["--state", str(machine.state)]
+    bot = machine.bot()
+    place = ["--home", bot.home, "--script", bot.script, "--python", bot.python, "--user", bot.user]
+    files = [
+        argument
+        for path, r in machine.wanted().files.items()
+        for argument in ("--shared-file" if r.shared else "--file", path)
+    ]
+    monkeypatch.setattr(program, "ENVIRONMENT_DIR", str(machine.env_dir))
+    assert program.main([*at, "record", "jarvis", *place, *files]) == 0
+    assert program.main([*at, "arm", "jarvis", "--seconds", "500"]) == 0
+    machine.deploy()
+    assert program.main([*at, "switch", "jarvis"]) == 0
+    assert program.main([*at, "check", "jarvis", "--hold", "0.1"]) == 1
+    assert "FAIL connection: no established connection to port 443" in capsys.readouterr().err
+    assert machine.script().read_text() == NEW
+    assert program.main([*at, "guard"]) == 0
+    assert machine.script().read_text() == OLD
+    assert program.main([*at, "status"]) == 0
+    assert re.search(r"^jarvis +reverted +0 ", capsys.readouterr().out, re.MULTILINE)
+    assert program.main([*at, "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bots"][0]["bot"] == "jarvis"
+
+
+@pytest.mark.parametrize("name", ["webex_rollout.py", "bot_starters.py"])
+def test_program_is_written_for_python_3_8(name: str) -> None:
+    ast.parse(PROGRAM.with_name(name).read_text(), feature_version=(3, 8))
+
+
+def test_program_needs_nothing_but_the_standard_library() -> None:
+    imported = {
+        (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else node.names[0].name.split(".")[0]
+        for node in ast.walk(ast.parse(PROGRAM.read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+    assert imported - {"collections"} <= sys.stdlib_module_names
+
+
+def test_guard_unit_calls_the_program_and_the_timer_needs_no_wall_clock() -> None:
+    files = ROOT / "roles/release/files"
+    service, timer = (configparser.ConfigParser(strict=False) for _ in range(2))
+    service.read(files / "webex-rollout-guard.service")
+    timer.read(files / program.GUARD_TIMER)
+    assert service["Service"]["ExecStart"] == f"{program.PROGRAM} guard"
+    assert "OnCalendar" not in timer["Timer"]
+    assert timer["Install"]["WantedBy"] == "timers.target"
