@@ -22,7 +22,7 @@ sys.path.append(str(PROJECT))
 
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
-    from plugin_utils.client_patch_checkout import Checkout, CheckoutResult, SourceError
+    from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, Read, SourceError
 except ImportError as error:
     # libcst is no dependency of Ansible; the message comes when the action runs, not when plugins are loaded.
     IMPORT_ERROR: ImportError | None = error
@@ -32,6 +32,8 @@ else:
 ARGUMENTS: dict[str, Any] = {
     "home": {"type": "path", "required": True},
     "script": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "original": {"type": "path"},
     "python": {"type": "path"},
     "scope": {"type": "str", "choices": ["script", "imports"], "default": "script"},
     "search_paths": {"type": "list", "elements": "str", "default": [""]},
@@ -85,13 +87,16 @@ class ActionModule(ActionBase):
         settings = Settings(Templates(**args["templates"]), args["request_timeout"])
         try:
             checkout = Checkout(self._reader(args["home"]), args["script"], settings, args["search_paths"])
-            return checkout.patch(args["scope"])
+            if args["state"] == "present":
+                return checkout.patch(args["scope"])
+            original = self._reader(args["original"]) if args["original"] else None
+            return checkout.unpatch(original, args["scope"])
         except TemplateError as error:
             raise AnsibleActionFail(f"roles/client_patch/templates: {error}. Nothing was written.") from error
         except SourceError as error:
             raise AnsibleActionFail(f"{args['home']}: {error}. Nothing was written.") from error
 
-    def _reader(self, home: str) -> Any:
+    def _reader(self, home: str) -> Read:
         def read(paths: Sequence[str]) -> dict[str, bytes]:
             files = self._module({"home": home, "paths": list(paths)})["files"]
             return {path: base64.b64decode(content) for path, content in files.items()}

@@ -5,7 +5,7 @@ module: client_patch
 short_description: Route every Webex client of a bot through the connection pool
 description:
   - Finds every construction of a Webex client in a bot's source by what the name means, not by its spelling, puts the
-    pool's function around it and leaves every other byte as it is.
+    pool's function around it and leaves every other byte as it is; and takes it back.
   - Reads the source from the managed machine, edits it on the controller, has the bot's own Python compile the result
     there, and writes it back with owner and mode kept. Nothing is written unless all of that succeeds.
   - Clients that are wrapped already, by this module or by hand, are recognised; of those only settings that differ
@@ -20,6 +20,19 @@ options:
     description: The bot's script.
     type: str
     required: true
+  state:
+    description:
+      - C(present) routes the clients through the pool, C(absent) takes them out again.
+    type: str
+    choices: [present, absent]
+    default: present
+  original:
+    description:
+      - For O(state=absent), a directory on the managed machine that has the files as they were, under the same paths as
+        in O(home), such as an older checkout. Each construction then comes back exactly as it was there, whatever else
+        has changed in the file since.
+      - Without it the pool's function is taken off, and a time-out that was added or raised stays.
+    type: path
   python:
     description: The bot's interpreter, which must compile the patched source before it is written. Not checked if
       left out.
@@ -84,6 +97,14 @@ EXAMPLES = r"""
       api_client: "{{ lookup('template', 'api_client.j2', template_vars={'construction': '__construction__'}) }}"
       bot_client: "{{ lookup('template', 'bot_client.j2', template_vars={'construction': '__construction__'}) }}"
       import_line: from src.utils.webex_pool_config import __names__
+
+- name: Take jarvis's clients out of the pool again
+  client_patch:
+    home: /home/vinay/pub/IR
+    script: webex_bots/jarvis.py
+    state: absent
+    original: /tmp/checkout-before-the-patch
+    templates: "{{ my_templates }}"
 """
 
 RETURN = r"""

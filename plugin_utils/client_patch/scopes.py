@@ -1,50 +1,18 @@
-"""What a name means at a place in a program: the scope analysis behind the client patch.
+"""Scopes, blocks, bindings and loads of a program, from one walk over its LibCST tree.
 
-LibCST's own ``QualifiedNameProvider`` answers the same question for every node of a file, which takes longer than
-everything else together, and merges all bindings of a name whatever their order. This walks the tree once, keeps
-bindings and loads, and resolves only the few names that can lead to a Webex client, in order: the binding that
-reaches the use decides.
+LibCST's own ``ScopeProvider`` takes three times as long as parsing, and merges all bindings of a name whatever their
+order. The patch asks about a handful of names in a file, but must know which of several bindings a use sees: hence a
+walk that keeps the order and the branches, and leaves the meaning of names to :mod:`.names`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Union
 
 import libcst as cst
-
-API = "api"
-BOT = "bot"
-
-# Any path inside these packages that ends in one of the names: `webexteamssdk.api.WebexTeamsAPI` is the same class
-# as `webexteamssdk.WebexTeamsAPI`, and webex_bot.webex_bot re-exports the SDK module it uses.
-CLIENT_CLASSES: Mapping[str, Mapping[str, str]] = {
-    "webexteamssdk": {"WebexTeamsAPI": API},
-    "webexpythonsdk": {"WebexAPI": API},
-    "webex_bot": {"WebexBot": BOT, "WebexAPI": API, "WebexTeamsAPI": API},
-}
-# Class methods of both SDKs that return a new client, and the position of `single_request_timeout` among their
-# arguments (as in webexteamssdk 1.6-1.7 and webexpythonsdk 2.0).
-ALTERNATE_CONSTRUCTORS = {"from_oauth_code": 5}
-TIMEOUT_POSITION = 2
-
-
-@dataclass(frozen=True)
-class ClientClass:
-    """A class whose instances hold Webex HTTP sessions."""
-
-    kind: str
-    name: str
-    # False for a subclass with a constructor of its own: what it accepts is not known.
-    takes_timeout: bool
-
-
-# A dotted name that came in by import, a client class, or None for anything else.
-Meanings = frozenset[Union[str, ClientClass, None]]
-UNKNOWN: Meanings = frozenset({None})
 
 
 class Block:
@@ -166,10 +134,11 @@ class Program:
     bindings: list[Binding] = field(default_factory=list)
     parents: dict[int, cst.CSTNode] = field(default_factory=dict)
     imports: list[ImportedModule] = field(default_factory=list)
+    has_stars: bool = False
     # Import statements and statements that touch sys.path, by block.
     imports_at: dict[int, list[Site]] = field(default_factory=dict)
     paths_at: dict[int, list[Site]] = field(default_factory=dict)
-    import_nodes: list[tuple[cst.ImportFrom, Site]] = field(default_factory=list)
+    from_imports: list[tuple[cst.ImportFrom, str, Site]] = field(default_factory=list)
     # Calls that fetch a module or class by a string.
     dynamic: list[tuple[cst.Call, Site, str]] = field(default_factory=list)
 
@@ -522,6 +491,7 @@ class _Walker:
         self.program.imports.append(ImportedModule(module, True))
         if isinstance(node.names, cst.ImportStar):
             self.scope.stars.append(module)
+            self.program.has_stars = True
             self.site()
         else:
             for alias in node.names:
@@ -529,7 +499,7 @@ class _Walker:
                 bound = alias.asname.name.value if alias.asname is not None else name
                 self.program.imports.append(ImportedModule(f"{module}.{name}", False))
                 self.bind(bound, imported=f"{module}.{name}")
-        self.program.import_nodes.append((node, Site(self.block, self.index, self.small, self.order)))
+        self.program.from_imports.append((node, module, Site(self.block, self.index, self.small, self.order)))
         if module != "__future__":
             self.note_import()
 
@@ -645,192 +615,3 @@ def read_program(module: cst.Module, package: str = "") -> Program:
     walker = _Walker(module, package)
     walker.statements(module)
     return walker.program
-
-
-class Resolver:
-    """Resolves expressions of one program to meanings.
-
-    ``exports`` gives meanings of names that other modules of the checkout define, by full dotted name.
-    """
-
-    def __init__(self, program: Program, exports: Mapping[str, Meanings] | None = None) -> None:
-        self.program = program
-        self.exports = exports or {}
-        self._busy: set[int] = set()
-
-    def imported(self, name: str) -> Meanings:
-        """The meaning of something imported under its full dotted name."""
-        if name in self.exports:
-            return self.exports[name]
-        parts = name.split(".")
-        kind = CLIENT_CLASSES.get(parts[0], {}).get(parts[-1])
-        if kind is not None and len(parts) > 1:
-            return frozenset({ClientClass(kind, name, True)})
-        return frozenset({name})
-
-    def expression(self, node: cst.CSTNode, scope: Scope, site: Site) -> Meanings:
-        if isinstance(node, cst.Name):
-            return self.name(node.value, scope, site)
-        if isinstance(node, cst.Attribute):
-            bases = self.expression(node.value, scope, site)
-            found: set = set()
-            for base in bases:
-                found |= self.imported(f"{base}.{node.attr.value}") if isinstance(base, str) else UNKNOWN
-            return frozenset(found)
-        if isinstance(node, cst.IfExp):
-            return self.expression(node.body, scope, site) | self.expression(node.orelse, scope, site)
-        if isinstance(node, cst.BooleanOperation):
-            return self.expression(node.left, scope, site) | self.expression(node.right, scope, site)
-        if isinstance(node, cst.NamedExpr):
-            return self.expression(node.value, scope, site)
-        return UNKNOWN
-
-    def name(self, name: str, scope: Scope, site: Site) -> Meanings:
-        for where, bindings in self._lookup(name, scope):
-            live = reaching(bindings, where, scope, site)
-            if live:
-                return self._merge(live)
-        for star in [star for where in _chain(scope) for star in where.stars]:
-            meanings = self.imported(f"{star}.{name}")
-            if meanings != {f"{star}.{name}"} or self._is_known_star(star):
-                return meanings
-        return UNKNOWN
-
-    def _is_known_star(self, star: str) -> bool:
-        return star.split(".")[-1].endswith("pool_config")
-
-    def _lookup(self, name: str, scope: Scope) -> Iterator[tuple[Scope, list[Binding]]]:
-        """The scopes that bind the name, as Python looks them up from ``scope``."""
-        if name in scope.globals:
-            scope = scope.module
-        first: Scope | None = scope
-        where: Scope | None = scope
-        while where is not None:
-            if where.kind != "class" or where is first:
-                if name in where.globals:
-                    where = where.module
-                if name in where.bindings and name not in where.nonlocals:
-                    yield where, where.bindings[name]
-                    # A class body falls back to outer names, a function does not.
-                    if where.kind != "class":
-                        return
-            # Names of a class are visible to what stands in its body directly, type parameters included.
-            first = where.parent if where is first and where.kind == "type parameters" else None
-            where = where.parent
-
-    def binding(self, binding: Binding) -> Meanings:
-        if id(binding) in self._busy:
-            return frozenset()
-        self._busy.add(id(binding))
-        try:
-            return self._binding(binding)
-        finally:
-            self._busy.discard(id(binding))
-
-    def _binding(self, binding: Binding) -> Meanings:
-        if binding.imported:
-            return self.imported(binding.imported)
-        value, scope = binding.value, binding.scope
-        if value is None or scope is None:
-            return UNKNOWN
-        if isinstance(value, cst.Name) and value.value == "None":
-            return frozenset()
-        if isinstance(value, cst.ClassDef):
-            return self._class(value, scope, binding.site)
-        return self.expression(value, scope, binding.site)
-
-    def _class(self, node: cst.ClassDef, scope: Scope, site: Site) -> Meanings:
-        bases = [self.expression(arg.value, scope, site) for arg in node.bases if not arg.star]
-        clients = [item for base in bases for item in base if isinstance(item, ClientClass)]
-        if not clients:
-            return UNKNOWN
-        plain = all(isinstance(item, ClientClass) and item.takes_timeout for base in bases for item in base)
-        return frozenset({ClientClass(clients[0].kind, node.name.value, plain and not _own_constructor(node))})
-
-    def _merge(self, live: list[Binding]) -> Meanings:
-        """Union of the bindings' meanings, without fallbacks for an SDK that cannot be imported."""
-        meant = [(binding, self.binding(binding)) for binding in live]
-        good = [binding for binding, meanings in meant if any(isinstance(item, ClientClass) for item in meanings)]
-        found: set = set()
-        for binding, meanings in meant:
-            if good and None in meanings and any(_is_fallback(binding, other) for other in good):
-                continue
-            found |= meanings
-        return frozenset(found)
-
-
-def _own_constructor(node: cst.ClassDef) -> bool:
-    return any(
-        isinstance(item, cst.FunctionDef) and item.name.value in ("__init__", "__new__") for item in node.body.body
-    )
-
-
-def _chain(scope: Scope) -> Iterator[Scope]:
-    where: Scope | None = scope
-    while where is not None:
-        yield where
-        where = where.parent
-
-
-def _fork(left: Block, right: Block) -> tuple[Block, Block] | None:
-    """The two branches of one compound statement in which the blocks stand; None if there is no such statement."""
-    mine = {id(block.owner): block for block in left.ancestors() if block.owner is not None}
-    for block in right.ancestors():
-        if block.owner is not None and id(block.owner) in mine:
-            other = mine[id(block.owner)]
-            return (other, block) if other is not block else None
-    return None
-
-
-def _is_fallback(binding: Binding, good: Binding) -> bool:
-    fork = _fork(good.site.block, binding.site.block)
-    return (
-        fork is not None
-        and isinstance(fork[0].owner, cst.Try)
-        and fork[0].branch == "try"
-        and fork[1].branch.startswith("except")
-    )
-
-
-def _exclusive(left: Block, right: Block) -> bool:
-    """True if no run passes through both blocks: two branches of one `if` or `match`."""
-    fork = _fork(left, right)
-    return fork is not None and isinstance(fork[0].owner, (cst.If, cst.Match))
-
-
-def _loop_around(block: Block, scope: Scope) -> Block | None:
-    loop = None
-    for outer in block.ancestors():
-        if outer.scope is not scope:
-            break
-        if isinstance(outer.owner, (cst.For, cst.While)) and outer.branch == "body":
-            loop = outer
-    return loop
-
-
-def reaching(bindings: list[Binding], where: Scope, scope: Scope, site: Site) -> list[Binding]:
-    """The bindings (all of one name in scope ``where``) that a use in ``scope`` at ``site`` can see.
-
-    In the same scope the last one that certainly ran hides those before it. From inside a function the scope has
-    run to its end by the usual rule of when functions are called.
-    """
-    live: list[Binding] = []
-    if scope.flow is where.flow:
-        loop = _loop_around(site.block, where)
-        for binding in bindings:
-            if binding.site.order >= site.order:
-                if loop is not None and binding.site.block.is_within(loop):
-                    live.append(binding)
-            elif binding.elsewhere:
-                live.append(binding)
-            elif site.block.is_within(binding.site.block):
-                live = [binding]
-            elif not _exclusive(binding.site.block, site.block):
-                live.append(binding)
-        return live
-    for binding in bindings:
-        if binding.elsewhere or binding.site.block is not where.root:
-            live.append(binding)
-        else:
-            live = [binding]
-    return live

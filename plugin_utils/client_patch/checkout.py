@@ -6,8 +6,13 @@ import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .client_patch import Finding, NoClientError, Patcher, PatchError, Result, Settings, Source, TemplateError, Wrappers
-from .client_patch_names import ClientClass, Meanings, Resolver, Site
+from .model import OTHER_MODULE, UNREADABLE, Finding, NoClientError, PatchError, Result, Settings
+from .names import ClientClass, Meanings, Resolver
+from .patching import Patcher
+from .scopes import Site
+from .source import Source
+from .templates import Wrappers
+from .unpatching import Unpatcher
 
 SCRIPT = "script"
 IMPORTS = "imports"
@@ -22,11 +27,11 @@ class SourceError(Exception):
 
 @dataclass
 class CheckoutResult:
-    """What becomes of each file, by path; only the script's own result is there if nothing else is patched."""
+    """What becomes of each file that is to be patched, what it was, and what else was found."""
 
     files: dict[str, Result] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
     before: dict[str, bytes] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass
@@ -105,7 +110,7 @@ class Checkout:
                 source = Source(found[path], path, package)
             except PatchError as error:
                 self.findings.append(
-                    Finding(path, error.line, error.column, "unreadable", f"{error.message}; not searched for clients")
+                    Finding(path, error.line, error.column, UNREADABLE, f"{error.message}; not searched for clients")
                 )
                 continue
             self.modules[path] = _Module(source, name, package)
@@ -125,40 +130,73 @@ class Checkout:
             exports = grown
 
     def patch(self, scope: str = SCRIPT) -> CheckoutResult:
-        """Patches the script, and with ``scope`` "imports" the modules too; reports what is left."""
+        """Patches the script, and with ``scope`` "imports" its modules; reports the clients that are left.
+
+        Raises SourceError if a file cannot be patched, or if there is no client at all.
+        """
         self.load()
         exports = self.exports()
-        result = CheckoutResult()
-        result.findings += self.findings
+        names = {module.name for module in self.modules.values()}
+        result = CheckoutResult(findings=list(self.findings))
         for path, module in self.modules.items():
-            try:
-                patched = Patcher(module.source, self.settings, exports).run()
-            except NoClientError:
+            patched = _run(path, Patcher(module.source, self.settings, exports, names))
+            if patched is None:
                 continue
-            except TemplateError:
-                raise
-            except PatchError as error:
-                raise SourceError(f"{_place(path, error)}: {error.message}") from error
             if path == self.script or scope == IMPORTS:
-                result.files[path] = patched
-                result.findings += patched.findings
-                result.before[path] = module.source.raw
+                self._take(result, path, patched)
             else:
                 result.findings += _left(patched)
-        self.check(result)
+        self._check(result, patching=True)
         return result
 
-    def check(self, result: CheckoutResult) -> None:
-        if self.script in result.files or result.files:
+    def unpatch(self, originals: Read | None, scope: str = SCRIPT) -> CheckoutResult:
+        """The way back. ``originals`` reads the files as they were; without it time-outs stay as they are."""
+        self.load()
+        exports = self.exports()
+        names = {module.name for module in self.modules.values()}
+        result = CheckoutResult(findings=list(self.findings))
+        paths = list(self.modules) if scope == IMPORTS else [self.script]
+        before = originals(paths) if originals is not None else {}
+        for path in paths:
+            module = self.modules[path]
+            try:
+                original = Source(before[path], path, module.package) if path in before else None
+            except PatchError as error:
+                raise SourceError(f"{_place(path, error)} as it was: {error.message}") from error
+            undone = _run(path, Unpatcher(module.source, self.settings, original, exports, names))
+            if undone is not None:
+                self._take(result, path, undone)
+        self._check(result, patching=False)
+        return result
+
+    def _take(self, result: CheckoutResult, path: str, patched: Result) -> None:
+        result.files[path] = patched
+        result.before[path] = self.modules[path].source.raw
+        result.findings += patched.findings
+
+    def _check(self, result: CheckoutResult, patching: bool) -> None:
+        """A bot without a single client is a mistake: the wrong file, or clients made where nobody looked."""
+        if result.files:
             return
-        elsewhere = [f"{item.path}:{item.line}" for item in result.findings if item.kind == "other-module"]
+        elsewhere = [f"{item.path}:{item.line}" for item in result.findings if item.kind == OTHER_MODULE]
         reason = f"{self.script} constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)"
         if elsewhere:
             raise SourceError(
                 f"{reason}, but modules that it imports do: {', '.join(elsewhere)}; "
                 "set webex_patch_scope: imports to patch them too"
             )
-        raise SourceError(f"{reason}, and no module of the checkout that it imports does; check bot_script")
+        also = ", nor does a module of the checkout that it imports" if patching else ""
+        raise SourceError(f"{reason}{also}; is it the bot's script?")
+
+
+def _run(path: str, worker: Patcher | Unpatcher) -> Result | None:
+    """The worker's result; None if the file constructs no client."""
+    try:
+        return worker.run()
+    except NoClientError:
+        return None
+    except PatchError as error:
+        raise SourceError(f"{_place(path, error)}: {error.message}") from error
 
 
 def _left(patched: Result) -> list[Finding]:
@@ -168,7 +206,7 @@ def _left(patched: Result) -> list[Finding]:
             item.path,
             item.line,
             item.column,
-            "other-module",
+            OTHER_MODULE,
             f"{item.name} is constructed in a module that the bot imports, and stays unpooled; "
             "webex_patch_scope: imports would patch it too",
         )

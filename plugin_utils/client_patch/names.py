@@ -1,0 +1,236 @@
+"""What an expression means: which names lead to a Webex client class, and which binding of a name a use sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import Union
+
+import libcst as cst
+
+from .scopes import Binding, Block, Program, Scope, Site
+
+API = "api"
+BOT = "bot"
+
+# Any path inside these packages that ends in one of the names: `webexteamssdk.api.WebexTeamsAPI` is the same class
+# as `webexteamssdk.WebexTeamsAPI`, and webex_bot.webex_bot re-exports the SDK module it uses.
+CLIENT_CLASSES: Mapping[str, Mapping[str, str]] = {
+    "webexteamssdk": {"WebexTeamsAPI": API},
+    "webexpythonsdk": {"WebexAPI": API},
+    "webex_bot": {"WebexBot": BOT, "WebexAPI": API, "WebexTeamsAPI": API},
+}
+CLIENT_NAMES = frozenset(name for kinds in CLIENT_CLASSES.values() for name in kinds)
+# Class methods of both SDKs' classes that return a new client. They take no time-out.
+ALTERNATE_CONSTRUCTORS = frozenset({"from_oauth_code", "from_oauth_refresh"})
+
+
+@dataclass(frozen=True)
+class ClientClass:
+    """A class whose instances hold Webex HTTP sessions."""
+
+    kind: str
+    name: str
+    # False for a subclass with a constructor of its own: what it accepts is not known.
+    takes_timeout: bool
+
+
+# A dotted name that came in by import, a client class, or None for anything else.
+Meanings = frozenset[Union[str, ClientClass, None]]
+UNKNOWN: Meanings = frozenset({None})
+
+
+class Resolver:
+    """Resolves expressions of one program to meanings.
+
+    ``exports`` gives meanings of names that other modules of the checkout define, ``starred`` names that a star
+    import is known to bring in; both by full dotted name.
+    """
+
+    def __init__(
+        self, program: Program, exports: Mapping[str, Meanings] | None = None, starred: Set[str] = frozenset()
+    ) -> None:
+        self.program = program
+        self.exports = exports or {}
+        self.starred = starred
+        # Bindings being resolved: `x = x or y` must not go round for ever.
+        self._busy: set[int] = set()
+
+    def imported(self, name: str) -> Meanings:
+        """The meaning of something imported under its full dotted name."""
+        if name in self.exports:
+            return self.exports[name]
+        parts = name.split(".")
+        kind = CLIENT_CLASSES.get(parts[0], {}).get(parts[-1])
+        if kind is not None and len(parts) > 1:
+            return frozenset({ClientClass(kind, name, True)})
+        return frozenset({name})
+
+    def expression(self, node: cst.CSTNode, scope: Scope, site: Site) -> Meanings:
+        if isinstance(node, cst.Name):
+            return self.name(node.value, scope, site)
+        if isinstance(node, cst.Attribute):
+            bases = self.expression(node.value, scope, site)
+            found: set = set()
+            for base in bases:
+                found |= self.imported(f"{base}.{node.attr.value}") if isinstance(base, str) else UNKNOWN
+            return frozenset(found)
+        if isinstance(node, cst.IfExp):
+            return self.expression(node.body, scope, site) | self.expression(node.orelse, scope, site)
+        if isinstance(node, cst.BooleanOperation):
+            return self.expression(node.left, scope, site) | self.expression(node.right, scope, site)
+        if isinstance(node, cst.NamedExpr):
+            return self.expression(node.value, scope, site)
+        return UNKNOWN
+
+    def name(self, name: str, scope: Scope, site: Site) -> Meanings:
+        _, live = self.live(name, scope, site)
+        if live:
+            return self._merge(live)
+        for star in (star for where in _chain(scope) for star in where.stars):
+            full = f"{star}.{name}"
+            meanings = self.imported(full)
+            if meanings != {full} or full in self.starred:
+                return meanings
+        return UNKNOWN
+
+    def live(self, name: str, scope: Scope, site: Site) -> tuple[Scope, list[Binding]]:
+        """The scope that gives the name its value at a site, and the bindings there that reach it."""
+        for where in _lookup(name, scope):
+            live = reaching(where.bindings[name], where, scope, site)
+            # A class body falls back to outer names, a function does not.
+            if live or where.kind != "class":
+                return where, live
+        return scope.module, []
+
+    def binding(self, binding: Binding) -> Meanings:
+        if id(binding) in self._busy:
+            return frozenset()
+        self._busy.add(id(binding))
+        try:
+            return self._binding(binding)
+        finally:
+            self._busy.discard(id(binding))
+
+    def _binding(self, binding: Binding) -> Meanings:
+        if binding.imported:
+            return self.imported(binding.imported)
+        value, scope = binding.value, binding.scope
+        if value is None or scope is None:
+            return UNKNOWN
+        if isinstance(value, cst.Name) and value.value == "None":
+            return frozenset()
+        if isinstance(value, cst.ClassDef):
+            return self._class(value, scope, binding.site)
+        return self.expression(value, scope, binding.site)
+
+    def _class(self, node: cst.ClassDef, scope: Scope, site: Site) -> Meanings:
+        bases = [self.expression(arg.value, scope, site) for arg in node.bases if not arg.star]
+        clients = [item for base in bases for item in base if isinstance(item, ClientClass)]
+        if not clients:
+            return UNKNOWN
+        plain = all(isinstance(item, ClientClass) and item.takes_timeout for base in bases for item in base)
+        return frozenset({ClientClass(clients[0].kind, node.name.value, plain and not _own_constructor(node))})
+
+    def _merge(self, live: list[Binding]) -> Meanings:
+        """Union of the bindings' meanings, without fallbacks for an SDK that cannot be imported."""
+        meant = [(binding, self.binding(binding)) for binding in live]
+        good = [binding for binding, meanings in meant if any(isinstance(item, ClientClass) for item in meanings)]
+        found: set = set()
+        for binding, meanings in meant:
+            if good and None in meanings and any(_is_fallback(binding, other) for other in good):
+                continue
+            found |= meanings
+        return frozenset(found)
+
+
+def _lookup(name: str, scope: Scope) -> Iterator[Scope]:
+    """The scopes that bind the name, as Python looks them up from ``scope``."""
+    where: Scope | None = scope
+    # Names of a class are seen by what stands in its body directly, type parameters included, and by nothing deeper.
+    sees_class: Scope | None = scope
+    while where is not None:
+        if name in where.globals:
+            where = where.module
+        visible = where.kind != "class" or where is sees_class
+        if visible and name in where.bindings and name not in where.nonlocals:
+            yield where
+        sees_class = where.parent if where is sees_class and where.kind == "type parameters" else None
+        where = where.parent
+
+
+def _own_constructor(node: cst.ClassDef) -> bool:
+    return any(
+        isinstance(item, cst.FunctionDef) and item.name.value in ("__init__", "__new__") for item in node.body.body
+    )
+
+
+def _chain(scope: Scope) -> Iterator[Scope]:
+    where: Scope | None = scope
+    while where is not None:
+        yield where
+        where = where.parent
+
+
+def _fork(left: Block, right: Block) -> tuple[Block, Block] | None:
+    """The two branches of one compound statement in which the blocks stand; None if there is no such statement."""
+    mine = {id(block.owner): block for block in left.ancestors() if block.owner is not None}
+    for block in right.ancestors():
+        if block.owner is not None and id(block.owner) in mine:
+            other = mine[id(block.owner)]
+            return (other, block) if other is not block else None
+    return None
+
+
+def _is_fallback(binding: Binding, good: Binding) -> bool:
+    fork = _fork(good.site.block, binding.site.block)
+    return (
+        fork is not None
+        and isinstance(fork[0].owner, cst.Try)
+        and fork[0].branch == "try"
+        and fork[1].branch.startswith("except")
+    )
+
+
+def _exclusive(left: Block, right: Block) -> bool:
+    """True if no run passes through both blocks: two branches of one `if` or `match`."""
+    fork = _fork(left, right)
+    return fork is not None and isinstance(fork[0].owner, (cst.If, cst.Match))
+
+
+def _loop_around(block: Block, scope: Scope) -> Block | None:
+    loop = None
+    for outer in block.ancestors():
+        if outer.scope is not scope:
+            break
+        if isinstance(outer.owner, (cst.For, cst.While)) and outer.branch == "body":
+            loop = outer
+    return loop
+
+
+def reaching(bindings: list[Binding], where: Scope, scope: Scope, site: Site) -> list[Binding]:
+    """The bindings (all of one name in scope ``where``) that a use in ``scope`` at ``site`` can see.
+
+    In the same scope the last one that certainly ran hides those before it. From inside a function the scope has
+    run to its end by the usual rule of when functions are called.
+    """
+    live: list[Binding] = []
+    if scope.flow is where.flow:
+        loop = _loop_around(site.block, where)
+        for binding in bindings:
+            if binding.site.order >= site.order:
+                if loop is not None and binding.site.block.is_within(loop):
+                    live.append(binding)
+            elif binding.elsewhere:
+                live.append(binding)
+            elif site.block.is_within(binding.site.block):
+                live = [binding]
+            elif not _exclusive(binding.site.block, site.block):
+                live.append(binding)
+        return live
+    for binding in bindings:
+        if binding.elsewhere or binding.site.block is not where.root:
+            live.append(binding)
+        else:
+            live = [binding]
+    return live

@@ -1,0 +1,254 @@
+"""Routes the clients of one source through the pool."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping, Set
+from typing import Protocol
+
+import libcst as cst
+
+from .editor import Editor
+from .model import FOREIGN_WRAPPER, SETTING, TIMEOUT, Construction, NoClientError, PatchError, Result, Settings
+from .names import API, Meanings
+from .placement import ImportPlacer
+from .scopes import Site
+from .source import Source, code_of
+from .survey import Call, PoolCall, Survey
+from .templates import Wrappers
+
+TIMEOUT_ARGUMENT = "single_request_timeout"
+# Its place among the arguments of both SDKs' classes, after access_token and base_url.
+TIMEOUT_POSITION = 2
+# The pool functions' positional arguments after the client, and the defaults of what the templates set.
+POOL_POSITIONS = {"pool_connections": 1, "pool_maxsize": 2, "max_retries": 3}
+POOL_DEFAULTS = {"pool_connections": "50", "pool_maxsize": "50", "max_retries": "3", "request_timeout": "120"}
+
+_NOT_LITERAL = object()
+
+
+class _Placed(Protocol):
+    node: cst.Call
+    site: Site
+
+
+class Patcher:
+    """One patch of one source. ``exports`` and ``modules`` tell of the rest of the checkout, as for `Survey`."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        exports: Mapping[str, Meanings] | None = None,
+        modules: Set[str] = frozenset(),
+    ) -> None:
+        self.source = source
+        self.wrappers = Wrappers.of(settings)
+        self.survey = Survey(source, self.wrappers, exports, modules)
+        self.editor = Editor(source)
+
+    def run(self) -> Result:
+        """Raises NoClientError if there is nothing to patch, PatchError if it cannot be done."""
+        source, survey = self.source, self.survey
+        if not survey.constructions:
+            raise NoClientError("constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)")
+        source.check_round_trip()
+        self.editor.protected = multi_line_strings(source, survey.constructions)
+        updated = {key for key, pool in survey.pool_calls.items() if self._update(pool)}
+        constructions = [self._construction(call, updated) for call in survey.constructions]
+        ImportPlacer(source, survey, self.wrappers, self.editor).place(
+            call for call in survey.constructions if call.pool is None
+        )
+        raw = source.encode(self.editor.result()) if self.editor.edits else source.raw
+        findings = sorted(survey.findings, key=lambda item: (item.line, item.column))
+        return Result(raw, raw != source.raw, constructions, findings)
+
+    def _construction(self, call: Call, updated: Set[int]) -> Construction:
+        edited = self._raise_timeout(call)
+        if call.pool is None:
+            wrapper = self.wrappers.for_kind(call.client.kind)
+            self.editor.wrap(call.start, call.end, wrapper.one_line if call.load.fstring else wrapper)
+            action = "wrapped"
+        else:
+            action = "updated" if edited or id(call.pool.node) in updated else "unchanged"
+        line, column = self.source.position(call.start)
+        return Construction(self.source.path, line, column, call.client.kind, call.client.name, action)
+
+    # -- single_request_timeout
+
+    def _raise_timeout(self, call: Call) -> bool:
+        """Adds the time-out or raises it; returns whether that was an edit."""
+        if call.client.kind != API:
+            # webex_bot makes its own client: the pool's function sets the time-outs of a bot.
+            return False
+        report = self.survey.report
+        wanted = self.wrappers.request_timeout
+        if not call.takes_timeout:
+            report(call.start, TIMEOUT, f"this constructor of {call.client.name} does not take {TIMEOUT_ARGUMENT}")
+            return False
+        given, hidden = argument(call.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
+        if given is None:
+            if hidden or not self._can_add(call.node):
+                report(call.start, TIMEOUT, f"{TIMEOUT_ARGUMENT} may come in by * or **; left as it is")
+                return False
+            self._add_arguments(call, [f"{TIMEOUT_ARGUMENT}={wanted}"])
+            return True
+        value = _literal(given.value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            report(call.start, TIMEOUT, f"{TIMEOUT_ARGUMENT} is {code_of(given.value)}, not a number; left as it is")
+            return False
+        if value >= wanted:
+            return False
+        self._replace(given.value, call, str(wanted))
+        return True
+
+    # -- the settings of a pool call that is there
+
+    def _update(self, pool: PoolCall) -> bool:
+        """Sets those settings that differ; returns whether any did."""
+        report = self.survey.report
+        if pool.module != self.wrappers.pool_module:
+            origin = f"comes from {pool.module}" if pool.module else "is a function of this file"
+            expected = self.wrappers.pool_module
+            report(pool.start, FOREIGN_WRAPPER, f"{pool.function} {origin}, not from {expected}; is it the same?")
+            if not pool.module:
+                return False
+        options = self.wrappers.named(pool.function).options
+        missing = [f"{name}={wanted}" for name, wanted in options.items() if self._is_missing(pool, name, wanted)]
+        self._add_arguments(pool, missing)
+        replaced = [name for name, wanted in options.items() if self._set_option(pool, name, wanted)]
+        return bool(missing or replaced)
+
+    def _is_missing(self, pool: PoolCall, name: str, wanted: str) -> bool:
+        given, hidden = argument(pool.node, name, POOL_POSITIONS.get(name))
+        if given is None and hidden:
+            self.survey.report(pool.start, SETTING, f"{name} may come in by * or **; left as it is")
+            return False
+        return given is None and POOL_DEFAULTS.get(name) != wanted
+
+    def _set_option(self, pool: PoolCall, name: str, wanted: str) -> bool:
+        """Replaces a value that differs from the wanted one; returns whether it did."""
+        given, _ = argument(pool.node, name, POOL_POSITIONS.get(name))
+        if given is None:
+            return False
+        value, text = _literal(given.value), code_of(given.value)
+        if text == wanted or (value is not _NOT_LITERAL and value == _literal_text(wanted)):
+            return False
+        if value is _NOT_LITERAL:
+            self.survey.report(pool.start, SETTING, f"{name} is {text}, not a literal; left as it is")
+            return False
+        self._replace(given.value, pool, wanted)
+        return True
+
+    # -- edits inside a call
+
+    def _replace(self, node: cst.CSTNode, call: Call | PoolCall, text: str) -> None:
+        start, end = self.source.span(node, call.site)
+        self.editor.replace(start, end, text)
+
+    @staticmethod
+    def _can_add(node: cst.Call) -> bool:
+        """A generator without parentheses of its own must stay the only argument."""
+        return not any(isinstance(arg.value, cst.GeneratorExp) and not arg.value.lpar for arg in node.args)
+
+    def _add_arguments(self, call: Call | PoolCall, texts: list[str]) -> None:
+        """Adds keyword arguments behind the last one; on lines of their own if that has one."""
+        source, editor, node = self.source, self.editor, call.node
+        if not texts:
+            return
+        if not node.args:
+            _, name_end = source.span(node.func, call.site)
+            editor.insert(_behind(source, name_end, b"("), ", ".join(texts))
+            return
+        last = node.args[-1]
+        start, end = source.span(last, call.site)
+        comma = isinstance(last.comma, cst.Comma)
+        behind = _behind(source, end, b",") if comma else end
+        has_own_line = not source.text[source.line_start(start) : start].strip()
+        line_end = source.line_end(behind)
+        if has_own_line and line_end < call.end:
+            if not comma:
+                editor.insert(end, ",")
+            new_line = source.newline(behind) + source.indentation(start)
+            editor.insert(line_end, new_line + f",{new_line}".join(texts) + ("," if comma else ""))
+        elif comma:
+            editor.insert(behind, "".join(f" {text}," for text in texts))
+        else:
+            editor.insert(end, "".join(f", {text}" for text in texts))
+
+
+def _behind(source: Source, offset: int, mark: bytes) -> int:
+    """Behind the next such mark, with nothing but white space, comments and closing parentheses before it."""
+    found = re.compile(rb"(?:\s|\\|\)|#[^\r\n]*)*" + re.escape(mark)).match(source.text, offset)
+    if found is None:
+        raise PatchError(f"no {mark.decode()} where one was parsed", *source.position(offset))
+    return found.end()
+
+
+class _StringFinder(cst.CSTVisitor):
+    def __init__(self) -> None:
+        self.found: list[cst.CSTNode] = []
+
+    def visit_SimpleString(self, node: cst.SimpleString) -> None:
+        self.found.append(node)
+
+    def visit_FormattedString(self, node: cst.FormattedString) -> None:
+        self.found.append(node)
+
+
+def multi_line_strings(source: Source, calls: Iterable[_Placed]) -> list[tuple[int, int]]:
+    """Strings inside the given calls that span lines: their text must not be indented with the code."""
+    found = []
+    for call in calls:
+        finder = _StringFinder()
+        call.node.visit(finder)
+        for node in finder.found:
+            start, end = source.span(node, call.site)
+            if source.line_end(start) < end:
+                found.append((start, end))
+    return found
+
+
+def _literal_text(text: str) -> object:
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return _NOT_LITERAL
+
+
+def _literal(node: cst.CSTNode) -> object:
+    return _literal_text(code_of(node))
+
+
+def argument(node: cst.Call, name: str, position: int | None) -> tuple[cst.Arg | None, bool]:
+    """The argument of that name or at that position; and whether it may hide in a * or ** argument."""
+    positional = 0
+    hidden = starred = False
+    for arg in node.args:
+        if arg.star == "**":
+            hidden = True
+        elif arg.star == "*":
+            starred = True
+            hidden = hidden or position is not None
+        elif arg.keyword is not None:
+            if arg.keyword.value == name:
+                return arg, False
+        else:
+            if positional == position and not starred:
+                return arg, False
+            positional += 1
+    return None, hidden
+
+
+def patch(
+    raw: bytes,
+    settings: Settings,
+    path: str = "<source>",
+    package: str = "",
+) -> Result:
+    """Patches one file on its own.
+
+    Raises PatchError if it does not parse or cannot be patched, NoClientError if it constructs no client.
+    """
+    return Patcher(Source(raw, path, package), settings).run()

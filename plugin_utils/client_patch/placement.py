@@ -1,0 +1,212 @@
+"""Places the import of the pool's functions where it works.
+
+It stands after the last import, and after the last change of `sys.path`, that the file has at that level before the
+first use: the pool module lies in the checkout, which most bots put on their path themselves. The level is where the
+client's class is imported: what works for the SDK inside a function works for the pool there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import libcst as cst
+
+from .editor import Editor
+from .model import PatchError
+from .scopes import Block, Site, dotted
+from .source import Source
+from .survey import Call, Survey
+from .templates import NAMES, Wrappers
+
+# The statement of a block, and the part of a `;` line.
+Place = tuple[int, int]
+
+
+@dataclass
+class _Group:
+    """The uses that one import serves."""
+
+    block: Block
+    functions: set[str] = field(default_factory=set)
+    # The import must stand before all of these.
+    limits: list[Place] = field(default_factory=list)
+
+
+class ImportPlacer:
+    """Adds to an editor the imports that newly wrapped constructions need."""
+
+    def __init__(self, source: Source, survey: Survey, wrappers: Wrappers, editor: Editor) -> None:
+        self.source = source
+        self.program = source.program
+        self.survey = survey
+        self.wrappers = wrappers
+        self.editor = editor
+
+    def place(self, calls: Iterable[Call]) -> None:
+        """Raises PatchError if a function's name is taken."""
+        groups: dict[int, _Group] = {}
+        for call in calls:
+            function = self.wrappers.for_kind(call.client.kind).function
+            if self._is_imported(function, call):
+                continue
+            self._check_free(function)
+            block, limit = self._level(call)
+            group = groups.setdefault(id(block), _Group(block))
+            group.functions.add(function)
+            group.limits.append(limit)
+        for group in groups.values():
+            self._insert(group)
+
+    def _is_imported(self, function: str, call: Call) -> bool:
+        meanings = self.survey.resolver.name(function, call.site.block.scope, call.site)
+        return f"{self.wrappers.pool_module}.{function}" in meanings
+
+    def _check_free(self, function: str) -> None:
+        for binding in self.program.bindings:
+            if binding.name == function and not binding.imported:
+                start, _ = self._span(binding.site.block, binding.site.index)
+                line, column = self.source.position(start)
+                raise PatchError(
+                    f"{function} is the name of something else here, so the pool's function cannot be imported under "
+                    "it; rename it, or put the pool module's version in its place",
+                    line,
+                    column,
+                )
+
+    # -- the level
+
+    def _level(self, call: Call) -> tuple[Block, Place]:
+        """The block to import in, and the place in it before which the import must stand."""
+        load = call.load
+        _, live = self.survey.resolver.live(load.node.value, load.scope, load.site)
+        sites = [binding.site for binding in live]
+        block = call.site.block if sites else self.program.block
+        for site in sites:
+            block = _common(block, site.block)
+        while block.parent is not None and self._is_unfit(block):
+            block = block.parent
+        for inner in _blocks_between(call.site.block, block):
+            if inner.statements and self._paths_before(inner, _project(call.site, inner)):
+                return inner, _project(call.site, inner)
+        use = _project(call.site, block)
+        if not _is_deferred(call.site.block, block):
+            return block, use
+        # A function is called after its SDK is imported, however late in the file that is.
+        imported = max((_project(site, block)[0] + 1 for site in sites), default=0)
+        limit = max(use, (imported, 0))
+        late = _function_body(call.site.block, block)
+        if late is not None and self.program.paths_at and not self._paths_before(block, limit):
+            # The path is set somewhere else, before the function is called: only there does the import work.
+            return late, _project(call.site, late)
+        return block, limit
+
+    def _is_unfit(self, block: Block) -> bool:
+        """Not in a class body; nor in a `try`, whose handler would hide that the pool is missing."""
+        if block.scope.kind == "class" or not block.statements:
+            return True
+        return isinstance(block.owner, (cst.Try, cst.TryStar)) and not self.program.paths_at.get(id(block))
+
+    def _paths_before(self, block: Block, limit: Place) -> bool:
+        return any(place < limit for place in _places(self.program.paths_at, block))
+
+    # -- the place
+
+    def _insert(self, group: _Group) -> None:
+        block, limit = group.block, min(group.limits)
+        line = self.wrappers.import_line.replace(NAMES, ", ".join(sorted(group.functions)))
+        places = _places(self.program.imports_at, block) + _places(self.program.paths_at, block)
+        before = [place for place in places if place < limit]
+        index, small = limit
+        if block.inline or any(place[0] == index for place in before):
+            self._insert_inline(block, index, small, line)
+            return
+        anchor = max(before)[0] if before else self._preamble(block, index)
+        if anchor < 0:
+            start = self.source.line_start(self._statement_start(block, 0))
+            text = self.source.indentation(start) + line + self.source.newline(start)
+            self.editor.insert(start, text)
+            return
+        start, end = self._span(block, anchor)
+        last = max(end - 1, start)
+        indent = self.source.indentation(self._statement_start(block, anchor))
+        newline = self.source.newline(last)
+        following = self.source.next_line(last)
+        if following == self.source.line_end(last):
+            # The last line of the file, and it has no line break.
+            self.editor.insert(following, newline + indent + line)
+        else:
+            self.editor.insert(following, indent + line + newline)
+
+    def _insert_inline(self, block: Block, index: int, small: int, line: str) -> None:
+        """On a line of several statements: in front of the one with the use."""
+        statement = block.statements[index]
+        part = statement.body[small] if isinstance(statement, cst.SimpleStatementLine) else statement
+        start, _ = self.source.span(part, Site(block, index, small, 0))
+        self.editor.insert(start, f"{line}; ")
+
+    def _preamble(self, block: Block, limit: int) -> int:
+        """The last statement that must stay first: docstring, `from __future__`; -1 if there is none."""
+        last = -1
+        for number, statement in enumerate(block.statements[:limit]):
+            first = statement.body[0] if isinstance(statement, cst.SimpleStatementLine) else None
+            future = isinstance(first, cst.ImportFrom) and dotted(first.module) == "__future__"
+            docstring = (
+                number == 0
+                and isinstance(first, cst.Expr)
+                and isinstance(first.value, (cst.SimpleString, cst.ConcatenatedString))
+            )
+            if not future and not docstring:
+                break
+            last = number
+        return last
+
+    def _span(self, block: Block, index: int) -> tuple[int, int]:
+        return self.source.span(block.statements[index], Site(block, index, 0, 0))
+
+    def _statement_start(self, block: Block, index: int) -> int:
+        """Where a statement's first line begins to be its own, decorators included."""
+        statement = block.statements[index]
+        decorators = statement.decorators if isinstance(statement, (cst.FunctionDef, cst.ClassDef)) else ()
+        node = decorators[0] if decorators else statement
+        return self.source.span(node, Site(block, index, 0, 0))[0]
+
+
+def _places(table: Mapping[int, list[Site]], block: Block) -> list[Place]:
+    return [(site.index, site.small) for site in table.get(id(block), ())]
+
+
+def _project(site: Site, block: Block) -> Place:
+    """The statement of ``block`` in which a site lies."""
+    where, index, small = site.block, site.index, site.small
+    while where is not block and where.parent is not None:
+        where, index, small = where.parent, where.index, 0
+    return index, small
+
+
+def _common(left: Block, right: Block) -> Block:
+    """The innermost block around both."""
+    return next(block for block in left.ancestors() if right.is_within(block))
+
+
+def _blocks_between(inner: Block, outer: Block) -> Iterator[Block]:
+    """The blocks from ``inner`` out to ``outer``, that one excluded."""
+    for block in inner.ancestors():
+        if block is outer:
+            return
+        yield block
+
+
+def _is_deferred(inner: Block, outer: Block) -> bool:
+    """True if the code of ``inner`` does not run when that of ``outer`` does: a function lies between."""
+    return any(
+        block.scope.kind == "function" and block.scope is not outer.scope for block in _blocks_between(inner, outer)
+    )
+
+
+def _function_body(inner: Block, outer: Block) -> Block | None:
+    """The body of the innermost `def` between the blocks."""
+    for block in _blocks_between(inner, outer):
+        if isinstance(block.owner, cst.FunctionDef) and block is block.scope.root:
+            return block
+    return None

@@ -1,0 +1,157 @@
+"""A Python source file whose bytes can be addressed: decoded, parsed, with places of the nodes of its tree."""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from bisect import bisect_right
+from collections.abc import Mapping
+from functools import cached_property
+
+import libcst as cst
+from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
+
+from .model import PatchError
+from .scopes import Program, Site, read_program
+
+BOM = b"\xef\xbb\xbf"
+
+
+def code_of(node: cst.CSTNode) -> str:
+    """The source text of a node on its own."""
+    return cst.Module(body=[]).code_for_node(node)
+
+
+class Source:
+    """A parsed file. Offsets count bytes of its text in UTF-8, without a byte order mark.
+
+    Raises PatchError if the file cannot be decoded or parsed.
+    """
+
+    def __init__(self, raw: bytes, path: str = "<source>", package: str = "") -> None:
+        self.raw = raw
+        self.path = path
+        self.bom = BOM if raw.startswith(BOM) else b""
+        body = raw[len(self.bom) :]
+        try:
+            self.encoding, _ = tokenize.detect_encoding(io.BytesIO(body).readline)
+            decoded = body.decode(self.encoding)
+        except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+            raise PatchError(f"cannot be decoded: {error}", 1) from error
+        self.text = decoded.encode("utf-8")
+        self.module = _parse(decoded)
+        try:
+            self.program: Program = read_program(self.module, package)
+        except RecursionError as error:
+            raise PatchError("is nested too deeply to be analysed") from error
+        self._spans: dict[int, Mapping[cst.CSTNode, CodeSpan]] = {}
+
+    def encode(self, text: str) -> bytes:
+        """New text in the file's own encoding."""
+        try:
+            return self.bom + text.encode(self.encoding)
+        except UnicodeEncodeError as error:
+            raise PatchError(f"the template's text cannot be written in {self.encoding}: {error}") from error
+
+    # -- lines
+
+    @cached_property
+    def line_starts(self) -> list[int]:
+        r"""Lines as Python sees them: ended by \n, \r\n or \r, and by nothing else."""
+        starts = [0]
+        for line in self.text.splitlines(keepends=True):
+            starts.append(starts[-1] + len(line))
+        return starts
+
+    def slice(self, start: int, end: int) -> str:
+        return self.text[start:end].decode("utf-8")
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column, both from 1, the column in characters."""
+        line = bisect_right(self.line_starts, offset)
+        return line, len(self.slice(self.line_starts[line - 1], offset)) + 1
+
+    def line_start(self, offset: int) -> int:
+        return self.line_starts[bisect_right(self.line_starts, offset) - 1]
+
+    def next_line(self, offset: int) -> int:
+        """The beginning of the line after the one at the offset; the end of the text after the last."""
+        following = bisect_right(self.line_starts, offset)
+        return self.line_starts[following] if following < len(self.line_starts) else len(self.text)
+
+    def line_end(self, offset: int) -> int:
+        """The end of the line's text, before its line break."""
+        start, end = self.line_start(offset), self.next_line(offset)
+        return start + len(self.text[start:end].rstrip(b"\r\n"))
+
+    def newline(self, offset: int) -> str:
+        """The line break at the end of this line; the file's usual one if it has none."""
+        return self.slice(self.line_end(offset), self.next_line(offset)) or self.module.default_newline
+
+    def indentation(self, offset: int) -> str:
+        """The white space at the beginning of the line."""
+        start = self.line_start(offset)
+        line = self.text[start : self.line_end(offset)].lstrip(b"\f")
+        return line[: len(line) - len(line.lstrip(b" \t"))].decode("ascii")
+
+    # -- nodes
+
+    @cached_property
+    def statement_offsets(self) -> list[int]:
+        """Where each top-level statement begins, white space and comments before it included."""
+        code = self.module.code_for_node
+        offset = sum(len(code(line).encode()) for line in self.module.header)
+        offsets = []
+        for statement in self.module.body:
+            offsets.append(offset)
+            offset += len(code(statement).encode())
+        return offsets
+
+    def check_round_trip(self) -> None:
+        """Places are only as good as the tree: it must give back exactly the text it was made from."""
+        if self.module.code.encode("utf-8") != self.text:
+            raise PatchError("LibCST does not reproduce this file exactly, so it cannot be edited safely")
+
+    def span(self, node: cst.CSTNode, site: Site) -> tuple[int, int]:
+        """Start and end of a node without its own parentheses, decorators and comments."""
+        index = top_level(site)
+        if index not in self._spans:
+            # Places of all nodes cost more than parsing: only those of the top-level statements that are asked for.
+            part = self.module.with_changes(
+                body=[self.module.body[index]], header=[], footer=[], has_trailing_newline=True
+            )
+            self._spans[index] = MetadataWrapper(part, unsafe_skip_copy=True).resolve(ByteSpanPositionProvider)
+        span = self._spans[index][node]
+        start = self.statement_offsets[index] + span.start
+        return start, start + span.length
+
+
+def top_level(site: Site) -> int:
+    """The index of the top-level statement that a site lies in."""
+    block, index = site.block, site.index
+    while block.parent is not None:
+        block, index = block.parent, block.index
+    return index
+
+
+def _error_place(text: str, error: cst.ParserSyntaxError) -> tuple[int, int]:
+    """Line and column of a syntax error. LibCST's tokenizer gives 1:1 for all of its own; Python may know better."""
+    if (error.editor_line, error.editor_column) == (1, 1):
+        try:
+            ast.parse(text)
+        except SyntaxError as known:
+            return known.lineno or 1, known.offset or 1
+        except (ValueError, RecursionError, MemoryError):
+            pass
+    return error.editor_line, error.editor_column
+
+
+def _parse(text: str) -> cst.Module:
+    try:
+        return cst.parse_module(text)
+    except cst.ParserSyntaxError as error:
+        line, column = _error_place(text, error)
+        raise PatchError(f"cannot be parsed as Python: {error.message}", line, column) from error
+    except RecursionError as error:
+        raise PatchError("is nested too deeply to be parsed") from error

@@ -1,0 +1,296 @@
+"""Finds the constructions of Webex clients in a source, the pool calls around them, and what cannot be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+
+import libcst as cst
+
+from .model import AMBIGUOUS, DYNAMIC, REFERENCE, UNKNOWN_ORIGIN, Finding
+from .names import ALTERNATE_CONSTRUCTORS, CLIENT_CLASSES, CLIENT_NAMES, ClientClass, Meanings, Resolver
+from .scopes import Binding, Load, Site, dotted
+from .source import Source, code_of
+from .templates import Wrappers
+
+# Calls that take a class and make nothing of it.
+_HARMLESS_CALLS = frozenset({"cast", "hasattr", "isinstance", "issubclass", "print", "repr", "super", "type"})
+_HANDED_ON = (cst.Return, cst.Yield, cst.Element, cst.DictElement, cst.Param, cst.Lambda)
+
+
+@dataclass
+class PoolCall:
+    """A call of one of the pool's functions."""
+
+    node: cst.Call
+    site: Site
+    start: int
+    end: int
+    function: str
+    # Where the function comes from; empty if that is not by import.
+    module: str
+
+
+@dataclass
+class Call:
+    """A construction of a client."""
+
+    node: cst.Call
+    site: Site
+    start: int
+    end: int
+    client: ClientClass
+    # The name through which the class was reached.
+    load: Load
+    # False where the constructor is known not to take a time-out.
+    takes_timeout: bool
+    pool: PoolCall | None = None
+    # True if the construction is an argument of the pool call, false if that follows in a statement of its own.
+    enclosed: bool = False
+
+
+class Survey:
+    """What there is to patch in one source.
+
+    ``exports`` are names of other modules of the checkout that mean client classes, ``modules`` all of those modules.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        wrappers: Wrappers,
+        exports: Mapping[str, Meanings] | None = None,
+        modules: Set[str] = frozenset(),
+    ) -> None:
+        self.source = source
+        self.program = source.program
+        self.wrappers = wrappers
+        self.exports = exports or {}
+        self.modules = modules
+        starred = {f"{wrappers.pool_module}.{function}" for function in wrappers.functions}
+        self.resolver = Resolver(self.program, exports, starred)
+        self.findings: list[Finding] = []
+        self.constructions: list[Call] = []
+        self.pool_calls: dict[int, PoolCall] = {}
+        self._seen: set[int] = set()
+        for name in sorted(self._interesting()):
+            for load in self.program.loads.get(name, ()):
+                self._follow(load)
+        self._report_dynamic()
+        self.constructions.sort(key=lambda call: (call.start, -call.end))
+        for call in self.constructions:
+            call.pool = self._pool_call_around(call.node)
+            call.enclosed = call.pool is not None
+        # Needs to know which calls are arguments of pool calls.
+        for call in self.constructions:
+            call.pool = call.pool or self._pool_call_after(call) or self._pool_call_of_factory(call)
+
+    def report(self, offset: int, kind: str, message: str) -> None:
+        line, column = self.source.position(offset)
+        self.findings.append(Finding(self.source.path, line, column, kind, message))
+
+    # -- which names can lead to a client or to the pool
+
+    def _interesting(self) -> set[str]:
+        names = set(self.wrappers.functions)
+        if self.program.has_stars:
+            names |= CLIENT_NAMES | {name.rpartition(".")[2] for name in self.exports}
+        derived: list[tuple[Binding, set[str]]] = []
+        for binding in self.program.bindings:
+            if binding.imported and self._leads_on(binding.imported):
+                names.add(binding.name)
+            elif binding.value is not None:
+                roots = set(_roots(binding.value))
+                if roots:
+                    derived.append((binding, roots))
+        grown = True
+        while grown:
+            grown = False
+            for binding, roots in derived:
+                if binding.name not in names and roots & names:
+                    names.add(binding.name)
+                    grown = True
+        return names
+
+    def _leads_on(self, imported: str) -> bool:
+        """True if an imported name is, or contains, a client class or a pool function."""
+        first, _, _ = imported.partition(".")
+        _, _, last = imported.rpartition(".")
+        inside = imported + "."
+        return (
+            first in CLIENT_CLASSES
+            or last in CLIENT_NAMES
+            or last in self.wrappers.functions
+            or last == self.wrappers.pool_module.rpartition(".")[2]
+            or self.wrappers.pool_module.startswith(inside)
+            or any(name == imported or name.startswith(inside) for name in self.exports)
+        )
+
+    # -- from a name to a call
+
+    def _follow(self, load: Load) -> None:
+        """From a name upwards: `sdk`, `sdk.api`, `sdk.api.WebexTeamsAPI`, the call."""
+        node: cst.CSTNode = load.node
+        while True:
+            meanings = self.resolver.expression(node, load.scope, load.site)
+            clients = [item for item in meanings if isinstance(item, ClientClass)]
+            if clients:
+                self._client_class(node, load)
+                return
+            parent = self.program.parent(node)
+            if isinstance(parent, cst.Call) and parent.func is node:
+                self._other_call(parent, load, meanings)
+                return
+            if not isinstance(parent, cst.Attribute) or parent.value is not node:
+                return
+            node = parent
+
+    def _other_call(self, node: cst.Call, load: Load, meanings: Meanings) -> None:
+        """A call of a pool function, or of a class that is named like a client and comes from elsewhere."""
+        imported = sorted(item for item in meanings if isinstance(item, str))
+        name = imported[0] if imported else code_of(node.func)
+        module, _, last = name.rpartition(".")
+        if last in self.wrappers.functions:
+            start, end = self.source.span(node, load.site)
+            self.pool_calls[id(node)] = PoolCall(node, load.site, start, end, last, module if imported else "")
+        elif imported and last in CLIENT_NAMES and module not in self.modules:
+            start, _ = self.source.span(node, load.site)
+            self.report(start, UNKNOWN_ORIGIN, f"{last} comes from {module}, which is not known; left as it is")
+
+    def _client_class(self, node: cst.CSTNode, load: Load) -> None:
+        """Something that may be a client class: called here, handed on, or only mentioned."""
+        parent = self.program.parent(node)
+        while isinstance(parent, (cst.IfExp, cst.BooleanOperation)) and not _is_test(node, parent):
+            node, parent = parent, self.program.parent(parent)
+        meanings = self.resolver.expression(node, load.scope, load.site)
+        clients = sorted((item for item in meanings if isinstance(item, ClientClass)), key=lambda item: item.name)
+        alternate = isinstance(parent, cst.Attribute) and parent.attr.value in ALTERNATE_CONSTRUCTORS
+        callee, call = (parent, self.program.parent(parent)) if alternate else (node, parent)
+        if not isinstance(call, cst.Call) or call.func is not callee:
+            self._reference(node, load, clients[0])
+            return
+        if id(call) in self._seen:
+            return
+        self._seen.add(id(call))
+        start, end = self.source.span(call, load.site)
+        if len(clients) < len(meanings) or len({item.kind for item in clients}) > 1:
+            self.report(start, AMBIGUOUS, f"{clients[0].name} may be something else here; left as it is")
+            return
+        takes_timeout = not alternate and all(item.takes_timeout for item in clients)
+        self.constructions.append(Call(call, load.site, start, end, clients[0], load, takes_timeout))
+
+    def _reference(self, node: cst.CSTNode, load: Load, client: ClientClass) -> None:
+        """The class itself is handed on: what is made of it elsewhere cannot be seen here."""
+        parent = self.program.parent(node)
+        handed_on = isinstance(parent, _HANDED_ON)
+        if isinstance(parent, cst.Arg):
+            outer = self.program.parent(parent)
+            keyword = parent.keyword.value if parent.keyword is not None else ""
+            handed_on = isinstance(outer, cst.Call) and not (
+                dotted(outer.func).rpartition(".")[2] in _HARMLESS_CALLS or keyword == "spec"
+            )
+        elif isinstance(parent, (cst.Assign, cst.AnnAssign)):
+            targets = [item.target for item in parent.targets] if isinstance(parent, cst.Assign) else [parent.target]
+            # A name of the module or of a function is followed; attributes are not.
+            handed_on = load.scope.kind == "class" or not all(isinstance(item, cst.Name) for item in targets)
+        if handed_on:
+            start, _ = self.source.span(node, load.site)
+            self.report(start, REFERENCE, f"{client.name} is handed on; clients made of it elsewhere are not pooled")
+
+    def _report_dynamic(self) -> None:
+        for node, site, text in self.program.dynamic:
+            if text in CLIENT_NAMES or text.partition(".")[0] in CLIENT_CLASSES:
+                start, _ = self.source.span(node, site)
+                self.report(start, DYNAMIC, f"{text} is fetched by its name; clients made of it are not pooled")
+
+    # -- pooled already?
+
+    def _pool_call_around(self, node: cst.CSTNode) -> PoolCall | None:
+        """`configure(WebexTeamsAPI(…))`, also with a choice or `:=` between."""
+        parent = self.program.parent(node)
+        while isinstance(parent, (cst.IfExp, cst.BooleanOperation, cst.NamedExpr)) and not _is_test(node, parent):
+            node, parent = parent, self.program.parent(parent)
+        return self.pool_calls.get(id(self.program.parent(parent))) if isinstance(parent, cst.Arg) else None
+
+    def _pool_call_after(self, call: Call) -> PoolCall | None:
+        """`api = WebexTeamsAPI(…)`, and later `configure(api)`."""
+        parent = self.program.parent(call.node)
+        if isinstance(parent, cst.Assign) and len(parent.targets) == 1:
+            target = parent.targets[0].target
+        elif isinstance(parent, (cst.AnnAssign, cst.NamedExpr)):
+            target = parent.target
+        else:
+            return None
+        name = dotted(target)
+        for pool in sorted(self.pool_calls.values(), key=lambda item: item.site.order):
+            if (
+                name
+                and pool.site.order > call.site.order
+                and pool.site.block.scope is call.site.block.scope
+                and call.site.block.is_within(pool.site.block)
+                and any(dotted(arg.value) == name for arg in pool.node.args)
+                and not self._assigned_between(target, call, pool)
+            ):
+                return pool
+        return None
+
+    def _assigned_between(self, target: cst.CSTNode, call: Call, pool: PoolCall) -> bool:
+        """True if the pool call sees another value of the target than the construction's."""
+        if not isinstance(target, cst.Name):
+            name = dotted(target)
+            return any(
+                call.site.order < other.site.order < pool.site.order
+                and _target(self.program.parent(other.node)) == name
+                for other in self.constructions
+            )
+        _, live = self.resolver.live(target.value, pool.site.block.scope, pool.site)
+        return not any(binding.value is call.node for binding in live)
+
+    def _pool_call_of_factory(self, call: Call) -> PoolCall | None:
+        """`return WebexBot(…)` in a function of which every call is an argument of a pool call."""
+        root = call.site.block.scope.root
+        function = root.owner if root is not None else None
+        parent = self.program.parent(call.node)
+        if not isinstance(parent, cst.Return) or not isinstance(function, cst.FunctionDef):
+            return None
+        bindings = self.program.scope.bindings.get(function.name.value, [])
+        if len(bindings) != 1 or bindings[0].value is not function:
+            return None
+        pools = [self._pool_call_around_load(load) for load in self.program.loads.get(function.name.value, ())]
+        return pools[0] if pools and all(pools) else None
+
+    def _pool_call_around_load(self, load: Load) -> PoolCall | None:
+        parent = self.program.parent(load.node)
+        if not isinstance(parent, cst.Call) or parent.func is not load.node:
+            return None
+        return self._pool_call_around(parent)
+
+
+def _target(node: cst.CSTNode | None) -> str:
+    if isinstance(node, cst.Assign) and len(node.targets) == 1:
+        return dotted(node.targets[0].target)
+    return dotted(node.target) if isinstance(node, cst.AnnAssign) else ""
+
+
+def _is_test(node: cst.CSTNode, parent: cst.CSTNode) -> bool:
+    """True for the condition of a choice: it is looked at, not chosen."""
+    return isinstance(parent, cst.IfExp) and parent.test is node
+
+
+def _roots(node: cst.CSTNode) -> Iterator[str]:
+    """Names from which an alias or a class can take its meaning."""
+    if isinstance(node, cst.Name):
+        yield node.value
+    elif isinstance(node, cst.Attribute):
+        yield from _roots(node.value)
+    elif isinstance(node, cst.IfExp):
+        yield from _roots(node.body)
+        yield from _roots(node.orelse)
+    elif isinstance(node, cst.BooleanOperation):
+        yield from _roots(node.left)
+        yield from _roots(node.right)
+    elif isinstance(node, cst.NamedExpr):
+        yield from _roots(node.value)
+    elif isinstance(node, cst.ClassDef):
+        for arg in node.bases:
+            yield from _roots(arg.value)
