@@ -99,8 +99,8 @@ class PoolSettings:
     max_idle: float = 50
     """A connection idle for longer is not used again. Below 60 s, a common idle limit of servers and proxies."""
     post_max_idle: float = 5
-    """The same for a request whose failure cannot be mended (a POST), and for a repeat: a few seconds, so that it
-    goes over a connection that has just worked, or a new one."""
+    """The same for a request that cannot be repeated (a POST): a few seconds, so that it goes over a connection that
+    has just worked, or over a new one."""
     backoff: float = 1
     """Waits before the repeats are backoff * 1, 2, 4, … and up to a quarter more; 0 before the first repeat if there
     was no answer at all."""
@@ -317,20 +317,19 @@ class _RecyclingPool:
         _evidence.count("recycled", len(unusable))
 
 
-class _HTTPPool(_RecyclingPool, HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(_RecyclingPool, HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
 def _pool_classes(settings: PoolSettings) -> dict[str, type]:
-    """The pool classes by scheme, with `settings`: urllib3 passes no arguments of ours on to a pool."""
-    return {
-        scheme: type(base.__name__, (base,), {"settings": settings})
-        for scheme, base in (("http", _HTTPPool), ("https", _HTTPSPool))
-    }
+    """The pool classes by scheme, with `settings`: urllib3 passes no arguments of ours on to a pool.
+
+    They keep urllib3's names, which are part of every error message and so of what people search their logs for.
+    """
+    classes = {}
+    for scheme, base, connection in (
+        ("http", HTTPConnectionPool, _HTTPConnection),
+        ("https", HTTPSConnectionPool, _HTTPSConnection),
+    ):
+        own = {"settings": settings, "ConnectionCls": connection}
+        classes[scheme] = type(base.__name__, (_RecyclingPool, base), own)
+    return classes
 
 
 def _socket_options(settings: PoolSettings) -> dict[str, tuple[int, int, int]]:
@@ -366,14 +365,11 @@ class _AdapterRetry(Retry):
     """The retry settings, where people look for them (`adapter.max_retries`); the adapter itself does the repeating.
 
     urllib3 would repeat by method and status alone: it does not know whether the request was written, nor whether its
-    body can be sent again, and it gives up with a RetryError that hides the answer from the SDK.
+    body can be sent again, and a body that breaks off is none of its business.
     """
 
     def increment(self, *args: Any, **kwargs: Any) -> Any:
         return Retry(0, read=False).increment(*args, **kwargs)
-
-    def is_retry(self, *_args: Any, **_kwargs: Any) -> bool:
-        return False
 
 
 class _Adapter(HTTPAdapter):
@@ -390,7 +386,7 @@ class _Adapter(HTTPAdapter):
             backoff_factor=settings.backoff,
             status_forcelist=RETRY_STATUSES,
             allowed_methods=RETRY_METHODS,
-            raise_on_status=False,
+            raise_on_status=False,  # or the SDK would get a RetryError instead of the answer
         )
         super().__init__(settings.pool_connections, settings.pool_maxsize, max_retries=retry)
 
@@ -433,9 +429,7 @@ class _Adapter(HTTPAdapter):
         repeats = 0
         while True:
             try:
-                response = self._send_once(
-                    request, options, careful=repeats > 0 or request.method not in IDEMPOTENT_METHODS
-                )
+                response = self._send_once(request, options)
             except requests.RequestException as error:
                 if repeats >= self.settings.max_retries or not self._may_repeat_error(request, error):
                     raise
@@ -453,9 +447,9 @@ class _Adapter(HTTPAdapter):
             logger.debug("webex-pool repeat=%d method=%s reason=%s wait=%.1f", repeats, request.method, reason, wait)
             time.sleep(wait)
 
-    def _send_once(self, request: requests.PreparedRequest, options: dict[str, Any], careful: bool) -> Any:
+    def _send_once(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
         """One attempt, up to the last byte of the answer; a broken body is a failure like any other."""
-        _attempt.careful, _attempt.sent = careful, True
+        _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
         response = super().send(request, **options)
         if not options["stream"]:
             response.content  # noqa: B018 - reads it
@@ -597,8 +591,9 @@ def enable_pool_logging() -> None:
 
     urllib3's own lines, switched on here, contain the paths and parameters of URLs, though no tokens.
     """
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.DEBUG)
-    logger.setLevel(logging.DEBUG)
+    for each in (logging.getLogger("urllib3.connectionpool"), logger):
+        each.setLevel(logging.DEBUG)
+        each.disabled = False  # as `logging.config` leaves loggers it does not know
 
 
 def _installed_api_class() -> Any:

@@ -1,0 +1,3 @@
+"""Keeps pytest out of `suite`, which runs inside the bots' environments (see runner.py)."""
+
+collect_ignore = ["suite"]
