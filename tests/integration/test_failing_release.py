@@ -38,11 +38,11 @@ def test_a_canary_that_dies_at_start_is_put_back(lab: Lab) -> None:
 
 def test_a_canary_whose_calls_fail_is_put_back(lab: Lab) -> None:
     """The release starts well, then the server answers jarvis with errors: the log speaks against it."""
-    lab.webex.start(Pattern(burst=2, gap=3.0))
+    lab.webex.start(Pattern(burst=2, gap=7.0))
 
     def break_after_the_start(event: dict[str, Any]) -> bool:
         if event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith("Let the release stay"):
-            lab.webex.add_fault(Fault(bot="jarvis", kind="disconnect", share=1.0))
+            lab.webex.add_fault(Fault(bot="jarvis", kind="disconnect", method="GET", path="^/v1/messages/"))
         return True
 
     run = run_playbook(

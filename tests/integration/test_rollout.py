@@ -13,6 +13,7 @@ from tests.integration.conftest import processes, written
 from tests.lab.lab import PORT, Lab
 from tests.lab.paths import BOTS, PROJECT, VM_USER
 from tests.lab.playbooks import run_playbook
+from tests.lab.run import wait_for
 from tests.lab.webex.driver import Pattern
 
 # Shorter looks than in the lab's inventory; what is looked at is the same.
@@ -109,6 +110,7 @@ def test_every_message_was_answered_once_since_then(shared_lab: Lab) -> None:
     shared_lab.webex.wait_settled(timeout=60, lost_after=20)
     shared_lab.webex.reset()
     shared_lab.webex.start(Pattern(burst=8, gap=8.0, bursts=3))
+    wait_for(lambda: not shared_lab.webex.books().driving, "the end of the bursts", timeout=60, pause=0.5)
     shared_lab.webex.wait_settled(timeout=90, lost_after=40)
     books = shared_lab.webex.books(lost_after=40)
     assert {bot: (page.total.answered, page.total.lost) for bot, page in books.bots.items()} == dict.fromkeys(
