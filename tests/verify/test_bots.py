@@ -47,9 +47,10 @@ def started_at(vm: Host, bot: Bot, plus: int) -> str:
 def log_since_start(vm: Host, bot: Bot, pattern: str, plus: int = 0) -> list[str]:
     """Lines with a fixed string among the bot's log records since its process started, rotated files included."""
     files = " ".join(shlex.quote(f"{bot.log}{suffix}") for suffix in (".2", ".1", ""))
+    start = shlex.quote(started_at(vm, bot, plus))
     command = (
         f"for f in {files}; do [ ! -e $f ] || cat $f; done"
-        f" | awk -v s={shlex.quote(started_at(vm, bot, plus))} '/^[0-9][0-9][0-9][0-9]-/ {{on = substr($0, 1, 19) >= s}} on'"
+        f" | awk -v s={start} '/^[0-9][0-9][0-9][0-9]-/ {{on = substr($0, 1, 19) >= s}} on'"
         f" | grep -a -F -- {shlex.quote(pattern)} || true"
     )
     return vm.check_output("sh -c %s", command).splitlines()
@@ -132,7 +133,7 @@ def test_connections_stay_below_the_limit(vm: Host, bot: Bot, first_look: Look) 
 
 
 def test_no_timeout_since_the_switch(vm: Host, bot: Bot) -> None:
-    # systemd gives whole seconds, and the process before may have logged in that one; a new one cannot time out so soon.
+    # systemd gives whole seconds, and the process before may have logged in that one; a new one cannot time out yet.
     assert log_since_start(vm, bot, "Read timed out", plus=1) == []
 
 
