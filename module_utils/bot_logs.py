@@ -589,7 +589,7 @@ class _Span:
         if self.line_end < 0 or at < low:
             self._mask |= mask
             return
-        if self._mask:
+        if self._mask or self._continued:
             self._close_line()
         self._mask = mask
         newline = block.rfind(b"\n", low if low > 0 else 0, at)
@@ -956,13 +956,13 @@ def _fresh_cursor(path: str) -> Cursor:
     return Cursor(path, -1, -1, 0, 0, "", taken=now, looked=now)
 
 
-def _settled_end(file: _File, start: int, inside_line: bool) -> int:
+def _settled_end(file: _File, start: int) -> int:
     """Up to where the file can be counted for good: its end, or the start of a last line still being written."""
     tail = max(start, file.size - MAX_HALF_LINE)
     newline = file.read(tail, file.size).rfind(b"\n")
     if newline >= 0:
         return tail + newline + 1
-    return start if tail == start and not inside_line else file.size
+    return start if tail == start else file.size
 
 
 @dataclass
@@ -1009,7 +1009,7 @@ def _read(cursor: Cursor, sources: Sequence[tuple[_File, int]], signatures: Sequ
             elif plain.size < start:
                 tally.gaps.append(f"{plain.path} holds {plain.size} bytes, though {start} of it were read before")
             last = number == len(sources) - 1
-            end = _settled_end(plain, start, tally.open_line is not None) if last else plain.size
+            end = _settled_end(plain, start) if last else plain.size
             _count(plain, counter, start, end)
             if plain.size:
                 cursor.move_to(plain, end)

@@ -118,6 +118,22 @@ def test_looks_at_parts_add_up_to_one_look(
     shutil.rmtree(directory)
 
 
+@pytest.mark.parametrize("rest", ["", "Read timed out"])
+def test_a_line_longer_than_what_is_read_again(log: Log, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
+    monkeypatch.setattr(bot_logs, "MAX_HALF_LINE", 100)
+    log.path.touch()
+    cursor = take_cursor(str(log.path))
+    for text in (
+        f"2026-11-21 15:25:01,000 - ERROR - Read timed out{'x' * 200}",
+        "x" * 200,
+        f"{rest}\nRead timed out\n",
+    ):
+        with log.path.open("a") as stream:
+            stream.write(text)
+        cursor = look(through_json(cursor)).cursor
+    assert (cursor.tally.lines, look(cursor).tally.failures) == (2, 1)
+
+
 def test_a_repeated_look_counts_nothing_twice(log: Log) -> None:
     log.fail(3)
     cursor = take_cursor(str(log.path))
