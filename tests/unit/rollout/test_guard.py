@@ -193,6 +193,7 @@ def test_reboot_long_after_the_rollout_starts_nothing(machine: Machine) -> None:
     pid = machine.nohup()
     program.record(machine.vm, machine.wanted())
     os.kill(pid, signal.SIGKILL)
+    machine.wait_for(lambda: pid not in machine.pids())
     edit_state(machine, deadline=Deadline("another boot", 1e9, 1.0, 900))
     program.guard(machine.vm)
     assert machine.pids() == []
@@ -209,6 +210,7 @@ def test_failing_way_back_is_tried_again_later_and_not_for_ever(machine: Machine
     release.write_bytes(program.seal(content))
     for pid in machine.pids():
         os.kill(pid, signal.SIGKILL)
+    machine.wait_for(lambda: not machine.pids())
     for tries in range(1, program.TRIES_AT_MOST + 1):
         (problem,) = program.guard(machine.vm)
         assert "as it was found ended at once" in problem
@@ -290,6 +292,7 @@ def test_status_shows_strays_and_what_does_not_run(machine: Machine) -> None:
     (problem,) = program.status_problems(program.status(machine.vm))
     assert problem == f"jarvis: runs more than once, pids {stray} are strays; end them"
     os.kill(stray, signal.SIGKILL)
+    machine.wait_for(lambda: stray not in machine.pids())
     machine.systemd(["systemctl", "stop", UNIT])
     machine.wait_for(lambda: machine.pids() == [])
     (problem,) = program.status_problems(program.status(machine.vm))
