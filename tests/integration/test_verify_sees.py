@@ -47,7 +47,7 @@ CASES = {
     "stopped": Case(f"systemctl stop {UNIT}", "test_unit_is_active_and_enabled"),
     "a second copy": Case(
         f"systemd-run --unit=stray-jarvis --uid=vinay --working-directory={VM_CHECKOUT}"
-        f" --property=EnvironmentFile=/etc/webex-bots/jarvis.env .venv/bin/python webex_bots/jarvis.py",
+        f" --property=EnvironmentFile=/etc/webex-bots/jarvis.env {VM_CHECKOUT}/.venv/bin/python webex_bots/jarvis.py",
         "test_exactly_one_copy_runs_and_it_is_the_units",
     ),
     "a cron line": Case(
@@ -73,7 +73,7 @@ CASES = {
         "test_connections_carry_a_keepalive_timer",
     ),
     "a time-out in the log": Case(
-        f"sudo -u vinay sh -c \"date '+%F %T,000 - x.py:1 - ERROR - Read timed out. (read timeout=60)' >> {LOG}\"",
+        f"""date -d '+5 seconds' '+%F %T,000 - x.py:1 - ERROR - Read timed out. (read timeout=60)' >> {LOG}""",
         "test_no_timeout_since_the_switch",
     ),
     "restarted meanwhile": Case(f"(sleep 7; systemctl restart {UNIT}) >/dev/null 2>&1 &", "test_stays_up"),

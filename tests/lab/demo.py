@@ -39,11 +39,10 @@ def look(lab: Lab) -> Moment:
     logs = " ".join(f"{VM_CHECKOUT}/logs/{bot}.log" for bot in BOTS)
     counted = lab.machine.execute(["sh", "-c", f"grep -c 'Read timed out' {logs}"], check=False).stdout
     timeouts = {bot: int(count) for bot, count in re.findall(r"/(\w+)\.log:(\d+)", counted)}
-    listed = lab.machine.execute(["ps", "-eo", "pid=,cgroup=,args="]).stdout
+    listed = lab.machine.execute(["ps", "-ww", "-eo", "pid=,unit:64=,args="]).stdout
     running = dict.fromkeys(BOTS, "not running")
-    for pid, cgroup, bot in re.findall(r"^ *(\d+) (\S+) \S*python\S* \S*webex_bots/(\w+)\.py", listed, re.M):
-        unit = re.search(r"webex-bot@\w+\.service", cgroup)
-        running[bot] = f"{unit[0] if unit else 'nohup'} (pid {pid})"
+    for pid, keeper, bot in re.findall(r"^ *(\d+) +(\S+) +\S*python\S* \S*webex_bots/(\w+)\.py", listed, re.M):
+        running[bot] = f"{keeper if keeper.startswith('webex-bot@') else 'nohup'} (pid {pid})"
     return Moment(timeouts, running)
 
 
