@@ -1554,7 +1554,7 @@ def show_unit(name: str) -> Unit:
         result=got.get("Result", ""),
         exit_code=int(got.get("ExecMainCode", "0") or 0),
         exit_status=int(got.get("ExecMainStatus", "0") or 0),
-        load_error=got.get("LoadError", "").strip().strip('"'),
+        load_error=got.get("LoadError", "").partition(" ")[2].strip('"'),  # after the name of a D-Bus error
     )
 
 
@@ -1742,6 +1742,9 @@ def run_found(process: FoundProcess) -> None:
     os.umask(int(process.umask or "022", 8))
     _become(process.uid, process.gid, process.groups)
     os.chdir(process.cwd)
+    executable = _executable(process)
+    if not os.access(executable, os.X_OK):
+        raise RolloutError(f"{os.path.join(process.cwd, executable)} is not there, or not for uid {process.uid} to run")
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN if number in process.ignored_signals else signal.SIG_DFL)
     # Detached whatever it was: the terminal or tmux it may have lived in is gone
@@ -1753,7 +1756,7 @@ def run_found(process: FoundProcess) -> None:
     for assignment in process.environment:
         name, _, value = assignment.partition("=")
         environment.setdefault(to_bytes(name), to_bytes(value))  # the first of two is the one that counts
-    os.execve(to_bytes(_executable(process)), [to_bytes(arg) for arg in process.argv], environment)
+    os.execve(to_bytes(executable), [to_bytes(arg) for arg in process.argv], environment)
 
 
 def _open_output(path: str) -> int:
@@ -1765,7 +1768,7 @@ def _open_output(path: str) -> int:
 
 
 def _executable(process: FoundProcess) -> str:
-    """The file to run: as it was called, for a virtual environment's Python knows itself by that path."""
+    """The file to run, as it was called: a virtual environment's Python knows itself by that path."""
     called = process.argv[0]
     if "/" in called:
         return called
@@ -2830,8 +2833,9 @@ def _revert(store: Store, state: State, target: str, reason: str, force: bool = 
                 "somebody since the rollout wrote it. Nothing was changed. Undo that edit, or give it up with "
                 f"`webex-rollout revert {state.bot.name} --force` (its bytes are kept on the machine)"
             )
-        was_blessed, pending = state.phase == "blessed", state.pending
+        pending = state.pending
         if not plan.empty:
+            _must_be_startable(state, plan, bool(result.pids_before))
             _mark_reverting(store, state, target, reason, plan.restore)
             kept = {path: store.displace(path, data) for path, data in plan.displaced.items()}
             result.seconds_down = _go_back(store, state, plan)
@@ -2841,7 +2845,7 @@ def _revert(store: Store, state: State, target: str, reason: str, force: bool = 
         if result.changed or pending:
             for path, entry in plan.target.manifest.items():
                 clear_away(path, entry)
-            _mark_reverted(store, state, target, reason, was_blessed)
+            _mark_reverted(store, state, target, reason)
             back = {
                 "release": target,
                 "attempt": state.attempt,
@@ -2861,16 +2865,30 @@ def _revert(store: Store, state: State, target: str, reason: str, force: bool = 
     return result.of(state)
 
 
+def _must_be_startable(state: State, plan: RevertPlan, runs: bool) -> None:
+    """Refuse to end a running process for one that cannot be started."""
+    process = plan.target.runner.process if plan.target.runner.kind == "process" else None
+    python = os.path.join(process.cwd, _executable(process)) if process else state.bot.python
+    if runs and not plan.process_stays and plan.target.runner.kind != "none" and not os.access(python, os.X_OK):
+        raise RolloutError(
+            f"{state.bot.name} is not taken back to release {plan.target.id}: {python} is not there to run it. "
+            "It goes on as it runs now. Put that back and run this again"
+        )
+
+
 def _mark_reverting(store: Store, state: State, target: str, reason: str, paths: Iterable[str]) -> None:
-    """Write down that the bot is on its way back, and whose files are given up."""
+    """Write down that the bot is on its way back, and whose files are given up; have the guard see to it."""
     given_up = {*state.restoring, *paths, *(state.files if state.phase == "armed" else ())}
     state.phase, state.revert_to, state.note, state.restoring = "reverting", target, reason, sorted(given_up)
-    store.save(state)
+    with store.vm.mutex():
+        with contextlib.suppress(RolloutError):  # without a guard the way back is still worth walking
+            start_guard()
+        store.save(state)
 
 
-def _mark_reverted(store: Store, state: State, target: str, reason: str, was_blessed: bool) -> None:
+def _mark_reverted(store: Store, state: State, target: str, reason: str) -> None:
     """Write down that the bot is back."""
-    if was_blessed:
+    if state.previous == target:
         state.previous = ""
     state.phase, state.current, state.candidate, state.revert_to = "reverted", target, "", ""
     state.note, state.restoring, state.deadline, state.retry, state.tries = reason, [], None, None, 0
@@ -3093,7 +3111,7 @@ def status_problems(shown: Mapping[str, Any]) -> list[str]:
             )
         if not bot["main_pid"] and bot["phase"] in ("blessed", "switched", "checked"):
             problems.append(f"{name}: does not run; `journalctl -u {bot['unit']['name']}`")
-        if bot["differs_from_release"] and bot["phase"] != "armed":
+        if bot["differs_from_release"] and bot["phase"] not in ("armed", *INTERRUPTED_PHASES):
             problems.append(f"{name}: edited since: {', '.join(bot['differs_from_release'])}")
         if bot["tries"]:
             problems.append(f"{name}: the way back failed {bot['tries']} times: {bot['note']}")

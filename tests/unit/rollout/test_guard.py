@@ -314,3 +314,42 @@ def test_guard_that_does_not_start_stops_the_rollout_before_anything_is_changed(
     with pytest.raises(RolloutError, match=f"enable --now {TIMER}` failed"):
         program.arm(machine.vm, "jarvis", 600)
     assert state_of(machine).phase == "recorded"
+
+
+def test_running_bot_is_not_ended_for_a_release_that_cannot_be_started(machine: Machine) -> None:
+    linked = machine.root / "python"
+    linked.symlink_to(machine.python)
+    machine.start("nohup", str(linked), "webex_bots/jarvis.py")
+    machine.wait_for(lambda: "started" in machine.log())
+    forward(machine)
+    linked.unlink()
+    pids, tree = machine.pids(), machine.tree()
+    with pytest.raises(RolloutError, match=rf"{linked} is not there to run it\. It goes on as it runs now"):
+        program.revert(machine.vm, "jarvis", to="0")
+    assert (machine.pids(), machine.tree()) == (pids, tree)
+    linked.symlink_to(machine.python)
+    program.revert(machine.vm, "jarvis", to="0")
+    assert machine.script().read_text() == OLD
+
+
+def test_guard_is_awake_while_a_blessed_bot_is_taken_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.nohup()
+    forward(machine)
+    assert not machine.systemd.read(TIMER)["on"]
+    seen = []
+    real = program.stop_all
+    monkeypatch.setattr(
+        program, "stop_all", lambda *args: (seen.append(machine.systemd.read(TIMER)["on"]), real(*args))
+    )
+    program.revert(machine.vm, "jarvis")
+    assert seen == [True]
+    assert not machine.systemd.read(TIMER)["on"]
+
+
+def test_way_back_goes_once_also_when_it_took_two_tries(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine)
+    edit_state(machine, phase="reverting", revert_to="0")
+    program.guard(machine.vm)
+    assert state_of(machine).previous == ""
+    assert not program.revert(machine.vm, "jarvis").changed
