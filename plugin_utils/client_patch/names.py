@@ -96,7 +96,7 @@ class Resolver:
 
     def live(self, name: str, scope: Scope, site: Site) -> tuple[Scope, list[Binding]]:
         """The scope that gives the name its value at a site, and the bindings there that reach it."""
-        for where in _lookup(name, scope):
+        for where in lookup(name, scope):
             live = reaching(where.bindings[name], where, scope, site)
             # A class body falls back to outer names, a function does not.
             if live or where.kind != "class":
@@ -144,7 +144,7 @@ class Resolver:
         return frozenset(found)
 
 
-def _lookup(name: str, scope: Scope) -> Iterator[Scope]:
+def lookup(name: str, scope: Scope) -> Iterator[Scope]:
     """The scopes that bind the name, as Python looks them up from ``scope``."""
     where: Scope | None = scope
     # Names of a class are seen by what stands in its body directly, type parameters included, and by nothing deeper.

@@ -85,7 +85,7 @@ class Patcher:
         report = self.survey.report
         wanted = self.wrappers.request_timeout
         if not call.takes_timeout:
-            report(call.start, TIMEOUT, f"this constructor of {call.client.name} does not take {TIMEOUT_ARGUMENT}")
+            report(call.start, TIMEOUT, f"{code_of(call.node.func)} has arguments of its own; {TIMEOUT_ARGUMENT} not set")
             return False
         given, hidden = argument(call.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
         if given is None:
@@ -111,21 +111,20 @@ class Patcher:
         if pool.module != self.wrappers.pool_module:
             origin = f"comes from {pool.module}" if pool.module else "is a function of this file"
             expected = self.wrappers.pool_module
-            report(pool.start, FOREIGN_WRAPPER, f"{pool.function} {origin}, not from {expected}; is it the same?")
-            if not pool.module:
-                return False
+            report(pool.start, FOREIGN_WRAPPER, f"{pool.function} {origin}, not from {expected}; left as it is")
+            return False
         options = self.wrappers.named(pool.function).options
-        missing = [f"{name}={wanted}" for name, wanted in options.items() if self._is_missing(pool, name, wanted)]
+        given = {name: argument(pool.node, name, POOL_POSITIONS.get(name)) for name in options}
+        if any(arg is None and hidden for arg, hidden in given.values()):
+            report(pool.start, SETTING, "settings may come in by * or **; those not seen here are left as they are")
+        missing = [
+            f"{name}={wanted}"
+            for name, wanted in options.items()
+            if given[name] == (None, False) and POOL_DEFAULTS.get(name) != wanted
+        ]
         self._add_arguments(pool, missing)
         replaced = [name for name, wanted in options.items() if self._set_option(pool, name, wanted)]
         return bool(missing or replaced)
-
-    def _is_missing(self, pool: PoolCall, name: str, wanted: str) -> bool:
-        given, hidden = argument(pool.node, name, POOL_POSITIONS.get(name))
-        if given is None and hidden:
-            self.survey.report(pool.start, SETTING, f"{name} may come in by * or **; left as it is")
-            return False
-        return given is None and POOL_DEFAULTS.get(name) != wanted
 
     def _set_option(self, pool: PoolCall, name: str, wanted: str) -> bool:
         """Replaces a value that differs from the wanted one; returns whether it did."""

@@ -131,12 +131,22 @@ class ImportPlacer:
         last = max(end - 1, start)
         indent = self.source.indentation(self._statement_start(block, anchor))
         newline = self.source.newline(last)
-        following = self.source.next_line(last)
+        following = self._behind_comments(self.source.next_line(last), indent)
         if following == self.source.line_end(last):
             # The last line of the file, and it has no line break.
             self.editor.insert(following, newline + indent + line)
         else:
             self.editor.insert(following, indent + line + newline)
+
+    def _behind_comments(self, offset: int, indent: str) -> int:
+        """Comments that are indented deeper than the statement above still belong to it."""
+        source = self.source
+        while offset < len(source.text):
+            space = source.indentation(offset)
+            if len(space) <= len(indent) or not source.text.startswith(b"#", offset + len(space)):
+                break
+            offset = source.next_line(offset)
+        return offset
 
     def _insert_inline(self, block: Block, index: int, small: int, line: str) -> None:
         """On a line of several statements: in front of the one with the use."""

@@ -421,10 +421,10 @@ class _Walker:
         return every
 
     def comprehension(self, node: cst.BaseComp) -> None:
-        scope = Scope("comprehension", self.scope)
-        scope.root = self.block
         loop = node.for_in
         self.child(loop, loop.iter)
+        scope = Scope("comprehension", self.scope)
+        scope.root = self.block
         saved, self.scope = self.scope, scope
         while True:
             self.bind_target(loop.target)

@@ -38,7 +38,7 @@ class Source:
             self.encoding, _ = tokenize.detect_encoding(io.BytesIO(body).readline)
             decoded = body.decode(self.encoding)
         except (SyntaxError, UnicodeDecodeError, LookupError) as error:
-            raise PatchError(f"cannot be decoded: {error}", 1) from error
+            raise PatchError(f"cannot be decoded: {error}", 1, 1) from error
         self.text = decoded.encode("utf-8")
         self.module = _parse(decoded)
         try:
@@ -135,23 +135,28 @@ def top_level(site: Site) -> int:
     return index
 
 
-def _error_place(text: str, error: cst.ParserSyntaxError) -> tuple[int, int]:
-    """Line and column of a syntax error. LibCST's tokenizer gives 1:1 for all of its own; Python may know better."""
-    if (error.editor_line, error.editor_column) == (1, 1):
-        try:
-            ast.parse(text)
-        except SyntaxError as known:
-            return known.lineno or 1, known.offset or 1
-        except (ValueError, RecursionError, MemoryError):
-            pass
-    return error.editor_line, error.editor_column
+def _explained(text: str, error: cst.ParserSyntaxError) -> tuple[str, int, int]:
+    """Reason, line and column of a syntax error.
+
+    LibCST's reason is a list of the tokens it could have gone on with, and its tokenizer's place is always 1:1. Python
+    says it better, if it stumbles over the same place and not over syntax newer than itself.
+    """
+    line, column = error.editor_line, error.editor_column
+    try:
+        ast.parse(text)
+    except SyntaxError as known:
+        if (line, column) == (1, 1) or abs((known.lineno or 0) - line) <= 1:
+            return known.msg, known.lineno or line, known.offset or column
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return error.message.partition(", expected")[0].partition(": expected")[0].splitlines()[0], line, column
 
 
 def _parse(text: str) -> cst.Module:
     try:
         return cst.parse_module(text)
     except cst.ParserSyntaxError as error:
-        line, column = _error_place(text, error)
-        raise PatchError(f"cannot be parsed as Python: {error.message}", line, column) from error
+        reason, line, column = _explained(text, error)
+        raise PatchError(f"cannot be parsed as Python: {reason}", line, column) from error
     except RecursionError as error:
         raise PatchError("is nested too deeply to be parsed") from error

@@ -240,6 +240,7 @@ class Survey:
             name = dotted(target)
             return any(
                 call.site.order < other.site.order < pool.site.order
+                and pool.site.block.is_within(other.site.block)
                 and _target(self.program.parent(other.node)) == name
                 for other in self.constructions
             )

@@ -1,0 +1,125 @@
+"""CPython's own symbol table as the judge of the scope analysis."""
+
+from __future__ import annotations
+
+import symtable
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import libcst as cst
+
+from plugin_utils.client_patch import names, scopes
+
+COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
+
+CONSTANTS = {"True", "False", "None"}
+
+
+@dataclass
+class Disagreement:
+    """A load that the analysis looks up elsewhere than Python does."""
+
+    name: str
+    line: str
+    ours: str
+    pythons: str
+
+
+@dataclass
+class Comparison:
+    loads: int
+    # Loads in scopes that could not be paired off, such as lambdas in decorators.
+    unpaired: int
+    disagreements: list[Disagreement]
+
+
+class _Recorder:
+    """Keeps the scopes that a walk makes, with their children in order."""
+
+    def __init__(self) -> None:
+        self.children: dict[int, list[scopes.Scope]] = {}
+        self.kept: list[scopes.Scope] = []
+
+    def scope(self, kind: str, parent: scopes.Scope | None) -> scopes.Scope:
+        made = scopes_class(kind, parent)
+        self.kept.append(made)
+        self.children.setdefault(id(parent), []).append(made)
+        return made
+
+
+scopes_class = scopes.Scope
+
+
+def _kind(table: symtable.SymbolTable) -> str:
+    if table.get_type() == "function":
+        return "comprehension" if table.get_name() in COMPREHENSIONS else "function"
+    return str(table.get_type())
+
+
+def _pairs(
+    recorder: _Recorder, scope: scopes.Scope, table: symtable.SymbolTable
+) -> Iterator[tuple[scopes.Scope, symtable.SymbolTable]]:
+    """Scopes with their tables; what does not match by kind and number is left out with all that is in it."""
+    yield scope, table
+    ours, theirs = recorder.children.get(id(scope), []), table.get_children()
+    if [item.kind for item in ours] == [_kind(item) for item in theirs]:
+        for ours_child, their_child in zip(ours, theirs, strict=True):
+            yield from _pairs(recorder, ours_child, their_child)
+
+
+def compare(text: str) -> Comparison:
+    """Looks every load of a program up in both. Raises SyntaxError if this Python does not know its syntax."""
+    table = symtable.symtable(text, "<program>", "exec")
+    recorder = _Recorder()
+    scopes.Scope = recorder.scope  # type: ignore[assignment, misc]
+    try:
+        program = scopes.read_program(cst.parse_module(text))
+    finally:
+        scopes.Scope = scopes_class  # type: ignore[misc]
+    tables = {id(scope): found for scope, found in _pairs(recorder, program.scope, table)}
+    result = Comparison(0, 0, [])
+    for name, loads in program.loads.items():
+        if name in CONSTANTS or _is_mangled(name):
+            continue
+        for load in loads:
+            result.loads += 1
+            found = tables.get(id(load.scope))
+            if found is None:
+                result.unpaired += 1
+                continue
+            ours, pythons = _ours(name, load.scope), _pythons(name, load.scope, found, tables)
+            if ours != pythons:
+                line = cst.Module(body=[]).code_for_node(program.parent(load.node) or load.node)
+                result.disagreements.append(Disagreement(name, line[:80], ours, pythons))
+    return result
+
+
+def _is_mangled(name: str) -> bool:
+    """Private to a class: Python knows it under another name there."""
+    return name.startswith("__") and not name.endswith("__")
+
+
+def _describe(scope: scopes.Scope | None) -> str:
+    return "global" if scope is None or scope.kind == "module" else f"{scope.kind} {id(scope)}"
+
+
+def _ours(name: str, scope: scopes.Scope) -> str:
+    return _describe(next(names.lookup(name, scope), None))
+
+
+def _pythons(
+    name: str, scope: scopes.Scope, table: symtable.SymbolTable, tables: dict[int, symtable.SymbolTable]
+) -> str:
+    symbol = table.lookup(name)
+    if scope.kind == "module" or symbol.is_global():
+        return "global"
+    if symbol.is_local():
+        return _describe(scope)
+    outer = scope.parent
+    while outer is not None:
+        found = tables[id(outer)]
+        known = outer.kind in ("function", "comprehension") and name in found.get_identifiers()
+        if known and found.lookup(name).is_local():
+            return _describe(outer)
+        outer = outer.parent
+    return "global"
