@@ -50,7 +50,9 @@ def settings_table(known: Mapping[str, Mapping[str, Any]]) -> str:
     for name, option in known.items():
         default = json.dumps(option["default"]) if not isinstance(option["default"], str) else option["default"]
         choices = f" ({', '.join(option['choices'])})" if "choices" in option else ""
-        lines.append(f"| `{name}` | `{default}` | {option['description']}{choices} |")
+        paragraphs = option["description"]
+        meaning = paragraphs if isinstance(paragraphs, str) else " ".join(paragraphs)
+        lines.append(f"| `{name}` | `{default}` | {meaning}{choices} |")
     return "\n".join(lines)
 
 
