@@ -865,7 +865,7 @@ def _plain(file: _File) -> Iterator[tuple[_File, str]]:
 
 
 def _head_hash(file: _File, length: int) -> str | None:
-    """Hash of the first ``length`` bytes, None when there are fewer."""
+    """Hash of the first ``length`` bytes, or of all there are; None when they cannot be unpacked."""
     if file.path.endswith(".gz"):
         with open(file.fd, "rb", closefd=False) as packed:
             packed.seek(0)
@@ -875,7 +875,7 @@ def _head_hash(file: _File, length: int) -> str | None:
                 return None
     else:
         head = file.read(0, length)
-    return hashlib.sha256(head).hexdigest() if len(head) == length else None
+    return hashlib.sha256(head).hexdigest()
 
 
 # --- cursor ----------------------------------------------------------------------------------------------------------
@@ -918,10 +918,7 @@ class Cursor:
     def stands_in(self, file: _File) -> bool:
         """Whether the cursor points into this file, whatever its name is now.
 
-        The inode proves nothing: a deleted file's number is given to the next one at once. What a compressed one holds
-        is seen when it is read."""
-        if file.size < self.offset and not file.path.endswith(".gz"):
-            return False
+        The inode proves nothing: a deleted file's number is given to the next one at once."""
         return _head_hash(file, self.head_length) == self.head_sha256
 
     def move_to(self, file: _File, offset: int) -> None:
@@ -1008,6 +1005,7 @@ def _read(cursor: Cursor, sources: Sequence[tuple[_File, int]], signatures: Sequ
                 tally.gaps.append(problem)
             elif plain.size < start:
                 tally.gaps.append(f"{plain.path} holds {plain.size} bytes, though {start} of it were read before")
+            start = min(start, plain.size)
             last = number == len(sources) - 1
             end = _settled_end(plain, start) if last else plain.size
             _count(plain, counter, start, end)

@@ -273,6 +273,70 @@ def test_a_log_that_was_empty_when_the_cursor_was_taken(log: Log) -> None:
     assert incidents(cursor)[:2] == (3, [])
 
 
+def test_an_empty_log_is_found_again_by_the_part_before_it(log: Log) -> None:
+    log.fail(3)
+    log.rotate()
+    log.path.touch()
+    cursor = take_cursor(str(log.path))
+    log.fail(1)
+    log.rotate()
+    log.fail(1)
+    assert incidents(cursor)[:2] == (2, [])
+
+
+def test_a_text_that_is_half_written_when_the_cursor_is_taken(log: Log) -> None:
+    log.path.write_text("2026-11-21 15:25:01,000 - ERROR - Read tim")
+    cursor = take_cursor(str(log.path))
+    with log.path.open("a") as stream:
+        stream.write("ed out\n")
+    assert look(cursor).tally.lines == 1
+
+
+def test_a_part_that_is_being_compressed_is_read_once(log: Log) -> None:
+    log.fail(1)
+    cursor = take_cursor(str(log.path))
+    log.fail(1)
+    log.rotate()
+    whole = log.part(".1").read_bytes()
+    log.compress(".1")
+    log.part(".1").write_bytes(whole)
+    log.part(".1.gz").write_bytes(log.part(".1.gz").read_bytes()[:20])
+    log.fail(1)
+    assert incidents(cursor)[:2] == (2, [])
+
+
+def test_a_rotation_while_the_parts_are_opened(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.fail(1)
+    cursor = take_cursor(str(log.path))
+    log.rotate()
+    log.fail(1)
+    real = bot_logs._open
+    opened = []
+
+    def rotating(path: str) -> Any:
+        file = real(path)
+        opened.append(path)
+        if len(opened) == 1:
+            log.rotate()
+            log.fail(1)
+        return file
+
+    monkeypatch.setattr(bot_logs, "_open", rotating)
+    assert incidents(cursor)[:2] == (2, [])
+
+
+def test_a_log_cut_short_is_a_gap(log: Log) -> None:
+    log.fail(200)
+    cursor = take_cursor(str(log.path))
+    os.truncate(log.path, log.path.stat().st_size // 2)
+    log.fail(1)
+    count, gaps, cursor = incidents(cursor)
+    assert count == 0, "what stands before the cursor's place is old"
+    assert "were read before" in gaps[0]
+    log.fail(1)
+    assert incidents(cursor)[0] == 1
+
+
 def test_between_rename_and_reopening_nothing_is_missing(log: Log) -> None:
     log.fail(1)
     cursor = take_cursor(str(log.path))

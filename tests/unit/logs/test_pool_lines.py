@@ -40,6 +40,15 @@ def seen(bot: Bot, cursor: Any) -> dict[str, Any]:
     return evidence(look(cursor).tally)
 
 
+def test_lines_over_the_borders_of_blocks(small_blocks: str, bot: Bot) -> None:
+    cursor = take_cursor(str(bot.path))
+    for pid in range(1, 9):
+        bot.ready(pid=pid)
+        bot.stats(10 * pid, pid=pid)
+    result = seen(bot, cursor)
+    assert (result["pool"]["ready_lines"], result["pool"]["requests"]) == (8, 360)
+
+
 def test_no_ready_line_no_hearing(bot: Bot) -> None:
     cursor = take_cursor(str(bot.path))
     bot.stats(100)
