@@ -1053,7 +1053,10 @@ class FileRule:
 
 @dataclass(frozen=True)
 class Runner:
-    """How a release's process is run: ``unit``, ``process`` (started by hand), or ``none`` (it was not running)."""
+    """How a release's process is run: ``unit``, ``process`` (started by hand), or ``none`` (it was not running).
+
+    A process has a unit only if `systemd-run` made one for it.
+    """
 
     kind: str
     unit: str = ""
@@ -1502,13 +1505,18 @@ class Unit:
     load: str
     active: str
     sub: str
-    enabled: bool
+    file_state: str  # as `systemctl is-enabled` says; `transient` for one that has no file
     main_pid: int
     restarts: int
     result: str
     exit_code: int  # si_code of the last main process's end: 1 exited, 2 killed, 3 dumped core
     exit_status: int
     load_error: str
+
+    @property
+    def enabled(self) -> bool:
+        """Whether a boot starts it."""
+        return self.file_state in ("enabled", "enabled-runtime")
 
     @property
     def over(self) -> bool:
@@ -1548,7 +1556,7 @@ def show_unit(name: str) -> Unit:
         load=got.get("LoadState", ""),
         active=got.get("ActiveState", ""),
         sub=got.get("SubState", ""),
-        enabled=got.get("UnitFileState", "") in ("enabled", "enabled-runtime"),
+        file_state=got.get("UnitFileState", ""),
         main_pid=int(got.get("MainPID", "0") or 0),
         restarts=int(got.get("NRestarts", "0") or 0),
         result=got.get("Result", ""),
@@ -2007,6 +2015,8 @@ def _runner(wanted: Wanted, processes: Sequence[Process]) -> Runner:
     found = FoundProcess.read(newest)
     if foreign is None or not _belongs_to(newest.pid, foreign.main_pid):
         return Runner("process", process=found)
+    if foreign.file_state == "transient":  # of systemd-run: once stopped, nobody can start it again
+        return Runner("process", foreign.name, process=found)
     if not wanted.take_over:
         raise RolloutError(
             f"{wanted.bot.name} runs under the unit {foreign.name}, which is not the rollout's. Nothing was done. "
@@ -2387,7 +2397,7 @@ def _replace_process(store: Store, state: State, candidate: Release, stop_second
     """Stop whatever runs, prove that it is gone, start the unit; returns the seconds between."""
     current = store.release(state.current)
     units = [state.unit]
-    if current.runner.kind == "unit" and current.runner.unit != state.unit:
+    if current.runner.unit not in ("", state.unit):
         disable_unit(store.vm, current.runner.unit)
         units.append(current.runner.unit)
     for unit in _units_at_boot(state):
@@ -3055,7 +3065,7 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
         main = unit.main_pid if unit.main_pid in copies else (copies[0] if len(copies) == 1 else 0)
         return {
             **asdict(Result(name, "status", pids_after=copies).of(state)),
-            "unit": asdict(unit),
+            "unit": {**asdict(unit), "enabled": unit.enabled},
             "main_pid": main,
             "strays": [pid for pid in copies if pid != main],
             "differs_from_release": _edited(store, state, release, looks),

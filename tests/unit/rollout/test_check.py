@@ -93,9 +93,9 @@ def test_two_restarts_in_the_hold_are_a_failure(started: Machine) -> None:
     [(1, 1, True), (1, 0, True), (2, 9, False), (2, 15, False), (2, 11, True), (3, 6, True)],
 )
 def test_crash_is_told_from_a_kill(code: int, status: int, crashed: bool) -> None:
-    waiting = program.Unit(UNIT, "loaded", "activating", "auto-restart", True, 0, 1, "", code, status, "")
+    waiting = program.Unit(UNIT, "loaded", "activating", "auto-restart", "enabled", 0, 1, "", code, status, "")
     assert waiting.crashed == crashed
-    running = program.Unit(UNIT, "loaded", "active", "running", True, 7, 1, "", code, status, "")
+    running = program.Unit(UNIT, "loaded", "active", "running", "enabled", 7, 1, "", code, status, "")
     assert not running.crashed
 
 
