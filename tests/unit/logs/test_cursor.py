@@ -13,6 +13,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -295,14 +296,15 @@ def test_a_text_that_is_half_written_when_the_cursor_is_taken(log: Log) -> None:
 def test_a_part_that_is_being_compressed_is_read_once(log: Log) -> None:
     log.fail(1)
     cursor = take_cursor(str(log.path))
-    log.fail(1)
-    log.rotate()
+    for _ in range(2):
+        log.fail(1)
+        log.rotate()
     whole = log.part(".1").read_bytes()
     log.compress(".1")
     log.part(".1").write_bytes(whole)
     log.part(".1.gz").write_bytes(log.part(".1.gz").read_bytes()[:20])
     log.fail(1)
-    assert incidents(cursor)[:2] == (2, [])
+    assert incidents(cursor)[:2] == (3, [])
 
 
 def test_a_rotation_while_the_parts_are_opened(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,25 +474,24 @@ def test_a_log_that_vanishes(log: Log) -> None:
     assert gaps
 
 
-def test_a_log_nobody_may_read(log: Log) -> None:
-    log.fail(1)
-    log.path.chmod(0)
+def test_a_log_nobody_may_read() -> None:
+    """As somebody else, since root may read everything."""
     code = (
         "import sys, os; sys.path.insert(0, sys.argv[1]); import bot_logs\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: bot_logs.look_at_all(sys.argv[2])\n"
         "except bot_logs.LogError as error: print(error)"
     )
-    for directory in log.path.parents:
-        if directory.stat().st_uid == os.getuid() and directory.name and not directory.stat().st_mode & 0o001:
-            directory.chmod(directory.stat().st_mode | 0o011)
-    log.path.parent.chmod(0o755)
-    ended = subprocess.run(
-        [sys.executable, "-c", code, str(Path(bot_logs.__file__).parent), str(log.path)],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory, "bot.log")
+        path.touch(mode=0)
+        ended = subprocess.run(
+            [sys.executable, "-c", code, str(Path(bot_logs.__file__).parent), str(path)],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
     assert "cannot be read: Permission denied; give the user who reads it access" in ended.stdout
 
 
