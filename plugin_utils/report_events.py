@@ -1,0 +1,134 @@
+"""What a run was, as the callback plugin sees it: the material a report is made of.
+
+Plain data without Ansible's classes, so that a report can be made, and tested, without a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# Results that a report reads. Of any other only what was changed and what went wrong is kept: a run may wait two days,
+# and its results would all stay in memory.
+READ_ACTIONS = frozenset({"bot_info", "bot_log_info", "client_patch", "webex_release", "webex_soak"})
+
+_CHANGE = ("dest", "path", "diff", "changed", "failed")
+_FAILURE = ("msg", "message", "rc", "stderr", "module_stderr", "stdout", "module_stdout")
+
+Kind = Literal["ok", "failed", "unreachable", "skipped"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One task's end on one bot. Times are seconds since the epoch; `action` is the module's bare name."""
+
+    kind: Kind
+    bot: str
+    action: str
+    task: str
+    play: str
+    began: float
+    ended: float
+    changed: bool = False
+    ignored: bool = False
+    # The task was run once for all bots of a batch, so its failure is the run's, not this bot's.
+    run_once: bool = False
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the bot went no further because of this."""
+        return self.kind in ("failed", "unreachable") and not self.ignored
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What the module was called with, as it says itself."""
+        return (self.result.get("invocation") or {}).get("module_args") or {}
+
+
+@dataclass
+class Play:
+    """One play, all its batches together."""
+
+    name: str
+    began: float
+    ended: float
+    batches: int = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a bot belongs: its machine, as the inventory names it, and its stage (`canary`, `fleet`, or empty)."""
+
+    vm: str = ""
+    stage: str = ""
+
+
+@dataclass
+class Run:
+    """One run of a playbook: who, what, when, and everything that happened in it.
+
+    `state` is `running` until the run's own end is seen, then `ended`; `interrupted` if the process ends without one.
+    """
+
+    playbook: str
+    began: float
+    who: str = ""
+    host: str = ""
+    ansible: str = ""
+    commit: str | None = None
+    modified: bool | None = None
+    check_mode: bool = False
+    limit: str | None = None
+    tags: list[str] = field(default_factory=list)
+    skip_tags: list[str] = field(default_factory=list)
+    inventory: list[str] = field(default_factory=list)
+    # Settings given with -e, and the names of other variables given so.
+    settings: dict[str, Any] = field(default_factory=dict)
+    other_variables: list[str] = field(default_factory=list)
+    state: Literal["running", "ended", "interrupted"] = "running"
+    ended: float = 0.0
+    plays: list[Play] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
+    # All bots, as the inventory orders them.
+    order: list[str] = field(default_factory=list)
+    recap: dict[str, dict[str, int]] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    def begin_play(self, name: str, now: float) -> None:
+        """A play starts, or the next batch of the same one."""
+        if self.plays and self.plays[-1].name == name:
+            self.plays[-1].batches += 1
+            return
+        self.plays.append(Play(name, now, now))
+
+    def add(self, event: Event) -> None:
+        """Take in what happened; the play lasts at least until then."""
+        self.events.append(event)
+        self.ended = max(self.ended, event.ended)
+        for play in self.plays:
+            if play.name == event.play:
+                play.ended = max(play.ended, event.ended)
+
+
+def kept(action: str, result: Mapping[str, Any], arguments: Mapping[str, Any], failed: bool) -> dict[str, Any]:
+    """The part of a task's result that a report may need. A censored result keeps nothing.
+
+    `arguments` are the task's, templated: many a result does not say which file it is about.
+    """
+    if result.get("_ansible_no_log"):
+        return {"msg": "what it said is hidden by no_log"}
+    if action in READ_ACTIONS:
+        return {key: value for key, value in result.items() if not key.startswith("_ansible")}
+    wanted = _CHANGE + _FAILURE if failed else _CHANGE
+    path = arguments.get("dest") or arguments.get("path")
+    small = {"path": str(path)} if path else {}
+    small |= {key: result[key] for key in wanted if key in result}
+    return small
+
+
+def items(result: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The results of a loop's rounds, as the callback has put them together, or the one of a task without a loop."""
+    rounds = result.get("results")
+    return rounds if isinstance(rounds, list) else [result]

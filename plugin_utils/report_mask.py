@@ -1,0 +1,68 @@
+"""The report's second net: what looks like a secret is masked, wherever in the report it stands.
+
+The first net is that results with `no_log`, contents of environment files and values of variables are never taken in.
+What still comes with a diff or a message is recognised here by its look.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MASK = "********"
+
+_NAME = r"[\w-]*(?:token|secret|passw(?:or)?d|api[_-]?key|credential)[\w-]*"
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
+_UNIT_ENVIRONMENT = re.compile(r"^([-+ ]?\s*Environment=)(.+)$", re.MULTILINE)
+_UNIT_NAME = re.compile(r"(?:^|[\s\"'])([A-Za-z_]\w*)=")
+_BEARER = re.compile(r"\b(bearer(?:\s+|%20))[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+ +)?)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(\w://)[^\s/@:\"']*:[^\s/@\"']+@")
+# `access_token="…"` and `'token': '…'`; not `access_token=CONFIG.token`, which is source and holds nothing.
+_LITERAL = re.compile(rf"({_NAME}[\"']?\s*[:=]\s*[bfru]{{0,2}})([\"'])(.+?)\2", re.IGNORECASE)
+# `WEBEX_TOKEN=…` of a shell and `token: …` of YAML; not `token = value()`, which is source.
+_ASSIGNED = re.compile(rf"^([-+ ]?\s*(?:export\s+)?{_NAME}(?:=|: +))([^\s()\[\]{{}},.'\"]{{8,}})$", re.I | re.M)
+# Access tokens as developer.webex.com gives them to bots and people end in _<cluster>_<organisation's UUID>.
+_WEBEX_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,}_[A-Za-z0-9]{2,8}_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+_RUN = re.compile(r"[A-Za-z0-9_-]{32,}")
+_HEX = re.compile(r"[0-9a-fA-F-]+")
+
+
+def mask(text: str) -> str:
+    """The text with everything masked that looks like a secret. Masking twice changes nothing."""
+    # What is recognised by its surroundings goes first, as long as they are there to be seen.
+    text = _PRIVATE_KEY.sub(rf"-----BEGIN \1PRIVATE KEY----- {MASK}", text)
+    text = _UNIT_ENVIRONMENT.sub(lambda found: found[1] + _without_values(found[2]), text)
+    text = _AUTHORIZATION.sub(rf"\1{MASK}", _BEARER.sub(rf"\1{MASK}", text))
+    text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    text = _LITERAL.sub(rf"\1\2{MASK}\2", text)
+    text = _ASSIGNED.sub(rf"\1{MASK}", text)
+    text = _JWT.sub(MASK, _WEBEX_TOKEN.sub(MASK, text))
+    return _RUN.sub(lambda found: MASK if _looks_random(found[0]) else found[0], text)
+
+
+def masked(value: Any) -> Any:
+    """Plain data (dictionaries, lists, scalars) with every text in it masked, keys of dictionaries too."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {mask(str(key)): masked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item) for item in value]
+    return value
+
+
+def _without_values(assignments: str) -> str:
+    """The right-hand side of a unit's `Environment=`, names alone."""
+    return " ".join(f"{name}={MASK}" for name in _UNIT_NAME.findall(assignments)) or MASK
+
+
+def _looks_random(run: str) -> bool:
+    """Tell a token from a hash (hexadecimal) and from a long name (whose words are short or have no digits)."""
+    if _HEX.fullmatch(run):
+        return False
+    longest = max(re.split(r"[_-]", run), key=len)
+    letters, digits = re.search(r"[A-Za-z]", longest), re.search(r"\d", longest)
+    mixed = bool(re.search(r"[A-Z]", run) and re.search(r"[a-z]", run) and re.search(r"\d", run))
+    return bool(letters and digits and len(longest) >= 24) or (mixed and len(longest) >= 16)
