@@ -85,7 +85,8 @@ class Patcher:
         report = self.survey.report
         wanted = self.wrappers.request_timeout
         if not call.takes_timeout:
-            report(call.start, TIMEOUT, f"{code_of(call.node.func)} has arguments of its own; {TIMEOUT_ARGUMENT} not set")
+            name = code_of(call.node.func)
+            report(call.start, TIMEOUT, f"{name} has arguments of its own; {TIMEOUT_ARGUMENT} is left as it is")
             return False
         given, hidden = argument(call.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
         if given is None:

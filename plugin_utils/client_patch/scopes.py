@@ -239,6 +239,8 @@ class _Walker:
             cst.MatchAs: self.match_name,
             cst.MatchStar: self.match_name,
             cst.MatchMapping: self.match_mapping,
+            # Its key is the name of an attribute.
+            cst.MatchKeywordElement: lambda node: self.child(node, node.pattern),
             cst.TypeAlias: self.type_alias,
             cst.FormattedString: self.formatted,
             cst.Call: self.call,

@@ -8,6 +8,7 @@ import tokenize
 from bisect import bisect_right
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import accumulate
 
 import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
@@ -32,6 +33,7 @@ class Source:
     def __init__(self, raw: bytes, path: str = "<source>", package: str = "") -> None:
         self.raw = raw
         self.path = path
+        self.package = package
         self.bom = BOM if raw.startswith(BOM) else b""
         body = raw[len(self.bom) :]
         try:
@@ -98,19 +100,26 @@ class Source:
     # -- nodes
 
     @cached_property
-    def statement_offsets(self) -> list[int]:
-        """Where each top-level statement begins, white space and comments before it included."""
+    def _codes(self) -> list[bytes]:
+        """The text before the first top-level statement, that of each statement, and that after the last.
+
+        A statement's text begins with the white space and comments before it.
+        """
         code = self.module.code_for_node
-        offset = sum(len(code(line).encode()) for line in self.module.header)
-        offsets = []
-        for statement in self.module.body:
-            offsets.append(offset)
-            offset += len(code(statement).encode())
-        return offsets
+        header = "".join(code(line) for line in self.module.header)
+        footer = "".join(code(line) for line in self.module.footer)
+        return [text.encode("utf-8") for text in (header, *(code(item) for item in self.module.body), footer)]
+
+    @cached_property
+    def _offsets(self) -> list[int]:
+        """Where each top-level statement begins."""
+        return list(accumulate(len(code) for code in self._codes[:-1]))
 
     def check_round_trip(self) -> None:
         """Places are only as good as the tree: it must give back exactly the text it was made from."""
-        if self.module.code.encode("utf-8") != self.text:
+        text = b"".join(self._codes)
+        # LibCST ends every statement with a line break, also the last one of a file that has none.
+        if self.text != text and self.text != text.removesuffix(self.module.default_newline.encode()):
             raise PatchError("LibCST does not reproduce this file exactly, so it cannot be edited safely")
 
     def span(self, node: cst.CSTNode, site: Site) -> tuple[int, int]:
@@ -123,7 +132,7 @@ class Source:
             )
             self._spans[index] = MetadataWrapper(part, unsafe_skip_copy=True).resolve(ByteSpanPositionProvider)
         span = self._spans[index][node]
-        start = self.statement_offsets[index] + span.start
+        start = self._offsets[index] + span.start
         return start, start + span.length
 
 

@@ -55,6 +55,8 @@ class _Pass:
         self.original = original
         self.editor = Editor(source, multi_line_strings(source, [*survey.pool_calls.values(), *survey.constructions]))
         self.actions: list[tuple[int, str]] = []
+        # True if there is something to unwrap inside what was unwrapped.
+        self.unfinished = False
 
     def run(self) -> bytes:
         units = list(_units(self.source, self.survey))
@@ -101,6 +103,7 @@ class _Pass:
     def _unwrap(self, unit: _Unit) -> None:
         """Puts the pool call's first argument in the place of the call."""
         source = self.source
+        self.unfinished |= any(unit.start < pool.start < unit.end for pool in self.survey.pool_calls.values())
         arg = _argument_with(unit.node, unit.construction)
         start, end = source.span(arg.value, unit.site)
         hanging = Shift.between(source.indentation(start), source.indentation(unit.start))
@@ -264,9 +267,9 @@ class Unpatcher:
             if depth == 0:
                 constructions = _described(source, survey, step.actions)
             findings += survey.findings
-            if raw == source.raw:
+            source = Source(raw, source.path, source.package) if raw != source.raw else source
+            if not step.unfinished:
                 break
-            source = Source(raw, source.path)
         raw = _remove_imports(source, self.wrappers, self.original)
         findings = sorted(set(findings), key=lambda item: (item.line, item.column))
         return Result(raw, raw != self.source.raw, constructions, findings)

@@ -1,0 +1,251 @@
+"""The patch engine at length: python -m tests.bench.patch [programs|files|speed].
+
+Ten thousand generated programs with all their properties; every Python file of this machine's standard library and
+site-packages (and of other Pythons, if given), with CPython's symbol table as the judge of each name; and the time a
+long bot takes. Exits with 1 if a promise is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import sysconfig
+import time
+import tokenize
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import libcst as cst
+from hypothesis import HealthCheck, given, seed, settings
+from libcst.metadata import MetadataWrapper, QualifiedNameProvider
+
+from plugin_utils.client_patch import NoClientError, PatchError, patch
+from tests.unit.patch.case_files import SETTINGS
+from tests.unit.patch.oracle import compare
+from tests.unit.patch.programs import Program, any_program
+from tests.unit.patch.properties import check_program
+
+PROJECT = Path(__file__).resolve().parents[3]
+BOT = PROJECT / "tests" / "lab" / "checkout" / "webex_bots" / "jarvis.py"
+SDKS = (b"webexteamssdk", b"webexpythonsdk", b"webex_bot")
+LONG_BOT = 2500  # lines
+LONG_BOT_LIMIT = 1.5  # s
+
+
+# -- generated programs
+
+
+def check_programs(number: int, examples: int) -> Counter[str]:
+    """One worker's share: what came up in the programs. A broken property raises, with the smallest such program."""
+    seen: Counter[str] = Counter()
+
+    @seed(number)
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(any_program())
+    def check(program: Program) -> None:
+        result = check_program(program)
+        seen["programs"] += 1
+        seen["lines"] += program.text.count("\n")
+        seen.update(item.action for item in result.constructions)
+        seen.update(f"finding: {item.kind}" for item in result.findings)
+
+    warnings.simplefilter("ignore", SyntaxWarning)
+    check()
+    return seen
+
+
+# -- real files
+
+
+@dataclass
+class Files:
+    """What the engine made of a set of files."""
+
+    files: int = 0
+    lines: int = 0
+    seconds: float = 0
+    refused: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    crashed: list[str] = field(default_factory=list)
+    # Names looked up by the scope analysis and by CPython, and where they differ.
+    names: int = 0
+    unpaired: int = 0
+    disagreements: list[str] = field(default_factory=list)
+
+    def add(self, other: Files) -> None:
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+def check_files(paths: list[Path]) -> Files:
+    """Patches files on paper."""
+    result = Files()
+    warnings.simplefilter("ignore")
+    for path in paths:
+        raw = path.read_bytes()
+        result.files += 1
+        result.lines += raw.count(b"\n")
+        start = time.process_time()
+        try:
+            if patch(raw, SETTINGS, str(path)).changed:
+                result.changed.append(f"{path}{'' if any(sdk in raw for sdk in SDKS) else ' (constructs no client)'}")
+        except NoClientError:
+            pass
+        except PatchError as error:
+            result.refused.append(f"{path}:{error.line}:{error.column}: {error.message}")
+        except BaseException as error:
+            result.crashed.append(f"{path}: {type(error).__name__}: {error}")
+        result.seconds += time.process_time() - start
+        _judge_names(path, result)
+    return result
+
+
+def _judge_names(path: Path, result: Files) -> None:
+    try:
+        with tokenize.open(path) as stream:
+            compared = compare(stream.read())
+    except (SyntaxError, ValueError, cst.ParserSyntaxError, RecursionError):
+        return
+    result.names += compared.loads
+    result.unpaired += compared.unpaired
+    result.disagreements += [f"{path}: {item}" for item in compared.disagreements]
+
+
+def _chunks(paths: list[Path], size: int = 50) -> Iterator[list[Path]]:
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]
+
+
+# -- a long bot
+
+
+@dataclass
+class Speed:
+    lines: int
+    parsing: float
+    qualified_names: float
+    patching: float
+    patching_again: float
+
+
+def long_bot() -> bytes:
+    """The lab's jarvis with more commands than anybody could want."""
+    text = BOT.read_text(encoding="utf-8")
+    command = text[text.index("class Case(Command):") : text.index("class Hunt(Command):")]
+    parts = [text]
+    number = 0
+    while "".join(parts).count("\n") < LONG_BOT:
+        number += 1
+        parts.append(command.replace("class Case(", f"class Case{number}("))
+    return "".join(parts).encode()
+
+
+def _median(action: object, repetitions: int = 5) -> float:
+    times = []
+    for _ in range(repetitions):
+        start = time.process_time()
+        action()  # type: ignore[operator]
+        times.append(time.process_time() - start)
+    return statistics.median(times)
+
+
+def measure_speed() -> Speed:
+    """Processor seconds, medians of five."""
+    source = long_bot()
+    patched = patch(source, SETTINGS).source
+    tree = cst.parse_module(source)
+    return Speed(
+        lines=source.count(b"\n"),
+        parsing=_median(lambda: cst.parse_module(source)),
+        qualified_names=_median(lambda: MetadataWrapper(tree, unsafe_skip_copy=True).resolve(QualifiedNameProvider)),
+        patching=_median(lambda: patch(source, SETTINGS)),
+        patching_again=_median(lambda: patch(patched, SETTINGS)),
+    )
+
+
+# -- all of it
+
+
+def _print_programs(examples: int, workers: int) -> dict[str, object]:
+    share = -(-examples // workers)
+    seen: Counter[str] = Counter()
+    with ProcessPoolExecutor(workers) as pool:
+        for part in pool.map(check_programs, range(workers), [share] * workers):
+            seen += part
+    print(f"generated programs: all properties hold of {seen['programs']:,} programs ({seen['lines']:,} lines)")
+    for name, count in sorted(seen.items()):
+        print(f"  {name:<20} {count:>9,}")
+    return dict(seen)
+
+
+def _print_files(roots: Iterable[Path], workers: int) -> Files:
+    paths = sorted({path for root in roots for path in root.rglob("*.py") if path.is_file()})
+    total = Files()
+    with ProcessPoolExecutor(workers) as pool:
+        for part in pool.map(check_files, _chunks(paths)):
+            total.add(part)
+    print(
+        f"files: {total.files:,} with {total.lines:,} lines, {1e6 * total.seconds / total.lines:.0f} ms for 1,000 lines"
+    )
+    print(f"  crashed {len(total.crashed)}, changed {len(total.changed)}, not parsable {len(total.refused)}")
+    print(f"  names looked up as CPython does: {total.names - len(total.disagreements):,} of {total.names:,}", end="")
+    print(f" ({total.unpaired:,} of them not compared)" if total.unpaired else "")
+    for line in [*total.crashed, *total.changed, *total.refused, *total.disagreements]:
+        print(f"  {line[:200]}")
+    return total
+
+
+def _print_speed() -> Speed:
+    speed = measure_speed()
+    print(f"a bot of {speed.lines:,} lines, processor seconds (median of 5), the last two with parsing:")
+    for name in ("parsing", "qualified_names", "patching", "patching_again"):
+        print(f"  {name.replace('_', ' '):<20} {getattr(speed, name):.2f}")
+    return speed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.patch", description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", help="programs, files, speed; all if none is named")
+    parser.add_argument("--examples", type=int, default=10_000, help="generated programs")
+    parser.add_argument("--also", type=Path, action="append", default=[], help="another Python's library, for files")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - {"programs", "files", "speed"}
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    parts = arguments.parts or ["speed", "files", "programs"]
+    figures: dict[str, object] = {"python": platform.python_version(), "cores": os.cpu_count()}
+    print(f"Python {figures['python']}, {figures['cores']} cores, LibCST {cst.LIBCST_VERSION}")
+    broken = []
+    if "speed" in parts:
+        speed = _print_speed()
+        figures["speed"] = asdict(speed)
+        if speed.patching > LONG_BOT_LIMIT:
+            broken.append(f"a long bot takes more than {LONG_BOT_LIMIT} s")
+    if "files" in parts:
+        paths = sysconfig.get_paths()
+        files = _print_files([Path(paths["stdlib"]), Path(paths["purelib"]), *arguments.also], arguments.workers)
+        figures["files"] = asdict(files)
+        broken += [f"crashed: {item}" for item in files.crashed]
+        broken += [f"changed: {item}" for item in files.changed if item.endswith("(constructs no client)")]
+        broken += [f"name: {item}" for item in files.disagreements]
+    if "programs" in parts:
+        figures["programs"] = _print_programs(arguments.examples, arguments.workers)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
+    for item in broken:
+        print(f"BROKEN: {item}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
