@@ -2724,7 +2724,6 @@ class RevertPlan:
     restore: dict[str, bytes] = field(default_factory=dict)  # path -> bytes to put there
     displaced: dict[str, bytes] = field(default_factory=dict)  # path -> bytes there now that no release has
     kept_shared: list[str] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
     process_stays: bool = False
     unit_stays: bool = False
 
@@ -2786,9 +2785,9 @@ def _revert_target(store: Store, state: State, to: str) -> str:
 
 
 def _plan_revert(store: Store, state: State, target: Release, force: bool) -> RevertPlan:
-    """Compare what is with what the release wants."""
+    """Compare what is with what the release wants. Refuses to overwrite what nobody here has written."""
     plan = RevertPlan(target)
-    final = {}
+    final, edited = {}, []
     for path, want in sorted(target.manifest.items()):
         have, data = look_at(path)
         final[path] = have
@@ -2803,7 +2802,13 @@ def _plan_revert(store: Store, state: State, target: Release, force: bool) -> Re
         if not _is_ours(store, path, have, rule):
             plan.displaced[path] = data
             if not (force or state.phase == "armed" or path in state.restoring):
-                plan.conflicts.append(path)
+                edited.append(path)
+    if edited:
+        raise RolloutError(
+            f"{state.bot.name} is not taken back to release {target.id}: {', '.join(edited)} was edited by somebody "
+            "since the rollout wrote it. Nothing was changed. Undo that edit, or give it up with "
+            f"`webex-rollout revert {state.bot.name} --force` (its bytes are kept on the machine)"
+        )
     _plan_process(state, plan, final)
     return plan
 
@@ -2833,44 +2838,34 @@ def _plan_process(state: State, plan: RevertPlan, final: Mapping[str, Entry]) ->
 
 def _revert(store: Store, state: State, target: str, reason: str, force: bool = False) -> Result:
     """Go back, with the mutex held. Killed on the way, it leaves the phase `reverting`, and the guard goes on."""
-    result = Result(state.bot.name, "revert", pids_before=sorted(bot_pids(state.bot)), reasons=[reason])
+    bot = state.bot.name
+    result = Result(bot, "revert", pids_before=sorted(bot_pids(state.bot)), reasons=[reason])
+    result.before = f"{bot}: pids {result.pids_before}\n"
     try:
         plan = _plan_revert(store, state, store.release(target), force)
-        result.files, result.kept_shared = sorted(plan.restore), plan.kept_shared
-        if plan.conflicts:
-            raise RolloutError(
-                f"{state.bot.name} is not taken back to release {target}: {', '.join(plan.conflicts)} was edited by "
-                "somebody since the rollout wrote it. Nothing was changed. Undo that edit, or give it up with "
-                f"`webex-rollout revert {state.bot.name} --force` (its bytes are kept on the machine)"
-            )
         pending = state.pending
         if not plan.empty:
             _must_be_startable(state, plan, bool(result.pids_before))
             _mark_reverting(store, state, target, reason, plan.restore)
-            kept = {path: store.displace(path, data) for path, data in plan.displaced.items()}
+            # Once more: of bots that leave a shared file side by side, the last to be marked sees that nobody needs it
+            plan = _plan_revert(store, state, plan.target, force)
+            for path, data in plan.displaced.items():
+                store.vm.audit("displace", bot, "ok", path=path, kept=str(store.displace(path, data)))
             result.seconds_down = _go_back(store, state, plan)
             result.changed = True
-            for path, place in kept.items():
-                store.vm.audit("displace", state.bot.name, "ok", path=path, kept=str(place))
         if result.changed or pending:
-            for path, entry in plan.target.manifest.items():
-                clear_away(path, entry)
+            with store.vm.mutex():
+                for path, entry in plan.target.manifest.items():
+                    clear_away(path, entry)
             _mark_reverted(store, state, target, reason)
-            back = {
-                "release": target,
-                "attempt": state.attempt,
-                "down": round(result.seconds_down, 2),
-                "reason": reason,
-            }
-            store.vm.audit("revert", state.bot.name, "ok", **back)
+            down = round(result.seconds_down, 2)
+            store.vm.audit("revert", bot, "ok", release=target, attempt=state.attempt, down=down, reason=reason)
     except (RolloutError, OSError, KeyError) as error:
         _note_failure(store, state, error)
         raise
+    result.files, result.kept_shared = sorted(plan.restore), plan.kept_shared
     result.pids_after = sorted(bot_pids(state.bot))
-    result.before, result.after = (
-        f"{state.bot.name}: {result.pids_before}\n",
-        f"{state.bot.name}: {result.pids_after}\n",
-    )
+    result.after = f"{bot}: pids {result.pids_after}\n"
     result.message = f"back at release {target}"
     return result.of(state)
 
@@ -2916,7 +2911,8 @@ def _go_back(store: Store, state: State, plan: RevertPlan) -> float:
         units = [state.unit] + ([runner.unit] if runner.kind == "unit" and not to_own_unit else [])
         stop_all(state.bot, units, STOP_SECONDS)
     for path, data in plan.restore.items():
-        put_back(path, plan.target.manifest[path], data)
+        with store.vm.mutex():  # a shared one may be put back by two bots at once
+            put_back(path, plan.target.manifest[path], data)
     if runner.kind == "process":  # needs nothing of systemd, so it comes first
         up = begun if plan.process_stays else _start_runner(store, state, plan.target)
         reload_units(store.vm)

@@ -14,6 +14,8 @@ from ansible.module_utils.webex_rollout import Deadline, RolloutError, State, un
 from tests.unit.rollout.machine import NEW, OLD, forward
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.unit.rollout.machine import Machine
 
 UNIT = "webex-bot@jarvis.service"
@@ -353,3 +355,42 @@ def test_way_back_goes_once_also_when_it_took_two_tries(machine: Machine) -> Non
     program.guard(machine.vm)
     assert state_of(machine).previous == ""
     assert not program.revert(machine.vm, "jarvis").changed
+
+
+def test_bots_of_one_machine_are_rolled_out_and_taken_back_side_by_side(machine: Machine) -> None:
+    """One process a bot, as Ansible's forks do it."""
+    bots = ["jarvis", "tars", "toodles"]
+    for bot in bots:
+        machine.add_bot(bot)
+        machine.nohup(bot)
+    before = machine.tree()
+
+    def side_by_side(action: Callable[[str], object]) -> None:
+        children = {}
+        for bot in bots:
+            child = os.fork()
+            if child == 0:
+                try:
+                    action(bot)
+                except BaseException as error:
+                    print(bot, repr(error))
+                    os._exit(1)
+                os._exit(0)
+            children[child] = bot
+        assert {os.waitpid(child, 0)[1] for child in children} == {0}
+
+    side_by_side(lambda bot: program.record(machine.vm, machine.wanted(bot)))
+    side_by_side(lambda bot: program.arm(machine.vm, bot, 600))
+    for bot in bots:
+        machine.deploy(bot)
+    side_by_side(lambda bot: program.switch(machine.vm, bot))
+    side_by_side(lambda bot: program.check_start(machine.vm, bot, machine.proof))
+    side_by_side(lambda bot: program.bless(machine.vm, bot))
+    assert [state_of(machine, bot).phase for bot in bots] == ["blessed"] * 3
+    assert [machine.pids(bot) for bot in bots] == [
+        [machine.systemd.running(f"webex-bot@{bot}.service")] for bot in bots
+    ]
+    assert not machine.systemd.read(TIMER)["on"]
+    side_by_side(lambda bot: program.revert(machine.vm, bot, to="0"))
+    assert machine.tree() == before
+    assert [len(machine.pids(bot)) for bot in bots] == [1] * 3
