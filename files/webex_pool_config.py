@@ -96,8 +96,9 @@ class PoolSettings:
     user_timeout: float = 30
     """How long sent data or probes may stay unacknowledged (`TCP_USER_TIMEOUT`; 0: the system's own limit, which is
     about 15 minutes on Linux). It overrides keepalive_count, so idle + interval * count is the value that fits."""
-    max_idle: float = 50
-    """A connection idle for longer is not used again. Below 60 s, a common idle limit of servers and proxies."""
+    max_idle: float = 180
+    """A connection idle for longer is not used again. It is for what keep-alive cannot see, a proxy that answers the
+    probes itself: below the 4 minutes which are the shortest limit of the large clouds' gateways (Azure)."""
     post_max_idle: float = 5
     """The same for a request that cannot be repeated (a POST): a few seconds, so that it goes over a connection that
     has just worked, or over a new one."""
@@ -184,13 +185,12 @@ class _Evidence:
             self._log(line)
 
     def used(self, interval: float) -> None:
-        """A request has ended: write what is due, at most one stats line per `interval` seconds."""
+        """Count a request that has ended; write what is due, at most one stats line per `interval` seconds."""
         if self._unheard:
             self.tell_unheard()
         now = time.monotonic()
-        if now - self._last_stats < interval:
-            return
         with self._lock:
+            self._counts["requests"] += 1
             if now - self._last_stats < interval:
                 return
             self._last_stats = now
@@ -250,20 +250,25 @@ class _TrackedConnection:
 
     def unusable(self, now: float, max_idle: float) -> bool:
         """Whether to rather open a new connection than to use this one, which lay idle in the pool."""
-        return self.sock is not None and (now - self.idle_since > max_idle or _unanswered_probes(self.sock))
+        idle = now - self.idle_since
+        return self.sock is not None and (idle > max_idle or (idle > 1 and _unanswered_probes(self.sock)))
 
 
 def _unanswered_probes(sock: Any) -> bool:
     """Whether a keep-alive probe is out and unanswered: seconds before the kernel gives the connection up.
 
-    `tcpi_probes` is byte 3 of `struct tcp_info` since Linux 2.6 (linux/tcp.h); elsewhere the answer is no.
+    `tcpi_probes` is byte 3 of `struct tcp_info` since Linux 2.6 (linux/tcp.h); elsewhere the answer is no. No probe is
+    sent in the first second, the least that can be set.
     """
-    if not hasattr(socket, "TCP_INFO") or not sys.platform.startswith("linux"):
+    if not _HAS_TCP_INFO:
         return False
     try:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 4)[3] > 0
     except (AttributeError, OSError):  # TLS within TLS has no getsockopt
         return False
+
+
+_HAS_TCP_INFO = sys.platform.startswith("linux") and hasattr(socket, "TCP_INFO")
 
 
 class _HTTPConnection(_TrackedConnection, HTTPConnection):
@@ -409,27 +414,19 @@ class _Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        _evidence.count("requests")
-        options = {
-            "stream": stream,
-            "timeout": self._timeout(timeout),
-            "verify": verify,
-            "cert": cert,
-            "proxies": proxies,
-        }
         try:
-            return self._send_and_repeat(request, options)
+            return self._send_and_repeat(request, stream, self._timeout(timeout), verify, cert, proxies)
         except Exception:
             _evidence.count("failed")
             raise
         finally:
             _evidence.used(self.settings.stats_interval)
 
-    def _send_and_repeat(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
+    def _send_and_repeat(self, request: requests.PreparedRequest, stream: bool, *options: Any) -> requests.Response:
         repeats = 0
         while True:
             try:
-                response = self._send_once(request, options)
+                response = self._send_once(request, stream, *options)
             except requests.RequestException as error:
                 if repeats >= self.settings.max_retries or not self._may_repeat_error(request, error):
                     raise
@@ -447,11 +444,11 @@ class _Adapter(HTTPAdapter):
             logger.debug("webex-pool repeat=%d method=%s reason=%s wait=%.1f", repeats, request.method, reason, wait)
             time.sleep(wait)
 
-    def _send_once(self, request: requests.PreparedRequest, options: dict[str, Any]) -> requests.Response:
+    def _send_once(self, request: requests.PreparedRequest, stream: bool, *options: Any) -> requests.Response:
         """One attempt, up to the last byte of the answer; a broken body is a failure like any other."""
         _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
-        response = super().send(request, **options)
-        if not options["stream"]:
+        response = super().send(request, stream, *options)
+        if not stream:
             response.content  # noqa: B018 - reads it
         if response.status_code == 429:
             _evidence.count("rate_limited")

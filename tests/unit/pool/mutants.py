@@ -348,13 +348,13 @@ MUTANTS = (
     ),
     Mutant(
         "broken bodies are left to the caller",
-        '        if not options["stream"]:\n            response.content  # noqa: B018 - reads it\n',
+        "        if not stream:\n            response.content  # noqa: B018 - reads it\n",
         "",
         (REPEATS + "test_idempotent_request_is_repeated[GET-truncate]",),
     ),
     Mutant(
         "streams are read at once",
-        '        if not options["stream"]:\n',
+        "        if not stream:\n",
         "        if True:\n",
         (INTERFACE + "test_cookies_and_streaming_work_as_ever",),
     ),
@@ -543,7 +543,7 @@ MUTANTS = (
     ),
     Mutant(
         "requests are not counted",
-        '        _evidence.count("requests")\n',
+        '            self._counts["requests"] += 1\n',
         "",
         (EVIDENCE + "test_counters", EVIDENCE + "test_counters_across_threads"),
     ),

@@ -132,9 +132,9 @@ class Connection:
 
 
 class Server:
-    """Listens on 127.0.0.1. `on` scripts what happens to the next requests of a method; else they get `{}`, 200."""
+    """Listens on `address`. `on` scripts what happens to the next requests of a method; else they get `{}`, 200."""
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
         self.context = context
         self.seen: list[Seen] = []
         self.connections: list[Connection] = []
@@ -144,9 +144,9 @@ class Server:
         self._scripts: dict[tuple[str, str], list[Script]] = defaultdict(list)
         self._always: dict[tuple[str, str], Script] = {}
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server((address, 0), backlog=128)
         self.port = self._listener.getsockname()[1]
-        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.port}"
+        self.url = f"{'https' if context else 'http'}://{address}:{self.port}"
         threading.Thread(target=self._accept, name="server", daemon=True).start()
 
     def on(self, method: str, *scripts: Script, path: str = "") -> None:

@@ -20,7 +20,7 @@ from server import Server, answer, close
 Bare = Callable[..., requests.Session]
 READY_LINE = re.compile(
     r"webex-pool ready pid=\d+ session=(api|bot\.teams|bot\.session) pool_connections=50 pool_maxsize=50 "
-    r"max_retries=3 timeout=120 keepalive=15/5/3 user_timeout=30 max_idle=50( [a-z_]+=\S+)*"
+    r"max_retries=3 timeout=120 keepalive=15/5/3 user_timeout=30 max_idle=180( [a-z_]+=\S+)*"
 )
 STATS_LINE = re.compile(
     r"webex-pool stats pid=\d+ requests=\d+ retried=\d+ failed=\d+ recycled=\d+ open=\d+( [a-z_]+=\S+)*"

@@ -104,7 +104,7 @@ def test_post_is_repeated_when_nobody_listens(bare: Bare) -> None:
     assert isinstance(refused, requests.ConnectionError)
     server = Server.__new__(Server)
 
-    def listen(*_args: Any) -> None:
+    def listen() -> None:
         real = socket.create_server
         socket.create_server = lambda *_a, **_k: real(("127.0.0.1", port), backlog=16)
         try:
