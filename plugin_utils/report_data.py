@@ -309,7 +309,7 @@ def _sentence(report: BotReport, events: Sequence[Event]) -> str:
     failure = next((failure_message(event) for event in events if event.lost and not event.run_once), "")
     if failure or not report.verdict:
         return failure or _PLAIN.get(report.result, "")
-    return report.verdict.message
+    return report.verdict.summary
 
 
 _PLAIN = {

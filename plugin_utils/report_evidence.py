@@ -196,15 +196,14 @@ def _hours(look: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 # --- verdict ---------------------------------------------------------------------------------------------------------
 
-OUTCOMES = {"promote": "promote", "extend": "extend", "hold": "hold", "rollback": "roll back", "roll back": "roll back"}
-
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided of a bot's release, and the record it was decided on, as the gate wrote it."""
+    """What was decided of a bot's release and why; `record` has all evidence, as plugin_utils.verdict reads it."""
 
     outcome: str
-    message: str
+    summary: str
+    reasons: list[str]
     missing: list[str]
     until: str | None
     record: Mapping[str, Any]
@@ -213,14 +212,15 @@ class Verdict:
 def verdict(events: Sequence[Event]) -> Verdict | None:
     """The last verdict of a run, if any was given."""
     for event in reversed(events):
-        record = event.result.get("verdict")
-        if event.action == "webex_soak" and isinstance(record, Mapping):
-            missing = record.get("missing") or []
-            until = record.get("until")
+        record = event.result.get("record")
+        if event.action == "webex_soak" and isinstance(record, Mapping) and "verdict" in record:
+            given = record["verdict"]
+            until = event.result.get("until")
             return Verdict(
-                outcome=OUTCOMES.get(str(record.get("outcome")).replace("_", " "), "extend"),
-                message=str(record.get("message") or ""),
-                missing=[str(missing)] if isinstance(missing, str) else [str(item) for item in missing],
+                outcome=str(given["outcome"]),
+                summary=str(given.get("summary", "")),
+                reasons=[str(reason) for reason in given.get("reasons", [])],
+                missing=[str(part) for part in given.get("missing", [])],
                 until=moment(until) if isinstance(until, (int, float)) else until,
                 record=record,
             )

@@ -201,7 +201,10 @@ class Scene:
             "requests": requests,
         }
         look = log_look(since.pop("hours", {}), SWITCH, self.now, self.now, pool=pool, **since)
-        return self.add(bot, "webex_soak", "Judge by the log", {"verdict": verdict, "since": look}, seconds=1.0)
+        until = verdict.pop("until", None)
+        record = {"version": 1, "evidence": {"bot": bot}, "verdict": {"reasons": [], "missing": [], **verdict}}
+        result = {"record": record, "since": look, "until": until}
+        return self.add(bot, "webex_soak", "Judge by the log", result, seconds=1.0)
 
     def put_back(self, bot: str) -> Scene:
         reverted = {"action": "revert", "changed": True, "release": "0", "previous": "", "candidate": ""}
@@ -217,15 +220,13 @@ class Scene:
 def promoted() -> Run:
     """A canary that is promoted after two days, and the fleet behind it."""
     scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
-    scene.soak(
-        "jarvis",
-        41 * 60,
-        {
-            "outcome": "promote",
-            "message": "0 time-outs in 214 requests over 41 min; at the old rate 3.9 were due (likelihood ratio 49).",
-            "missing": [],
-        },
-    )
+    verdict = {
+        "outcome": "promote",
+        "reasons": ["the likelihood ratio against a rise is 49 (20 needed)"],
+        "summary": "0 incidents in 214 requests over 41 min; at the old rate (1.9 an hour) 1.3 were due; the 5 bots "
+        "without the release had 4 (3.8 due); likelihood ratios: against a rise 49, for a worse rate 0.31",
+    }
+    scene.soak("jarvis", 41 * 60, verdict)
     scene.play("Stage fleet")
     for bot in FLEET:
         scene.history(bot).deploy(bot)
@@ -238,17 +239,11 @@ def promoted() -> Run:
 def rolled_back() -> Run:
     """A canary made worse: rolled back, the fleet untouched."""
     scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
-    message = (
-        "the log speaks against this release: 14 time-outs in 96 requests over 12 min, at the old rate 1.1 were due "
-        "(p < 0.0001)"
-    )
-    scene.soak(
-        "jarvis",
-        12 * 60,
-        {"outcome": "rollback", "message": message, "missing": []},
-        96,
-        hours={str(int(SWITCH // HOUR * HOUR)): 14},
-    )
+    summary = "14 incidents in 96 requests over 12 min; at the old rate (1.9 an hour) 0.4 were due"
+    reason = "the likelihood ratio for a worse rate than before is 31415 (100 needed)"
+    message = f"the log speaks against this release: {summary}; {reason}"
+    verdict = {"outcome": "roll back", "reasons": [reason], "summary": summary}
+    scene.soak("jarvis", 12 * 60, verdict, 96, hours={str(int(SWITCH // HOUR * HOUR)): 14})
     scene.fail("jarvis", message, "Judge by the log", action="webex_soak")
     scene.put_back("jarvis")
     scene.fail("jarvis", f"jarvis: Judge by the log: {message}. It was put back to release 0.", "Stop the rollout")
@@ -260,8 +255,8 @@ def soaking() -> Run:
     scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
     verdict = {
         "outcome": "extend",
-        "message": "0 time-outs in 12 requests over 3 min; too early to tell.",
-        "missing": ["188 more requests", "23 h 57 min of soak"],
+        "summary": "0 incidents in 12 requests over 3 min; at the old rate (1.9 an hour) 0.1 were due",
+        "missing": ["188 more requests (200 needed)", "23 h 57 min of soak (24 h needed)"],
         "until": SWITCH + 24 * HOUR,
     }
     return scene.soak("jarvis", 180, verdict, 12).end()
