@@ -285,6 +285,19 @@ def test_an_empty_log_is_found_again_by_the_part_before_it(log: Log) -> None:
     assert incidents(cursor)[:2] == (2, [])
 
 
+def test_a_look_at_an_empty_log_loses_nothing_and_doubles_nothing(log: Log) -> None:
+    log.fail(1)
+    cursor = take_cursor(str(log.path))
+    log.fail(1)
+    log.rotate()
+    log.path.touch()
+    for expected_count in (1, 2, 3):
+        count, gaps, cursor = incidents(cursor)
+        assert (count, gaps) == (expected_count, [])
+        log.fail(1)
+    assert cursor.tally.rotations == 1
+
+
 def test_a_text_that_is_half_written_when_the_cursor_is_taken(log: Log) -> None:
     log.path.write_text("2026-11-21 15:25:01,000 - ERROR - Read tim")
     cursor = take_cursor(str(log.path))
@@ -472,6 +485,16 @@ def test_a_log_that_vanishes(log: Log) -> None:
     count, gaps, _ = incidents(cursor)
     assert count == 1
     assert gaps
+
+
+def test_a_log_that_vanishes_after_it_was_rotated(log: Log) -> None:
+    log.fail(2)
+    log.rotate()
+    log.path.touch()
+    cursor = take_cursor(str(log.path))
+    log.path.unlink()
+    with pytest.raises(LogError, match="is missing: check that the bot runs"):
+        look(cursor)
 
 
 def test_a_log_nobody_may_read() -> None:
