@@ -263,8 +263,9 @@ def _begin(playbook: str) -> Run:
         modified=modified,
         check_mode=bool(options.get("check")),
         limit=options.get("subset") or None,
-        tags=[tag for tag in options.get("tags") or () if tag != "all"],
-        skip_tags=list(options.get("skip_tags") or ()),
+        # Ansible makes sets of them.
+        tags=sorted(tag for tag in options.get("tags") or () if tag != "all"),
+        skip_tags=sorted(options.get("skip_tags") or ()),
         inventory=[_shortest(Path(source)) for source in options.get("inventory") or ()],
     )
 

@@ -11,6 +11,8 @@ import libcst as cst
 from plugin_utils.client_patch import names, scopes
 
 COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
+# Names of scopes without a name, here and in CPython.
+ANONYMOUS = ("", "lambda")
 
 CONSTANTS = {"True", "False", "None"}
 
@@ -50,21 +52,34 @@ class _Recorder:
 scopes_class = scopes.Scope
 
 
-def _kind(table: symtable.SymbolTable) -> str:
-    if table.get_type() == "function":
-        return "comprehension" if table.get_name() in COMPREHENSIONS else "function"
-    return str(table.get_type())
+def _theirs(table: symtable.SymbolTable) -> tuple[str, str]:
+    if table.get_type() != "function":
+        return str(table.get_type()), table.get_name()
+    return ("comprehension", "") if table.get_name() in COMPREHENSIONS else ("function", table.get_name())
+
+
+def _ours_named(scope: scopes.Scope) -> tuple[str, str]:
+    if scope.kind == "comprehension":
+        return "comprehension", ""
+    owner = scope.root.owner if scope.root is not None else None
+    return scope.kind, owner.name.value if isinstance(owner, (cst.FunctionDef, cst.ClassDef)) else "lambda"
 
 
 def _pairs(
     recorder: _Recorder, scope: scopes.Scope, table: symtable.SymbolTable
 ) -> Iterator[tuple[scopes.Scope, symtable.SymbolTable]]:
-    """Scopes with their tables; what does not match by kind and number is left out with all that is in it."""
+    """Scopes with their tables; where these do not match by kind and name they are left out with all in them."""
     yield scope, table
-    ours, theirs = recorder.children.get(id(scope), []), table.get_children()
-    if [item.kind for item in ours] == [_kind(item) for item in theirs]:
-        for ours_child, their_child in zip(ours, theirs, strict=True):
-            yield from _pairs(recorder, ours_child, their_child)
+    # CPython goes through `else` before `except`, and through defaults before decorators; a lambda in a default stands
+    # after its function's line and is still seen first. Sorted by line, and each kind for itself, the orders agree.
+    theirs = sorted(table.get_children(), key=lambda child: child.get_lineno())
+    ours = recorder.children.get(id(scope), [])
+    for anonymous in (False, True):
+        our_part = [item for item in ours if (_ours_named(item)[1] in ANONYMOUS) is anonymous]
+        their_part = [item for item in theirs if (_theirs(item)[1] in ANONYMOUS) is anonymous]
+        if [_ours_named(item) for item in our_part] == [_theirs(item) for item in their_part]:
+            for our_child, their_child in zip(our_part, their_part, strict=True):
+                yield from _pairs(recorder, our_child, their_child)
 
 
 def compare(text: str) -> Comparison:
@@ -110,6 +125,8 @@ def _ours(name: str, scope: scopes.Scope) -> str:
 def _pythons(
     name: str, scope: scopes.Scope, table: symtable.SymbolTable, tables: dict[int, symtable.SymbolTable]
 ) -> str:
+    if name not in table.get_identifiers():
+        return "not a name there"
     symbol = table.lookup(name)
     if scope.kind == "module" or symbol.is_global():
         return "global"

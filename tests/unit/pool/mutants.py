@@ -28,8 +28,8 @@ SILENCE = "test_silence.py::"
 MUTANTS = (
     Mutant(
         "idle connections are used again",
-        "now - self.idle_since > max_idle or ",
-        "",
+        "(idle > max_idle or ",
+        "(",
         (
             IDLE + "test_connection_idle_for_longer_than_max_idle_is_not_used_again",
             IDLE + "test_the_same_under_tls",

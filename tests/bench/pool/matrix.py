@@ -1,0 +1,99 @@
+"""The pool module's suite over Pythons, SDKs, webex_bot, requests and urllib3: python -m tests.bench.pool.matrix.
+
+Environments are made once and kept in the cache. A Python that is not on this machine is named, not passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.unit.pool.environments import Environment
+from tests.unit.pool.runner import Outcome, run_suite
+
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+REFERENCE = "3.11"
+TEAMS_SDK = "webexteamssdk==1.7"
+
+
+def find_python(version: str) -> Path | None:
+    """An interpreter of this version: on the PATH, or among pyenv's or uv's."""
+    home = Path.home()
+    candidates = [
+        shutil.which(f"python{version}"),
+        *sorted(home.glob(f".pyenv/versions/{version}.*/bin/python")),
+        *sorted(home.glob(f".local/share/uv/python/cpython-{version}.*/bin/python")),
+    ]
+    for candidate in candidates:
+        # pyenv leaves launchers on the PATH for Pythons that are not switched on; they fail.
+        if candidate and _version(candidate) == version:
+            return Path(candidate)
+    return None
+
+
+def _version(python: str | Path) -> str:
+    show = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return subprocess.run([python, "-c", show], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def environments(version: str, python: Path) -> Iterator[Environment]:
+    """What is tried with one Python: the ends for each, every step in between for the reference."""
+
+    def libraries(requests: str, urllib3: str) -> Environment:
+        pins = (TEAMS_SDK, f"requests=={requests}", f"urllib3=={urllib3}")
+        return Environment(f"py{version}-requests{requests}-urllib3-{urllib3}", pins, python=python)
+
+    def bot(webex_bot: str, *forced: str) -> Environment:
+        name = f"py{version}-webex_bot{webex_bot}" + "".join(f"-{pin.replace('==', '')}" for pin in forced)
+        pins = (f"webex_bot=={webex_bot}", "future==1.0.0")
+        return Environment(name, pins, (TEAMS_SDK, *forced), python)
+
+    yield libraries("2.28.0", "1.26.20")
+    if version == "3.9":  # the last that support it; webex_bot never did
+        yield libraries("2.32.5", "2.6.3")
+        return
+    yield bot("1.0.8", "urllib3==1.26.20")
+    yield bot("1.3.1", "urllib3==2.8.0", "requests==2.34.2")
+    if version == REFERENCE:
+        for requests, urllib3 in (("2.28.2", "1.26.5"), ("2.31.0", "2.0.7"), ("2.32.3", "2.2.3"), ("2.33.1", "2.6.3")):
+            yield libraries(requests, urllib3)
+        for webex_bot in ("1.0.8", "1.1.12", "1.1.13", "1.2.0", "1.2.8", "1.3.0"):
+            yield bot(webex_bot)
+
+
+def main() -> int:
+    """Run everything, three environments at a time; a table, and 1 if anything failed or was missing."""
+    found = {version: find_python(version) for version in PYTHONS}
+    chosen = [each for version, python in found.items() if python for each in environments(version, python)]
+    bad = [version for version, python in found.items() if python is None]
+    for version in bad:
+        print(f"Python {version}: not on this machine")
+    start = time.monotonic()
+    with ThreadPoolExecutor(3) as threads:
+        for environment, outcome in zip(chosen, threads.map(_try, chosen), strict=True):
+            print(
+                f"{'ok    ' if outcome.code == 0 else 'FAILED'} {environment.name:<60}{json.dumps(outcome.counts)}",
+                flush=True,
+            )
+            if outcome.code:
+                bad.append(environment.name)
+                print(outcome.text[-3000:])
+    print(f"{len(chosen)} environments in {time.monotonic() - start:.0f} s")
+    return 1 if bad else 0
+
+
+def _try(environment: Environment) -> Outcome:
+    try:
+        return run_suite(environment)
+    except RuntimeError as failure:  # it cannot be installed
+        return Outcome(2, str(failure))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
