@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -18,12 +20,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from plugin_utils import soak as soaks  # noqa: E402
-from plugin_utils.verdict import EXTEND, Evidence, Settings, Verdict, earliest, judge, summary, to_record  # noqa: E402
+from plugin_utils.verdict import EXTEND, PROMOTE, Evidence, Settings, Verdict, earliest, judge, summary, to_record  # noqa: E402
 
 display = Display()
 
-# The other bots are read once a minute, and whenever the outcome hangs on them; the canary at every look.
-CONTROL_SECONDS = 60
 # A log that cannot be read three times in a row will not mend itself while we wait.
 MAX_PROBLEMS = 3
 
@@ -32,13 +32,13 @@ ARGUMENTS: dict[str, Any] = {
     "release": {"type": "str", "required": True},
     "log": {"type": "path", "required": True},
     "before": {"type": "dict"},
-    "state": {"type": "raw"},
     "controls": {
         "type": "list",
         "elements": "dict",
         "default": [],
         "options": {"bot": {"type": "str", "required": True}, "log": {"type": "path", "required": True}},
     },
+    "recipe": {"type": "str", "default": ""},
     "soak_min": {"type": "float", "required": True},
     "soak_max": {"type": "float", "required": True},
     "min_requests": {"type": "int", "required": True},
@@ -47,146 +47,120 @@ ARGUMENTS: dict[str, Any] = {
     "beta": {"type": "float", "default": 0.05},
     "wait": {"type": "float", "default": 0.0},
     "poll": {"type": "float", "default": 10.0},
-    "decision": {"type": "str", "default": ""},
-    "decided_by": {"type": "str", "default": ""},
-    "decided_why": {"type": "str", "default": ""},
+    "decision": {"type": "str", "default": "", "choices": ["", "promote", "rollback", "hold", "auto"]},
+    "why": {"type": "str", "default": ""},
     "signatures": {"type": "list", "elements": "dict", "default": []},
     "timezone": {"type": "str", "default": ""},
 }
 
 
 class ActionModule(ActionBase):
-    """Reads the logs by the module bot_log_info on the VM, judges on the controller, waits in between."""
+    """Has the logs read by the module bot_soak on the VM, judges on the controller, waits in between."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Look until there is a verdict or the time to wait is over."""
         result = super().run(tmp, task_vars)
-        _, self._given = self.validate_argument_spec(argument_spec=ARGUMENTS)
-        self._vars = task_vars or {}
-        given = self._given
+        _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        self._given, self._vars = given, task_vars or {}
         if self._task.check_mode:
             return {**result, "skipped": True, "msg": f"{given['bot']}: a soak takes time, and check mode has none"}
-        try:
-            self._check(given)
-            settings = Settings(
-                **{
-                    name: given[name]
-                    for name in ("soak_min", "soak_max", "min_requests", "timeouts_per_hour", "alpha", "beta")
-                }
-            )
-            decision = soaks.decided(given["decision"], given["decided_by"], given["decided_why"])
-            soak = soaks.resume(given["state"], given["bot"], given["release"])
-            resumed = soak is not None
-            soak = soak or soaks.begin(given["bot"], given["release"], given["log"], given["before"] or {})
-        except soaks.SoakError as error:
-            raise AnsibleActionFail(str(error)) from None
-        return {**result, "changed": False, "resumed": resumed, **self._watch(soak, settings, decision)}
+        settings = _settings(given)
+        kept = self._ask(state="read")
+        if not given["decision"] and self._is_promoted(kept):
+            # It stays so: what happens weeks later is the business of verify, and of a rollback, not of this gate.
+            soak = kept["soak"]
+            evidence = soaks.evidence(soak, settings)
+            return {**result, "changed": False, **self._answer(soak, evidence, judge(evidence), None, PROMOTE)}
+        return {**result, "changed": False, **self._watch(settings)}
 
-    @staticmethod
-    def _check(given: Mapping[str, Any]) -> None:
-        bot = given["bot"]
-        if not 0 <= given["soak_min"] <= given["soak_max"]:
-            raise soaks.SoakError(
-                f"{bot}: the shortest soak ({given['soak_min']:g} s) is longer than the longest one "
-                f"({given['soak_max']:g} s): rollout_soak_min, rollout_soak_max"
-            )
-        if (
-            given["timeouts_per_hour"] < 0
-            or not 0 < given["alpha"] < 1
-            or not 0 < given["beta"] <= 1
-            or given["poll"] <= 0
-        ):
-            raise soaks.SoakError(f"{bot}: budget, alpha, beta and poll must be positive, alpha and beta below 1")
+    def _is_promoted(self, kept: Mapping[str, Any]) -> bool:
+        soak = kept["soak"]
+        return bool(soak) and soak["release"] == self._given["release"] and soak["outcome"] == PROMOTE
 
-    def _watch(self, soak: soaks.Soak, settings: Settings, decision: Any) -> dict[str, Any]:
+    def _watch(self, settings: Settings) -> dict[str, Any]:
         given = self._given
-        begun = time.monotonic()
-        ends = begun + given["wait"]
+        ends = time.monotonic() + given["wait"]
         terminal = on_terminal()
         shown: list[float] = []
-        problems, last_counts, controls_read = 0, None, -float("inf")
+        problems, last = 0, None
+        decided = {"decision": given["decision"], "why": given["why"], "who": f"{getpass.getuser()}@{platform.node()}"}
         while True:
-            self._look(soak, soak.own)
-            problems = problems + 1 if soak.own.problem else 0
-            if time.monotonic() - controls_read >= CONTROL_SECONDS:
-                self._look_at_controls(soak)
-                controls_read = time.monotonic()
-            evidence = soaks.evidence(soak, settings, decision)
+            soak = self._look(**decided)
+            decided = {}
+            problems = problems + 1 if soak["own"]["problem"] else 0
+            evidence = soaks.evidence(soak, settings)
             verdict = judge(evidence)
-            if verdict.outcome != EXTEND and controls_read < time.monotonic() - 1:
-                self._look_at_controls(soak)
-                controls_read = time.monotonic()
-                evidence = soaks.evidence(soak, settings, decision)
-                verdict = judge(evidence)
             eta = earliest(evidence) if verdict.outcome == EXTEND else None
             counts = (verdict.outcome, evidence.counted, evidence.hearing, evidence.problem)
-            if given["wait"] and soaks.worth_showing(shown, evidence.elapsed, terminal, counts != last_counts):
+            if given["wait"] and soaks.worth_showing(shown, evidence.elapsed, terminal, counts != last):
                 display.display(soaks.progress(evidence, verdict, eta))
                 shown.append(evidence.elapsed)
-            last_counts = counts
+            last = counts
             left = ends - time.monotonic()
             if verdict.outcome != EXTEND or left <= 0 or problems >= MAX_PROBLEMS:
-                return self._answer(soak, evidence, verdict, eta)
+                self._ask(state="judged", release=given["release"], record=to_record(evidence, verdict))
+                return self._answer(soak, evidence, verdict, eta, verdict.outcome)
             time.sleep(min(given["poll"], left))
 
-    def _answer(self, soak: soaks.Soak, evidence: Evidence, verdict: Verdict, eta: float | None) -> dict[str, Any]:
-        soak.record = to_record(evidence, verdict)
-        until = None if eta is None else soak.clock["epoch"] + eta - soak.elapsed
-        line = summary(evidence, verdict)
+    def _answer(
+        self, soak: Mapping[str, Any], evidence: Evidence, verdict: Verdict, eta: float | None, outcome: str
+    ) -> dict[str, Any]:
+        line, notes = summary(evidence, verdict), soaks.notes(soak)
+        until = None if eta is None else soak["clock"]["epoch"] + eta - soak["elapsed"]
+        said = f"{soak['bot']}: {outcome}. {'; '.join([*verdict.reasons, line, *notes])}"
+        if outcome != PROMOTE and verdict.missing:
+            said += f". Missing: {', '.join(verdict.missing)}"
+        if until is not None:
+            said += f". Promote at {soaks.at(until)} at the earliest"
         return {
-            "outcome": verdict.outcome,
+            "outcome": outcome,
             "reasons": list(verdict.reasons),
             "missing": list(verdict.missing),
             "summary": line,
-            "msg": f"{soak.bot}: {verdict.outcome}. {'; '.join([*verdict.reasons, line, *soaks.notes(soak)])}"
-            + (f". Missing: {', '.join(verdict.missing)}" if verdict.missing else ""),
-            "problem": soak.own.problem,
-            "notes": soaks.notes(soak),
+            "msg": said,
+            "problem": soak["own"]["problem"],
+            "decided": soak["decision"] is not None,
+            "notes": notes,
             "until": until,
-            "record": soak.record,
-            "history": soak.own.history,
-            "since": soak.own.since,
-            "state": soak.to_dict(),
+            "record": to_record(evidence, verdict),
+            "history": soak["own"]["history"],
+            "since": {**soak["own"]["since"], "now": soak["clock"]},
+            "series": soak["series"],
         }
 
-    # --- looking ---------------------------------------------------------------------------------------------------
+    def _look(self, **decided: str) -> dict[str, Any]:
+        given = self._given
+        names = ("release", "log", "before", "controls", "recipe", "signatures", "timezone")
+        return self._ask(state="looked", until=given["soak_max"], **{name: given[name] for name in names}, **decided)[
+            "soak"
+        ]
 
-    def _log_info(self, path: str, **arguments: Any) -> dict[str, Any]:
-        arguments = {"path": path, "buckets": True, "signatures": self._given["signatures"], **arguments}
-        if self._given["timezone"]:
-            arguments["timezone"] = self._given["timezone"]
-        return self._execute_module(module_name="bot_log_info", module_args=arguments, task_vars=self._vars)
+    def _ask(self, **arguments: Any) -> dict[str, Any]:
+        """Run the module on the VM; what it says when it fails is what we say."""
+        arguments = {"bot": self._given["bot"], **{key: value for key, value in arguments.items() if value is not None}}
+        answer = self._execute_module(module_name="bot_soak", module_args=arguments, task_vars=self._vars)
+        if answer.get("failed"):
+            raise AnsibleActionFail(str(answer.get("msg") or "bot_soak failed and gave no reason"))
+        return answer
 
-    def _look(self, soak: soaks.Soak, watch: soaks.Watched) -> None:
-        """Read what was written to a log since the last look; what goes wrong becomes the watch's problem."""
-        try:
-            seen = self._log_info(watch.log, cursor=watch.cursor)
-        except AnsibleConnectionFailure as error:
-            watch.problem = f"the VM could not be reached: {error}"
-            return
-        if "now" in seen:
-            soak.passed(seen["now"])
-        if seen.get("failed"):
-            watch.problem = str(seen.get("msg", "bot_log_info failed"))
-            return
-        watch.problem = ""
-        watch.cursor = seen.pop("cursor")
-        watch.since = {key: value for key, value in seen.items() if key not in ("invocation", "ansible_facts")}
 
-    def _look_at_controls(self, soak: soaks.Soak) -> None:
-        wanted = {control["bot"]: control["log"] for control in self._given["controls"]}
-        for bot in set(soak.controls) - set(wanted):  # has got the release by now
-            del soak.controls[bot]
-        for bot, log in wanted.items():
-            if bot in soak.controls:
-                self._look(soak, soak.controls[bot])
-                continue
-            before = self._log_info(log, history=True)
-            if not before.get("failed"):
-                soak.passed(before["now"])
-                soak.controls[bot] = soaks.watched(log, before, soak.elapsed)
+def _settings(given: Mapping[str, Any]) -> Settings:
+    bot = given["bot"]
+    if not 0 <= given["soak_min"] <= given["soak_max"]:
+        raise AnsibleActionFail(
+            f"{bot}: the shortest soak ({given['soak_min']:g} s) is longer than the longest one "
+            f"({given['soak_max']:g} s): rollout_soak_min, rollout_soak_max. Nothing was judged"
+        )
+    alpha, beta = given["alpha"], given["beta"]
+    if given["timeouts_per_hour"] < 0 or not 0 < alpha < 1 or not 0 < beta <= 1 or given["poll"] <= 0:
+        raise AnsibleActionFail(
+            f"{bot}: rollout_timeouts_per_hour must not be negative, rollout_alpha and rollout_beta are probabilities "
+            "above 0. Nothing was judged"
+        )
+    names = ("soak_min", "soak_max", "min_requests", "timeouts_per_hour", "alpha", "beta")
+    return Settings(**{name: given[name] for name in names})
 
 
 def on_terminal() -> bool:

@@ -7,11 +7,11 @@ DOCUMENTATION = r"""
 module: webex_soak
 short_description: Watch a bot's log after a release and say what it proves
 description:
-  - Looks at the bot's log with M(bot_log_info), again and again for up to O(wait), and comes to a verdict
+  - Has the bot's log read by M(bot_soak), again and again for up to O(wait), and comes to a verdict
     (C(promote), C(extend), C(roll back) or C(hold)) from the failures since the switch, the bot's own history, and bots
     on the same VM that do not have the release yet. C(docs/verdict.md) says how, and with which probabilities of error.
-  - Remembers nothing itself. RV(state) is to be kept on the VM and given back as O(state) at the next call, which goes
-    on with the soak; keep it before a long wait, so that a run that is ended in between loses nothing.
+  - What was seen is kept on the VM, so a later call goes on where this one ended, by whichever hand it ended.
+  - A release that was promoted stays so; then nothing is read.
   - Changes nothing and acts on nothing.
   - Lengths of time are measured by the VM's time since boot. Setting the VM's clock neither shortens nor lengthens a
     soak; when the VM is restarted, the time it was not up does not count.
@@ -21,7 +21,7 @@ options:
     type: str
     required: true
   release:
-    description: The release under watch. Another one than in O(state) begins a new soak.
+    description: The release under watch. Another one than is kept on the VM begins a new soak.
     type: str
     required: true
   log:
@@ -31,9 +31,6 @@ options:
   before:
     description: What M(bot_log_info) returned with C(history) and C(buckets) right before the switch. Needed to begin.
     type: dict
-  state:
-    description: RV(state) of the last call, as a mapping or as text; empty at the first one.
-    type: raw
   controls:
     description: Bots on the same VM that do not have the release.
     type: list
@@ -48,6 +45,10 @@ options:
         description: Its log.
         type: path
         required: true
+  recipe:
+    description: Names the settings the release was made with; kept with the soak.
+    type: str
+    default: ""
   soak_min:
     description: Seconds before which nothing is promoted.
     type: float
@@ -83,14 +84,13 @@ options:
     type: float
     default: 10
   decision:
-    description: A verdict by hand, C(promote), C(rollback) or C(hold); empty for none.
+    description:
+      - A verdict by hand. It is kept on the VM and stays until another one is given; C(auto) takes it back.
+      - Recorded with the name of who runs this, and O(why).
     type: str
+    choices: ["", promote, rollback, hold, auto]
     default: ""
-  decided_by:
-    description: Who decided. Needed with O(decision).
-    type: str
-    default: ""
-  decided_why:
+  why:
     description: Why.
     type: str
     default: ""
@@ -117,7 +117,6 @@ EXAMPLES = r"""
     release: "{{ release }}"
     log: /home/vinay/pub/IR/logs/jarvis.log
     before: "{{ before }}"
-    state: "{{ kept | default({}) }}"
     controls:
       - {bot: tars, log: /home/vinay/pub/IR/logs/tars.log}
     soak_min: 86400
@@ -172,12 +171,15 @@ since:
   description: What M(bot_log_info) returned last.
   returned: always
   type: dict
-state:
-  description: To be kept on the VM.
+series:
+  description:
+    - Points in time, each with the seconds since the epoch and of soak, requests, incidents, recovered calls, and
+      incidents of O(controls).
   returned: always
-  type: dict
-resumed:
-  description: Whether the soak went on from O(state).
+  type: list
+  elements: list
+decided:
+  description: Whether a human has decided.
   returned: always
   type: bool
 """

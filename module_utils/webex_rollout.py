@@ -52,6 +52,7 @@ STATE_DIR = "/var/lib/webex-rollout"
 PROGRAM = "/usr/local/sbin/webex-rollout"
 ENVIRONMENT_DIR = "/etc/webex-bots"
 GUARD_TIMER = "webex-rollout-guard.timer"
+HTTPS_PORTS = (443,)
 
 
 class RolloutError(Exception):
@@ -2431,7 +2432,7 @@ class Proof:
 
     hold: float = 30.0
     open_files: int = 0
-    ports: Sequence[int] = (443,)
+    ports: Sequence[int] = HTTPS_PORTS
     log: str = ""
     inode: int = 0
     offset: int = 0
@@ -2540,7 +2541,7 @@ def _watch(state: State, proof: Proof, expected: Mapping[str, str]) -> list[Find
     if not stays.ok:
         return [stays]
     pid = unit.main_pid
-    wait_until(lambda: _connected(pid, proof.ports) and _said_ready(pid, proof), CONNECT_GRACE)
+    wait_until(lambda: _connections(pid, proof.ports) > 0 and _said_ready(pid, proof), CONNECT_GRACE)
     findings = [
         stays,
         _find_alone(state.bot, pid),
@@ -2613,7 +2614,7 @@ def allowed_open_files() -> int:
 
 
 def _find_connection(pid: int, ports: Sequence[int]) -> Finding:
-    ok = _connected(pid, ports)
+    ok = _connections(pid, ports) > 0
     said = "/".join(map(str, sorted({*ports, *_proxy_ports(pid)})))
     return Finding("connection", ok, f"{'an' if ok else 'no'} established connection to port {said}")
 
@@ -2627,23 +2628,23 @@ def _proxy_ports(pid: int) -> set[int]:
     return set()
 
 
-def _connected(pid: int, ports: Sequence[int]) -> bool:
-    """Whether a process has an established TCP connection to one of the ports (or to its proxy's)."""
+def _connections(pid: int, ports: Sequence[int]) -> int:
+    """How many established TCP connections a process has to one of the ports (or to its proxy's)."""
     wanted = {*ports, *_proxy_ports(pid)}
     try:
         links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
         sockets = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
         tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return 0
+    count = 0
     established = "01"  # include/net/tcp_states.h; columns as in Documentation/networking/proc_net_tcp
     for line in "\n".join(tables).splitlines():
         columns = line.split()
         if len(columns) > 9 and columns[3] == established and columns[9] in sockets:
             port = int(columns[2].rsplit(":", 1)[1], 16)
-            if port in wanted:
-                return True
-    return False
+            count += port in wanted
+    return count
 
 
 def _find_environment(pid: int, expected: Mapping[str, str]) -> Finding:
@@ -3069,10 +3070,38 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
             "releases": store.release_names(),
             "note": state.note,
             "tries": state.tries,
+            "open_files": _open_files(main),
+            "connections": _connections(main, HTTPS_PORTS) if main else 0,
+            "soak": _soak_described(store),
             "problem": "",
         }
     except (RolloutError, OSError) as error:
         return {"bot": name, "problem": str(error)}
+
+
+def _open_files(pid: int) -> str:
+    """How many files a process has open, of how many that it may."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        if pid:
+            return f"{len(os.listdir(f'/proc/{pid}/fd'))}/{read_limits(pid)['open files'][0]}"
+    return "-"
+
+
+def _soak_described(store: Store) -> str:
+    """How the soak stands at its last look (bot_soak.py keeps it); empty where there is none."""
+    try:
+        soak = json.loads((store.path / "soak.json").read_bytes())
+        since = soak["own"]["since"]
+        counts = (
+            f"{since['incidents']} failed in {since['pool']['requests']} requests" if since else "not looked at yet"
+        )
+        decision = soak["decision"] or {}
+        hand = f", {decision['outcome']} by {decision['who']}" if decision else ""
+        return f"{soak['outcome'] or 'extend'} after {soak['elapsed'] / 60:.0f} min, {counts}{hand}"
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return "damaged, the next run of rollout.yml says what to do"
 
 
 def _edited(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:
@@ -3126,11 +3155,11 @@ def status_problems(shown: Mapping[str, Any]) -> list[str]:
 
 def print_status(shown: Mapping[str, Any]) -> None:
     """For people."""
-    row = "{:<12} {:<10} {:<14} {:<14} {:<9} {}"
-    print(row.format("bot", "phase", "release", "previous", "pid", "deadline"))
+    row = "{:<12} {:<10} {:<14} {:<14} {:<9} {:<11} {:<6} {:<26} {}"
+    print(row.format("bot", "phase", "release", "previous", "pid", "open files", "to 443", "deadline", "soak"))
     for bot in shown["bots"]:
         if bot["problem"]:
-            print(row.format(bot["bot"], "?", "?", "?", "?", ""))
+            print(row.format(bot["bot"], *"???????", ""))
             continue
         release = f"{bot['release']} > {bot['candidate']}" if bot["candidate"] else bot["release"]
         left = (
@@ -3138,7 +3167,8 @@ def print_status(shown: Mapping[str, Any]) -> None:
             if bot["deadline"] and bot["phase"] != "recorded"
             else "-"
         )
-        print(row.format(bot["bot"], bot["phase"], release, bot["previous"] or "-", bot["main_pid"] or "-", left))
+        now = (bot["main_pid"] or "-", bot["open_files"], bot["connections"], left, bot["soak"] or "-")
+        print(row.format(bot["bot"], bot["phase"], release, bot["previous"] or "-", *now))
     guard_state = "awake" if shown["guard"]["active"] else "asleep"
     print(f"lock: {shown['lock']['described']}\nguard: {guard_state}")
     for problem in status_problems(shown):

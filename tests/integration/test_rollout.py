@@ -20,6 +20,7 @@ from tests.lab.webex.driver import Pattern
 QUICK: dict[str, Any] = {
     "rollout_hold": 3,
     "rollout_soak_min": 10,
+    "rollout_beta": 1,
     "rollout_fleet_soak": 5,
     "rollout_min_requests": 5,
     "rollout_batches": [5],

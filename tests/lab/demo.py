@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.lab.errors import LabError
 from tests.lab.lab import FORGET_IDLE_AFTER, Lab
@@ -97,7 +98,7 @@ def demonstrate(lab: Lab) -> int:
     failing = look(lab)
     _say("ansible-playbook rollout.yml (traffic goes on)")
     lab.webex.phase("rollout")
-    playbook = ["ansible-playbook", "-i", lab.inventory, "rollout.yml"]
+    playbook = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", lab.inventory, "rollout.yml"]
     rollout = subprocess.run(playbook, cwd=PROJECT, env={**os.environ, "ANSIBLE_FORCE_COLOR": "1"}, check=False)
     if rollout.returncode != 0:
         raise LabError(f"the rollout ended with exit code {rollout.returncode}; the reason is printed above")

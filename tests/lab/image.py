@@ -1,7 +1,7 @@
 """The replica's disk: built once, cached by a hash of what goes into it, used read-only below an overlay.
 
 Two layers, so that a change in the bots' source costs a second and not a minute: `base` (Debian, user, the bots'
-virtual environment) and `content` (checkout, logs, host names).
+virtual environment) and `content` (checkout, host names).
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.lab import history
 from tests.lab.errors import LabError
 from tests.lab.network import CLOUD_ADDRESS
-from tests.lab.paths import BOTS, CACHE, CHECKOUT, VM_CHECKOUT, VM_HOME, VM_USER
+from tests.lab.paths import CACHE, CHECKOUT, VM_CHECKOUT, VM_HOME, VM_UID, VM_USER, VM_ZONE
 from tests.lab.run import run
 from tests.lab.webex.ca import HOSTS
 
 SUITE = "bookworm"
 VM_PYTHON = "3.11"
-UID = 1000
 VM_PACKAGES = (
     "ca-certificates",
     "cron",
@@ -62,8 +60,7 @@ def _base_inputs() -> list[bytes]:
 
 def _content_inputs() -> list[bytes]:
     files = sorted(path for path in CHECKOUT.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    tree = [part for path in files for part in (str(path.relative_to(CHECKOUT)).encode(), path.read_bytes())]
-    return [Path(history.__file__).read_bytes(), *tree]
+    return [part for path in files for part in (str(path.relative_to(CHECKOUT)).encode(), path.read_bytes())]
 
 
 def _layer(kind: str, inputs: list[bytes], build: Callable[[Path], None], say: Callable[[str], None]) -> Path:
@@ -95,7 +92,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build_base(root: Path) -> None:
     run(["mmdebstrap", "--variant=minbase", f"--include={','.join(VM_PACKAGES)}", SUITE, root], timeout=900)
-    run(["chroot", root, "useradd", "--create-home", "--uid", str(UID), "--shell", "/bin/bash", VM_USER])
+    run(["chroot", root, "useradd", "--create-home", "--uid", str(VM_UID), "--shell", "/bin/bash", VM_USER])
     _write(root / "etc/sudoers.d/operator", f"{VM_USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440)
     _write(root / "etc/ssh/sshd_config.d/lab.conf", "PasswordAuthentication no\nUseDNS no\nMaxStartups 100\n")
     for name in root.glob("etc/ssh/ssh_host_*"):
@@ -105,8 +102,7 @@ def _build_base(root: Path) -> None:
     (root / "etc/machine-id").write_text("5f3a8c1de2b94706a1c7d80e9b264f13\n")
     localtime = root / "etc/localtime"
     localtime.unlink(missing_ok=True)
-    # A zone with daylight saving, so that time stamps of the bots' logs are not UTC by luck.
-    localtime.symlink_to("/usr/share/zoneinfo/America/New_York")
+    localtime.symlink_to(f"/usr/share/zoneinfo/{VM_ZONE}")
     for unit in ("apt-daily.timer", "apt-daily-upgrade.timer", "systemd-resolved.service", "systemd-timesyncd.service"):
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
     _build_venv(root)
@@ -157,7 +153,7 @@ def _build_venv(root: Path) -> None:
         + ["--no-index", "--find-links", "/wheels", "-r", "/wheels/requirements.txt"]
     )
     shutil.rmtree(wheels)
-    run(["chown", "-R", f"{UID}:{UID}", root / VM_HOME.lstrip("/")])
+    run(["chown", "-R", f"{VM_UID}:{VM_UID}", root / VM_HOME.lstrip("/")])
 
 
 def _build_content(root: Path, base: Path) -> None:
@@ -165,20 +161,19 @@ def _build_content(root: Path, base: Path) -> None:
     checkout = root / VM_CHECKOUT.lstrip("/")
     shutil.copytree(CHECKOUT, checkout, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     (checkout / "logs").mkdir(exist_ok=True)
-    history.write(checkout / "logs", BOTS)
     git = ["git", "-C", checkout, "-c", "user.name=vinay", "-c", "user.email=vinay@lab.invalid"]
     run([*git, "init", "--quiet", "--initial-branch=main"])
     (checkout / ".git/info/exclude").write_text(".venv/\nlogs/\n__pycache__/\n")
     run([*git, "add", "."])
     run([*git, "commit", "--quiet", "-m", "Bots as they run on metcirt-lab"])
-    run(["chown", "-R", f"{UID}:{UID}", home])
+    run(["chown", "-R", f"{VM_UID}:{VM_UID}", home])
     home.chmod(0o755)
     hosts = ["127.0.0.1 localhost metcirt-lab", "::1 localhost", f"{CLOUD_ADDRESS} {' '.join(HOSTS)}"]
     _write(root / "etc/hosts", "\n".join(hosts) + "\n")
     # Directories that both layers have are seen with the upper layer's owner and mode.
     for directory in (root / "etc", root / "home"):
         shutil.copystat(base / directory.relative_to(root), directory)
-    if (base / VM_HOME.lstrip("/")).stat().st_uid != UID:
+    if (base / VM_HOME.lstrip("/")).stat().st_uid != VM_UID:
         raise LabError(
             f"{base} is damaged: {VM_HOME} does not belong to {VM_USER}; remove it and run `make lab-up` again"
         )

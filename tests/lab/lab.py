@@ -11,15 +11,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import yaml
 
-from tests.lab import image, packages
+from tests.lab import history, image, packages
 from tests.lab.errors import LabError
 from tests.lab.machine import Machine
 from tests.lab.network import CLOUD_ADDRESS, Network
-from tests.lab.paths import BOTS, PROJECT, RUN, VM_CHECKOUT, VM_USER
+from tests.lab.paths import BOTS, PROJECT, RUN, VM_CHECKOUT, VM_UID, VM_USER, VM_ZONE
 from tests.lab.run import Daemon, run, start_time, wait_for
 from tests.lab.webex.accounts import (
     OUTREACH_ROOM_KEY,
@@ -117,6 +119,7 @@ class Lab:
             say(f"starting the replica VM on {self.address} (lab '{self.name}')")
             self.network.up(forget_idle_after=forget_idle_after)
             self.machine.make_disk([*reversed(layers)])
+            self._write_history()
             self._make_keys()
             self._start_webex()
             self._boot()
@@ -193,6 +196,13 @@ class Lab:
                 "forward", Daemon.spawn([*command, str(listener.fileno())], log, pass_fds=[listener.fileno()])
             )
 
+    def _write_history(self) -> None:
+        """Five days of failures in the bots' logs up to now; stale ones would be no history to judge a release by."""
+        logs = self.machine.root / VM_CHECKOUT.lstrip("/") / "logs"
+        history.write(logs, end=datetime.now(ZoneInfo(VM_ZONE)).replace(tzinfo=None) - timedelta(minutes=5))
+        for log in logs.iterdir():
+            os.chown(log, VM_UID, VM_UID)
+
     def _make_keys(self) -> None:
         """Fresh secrets: the operator's key, the VM's host key (known beforehand), the cloud's CA, the bots' tokens."""
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab-{self.name}", "-f", self.key])
@@ -204,7 +214,7 @@ class Lab:
         ssh.mkdir(mode=0o700)
         shutil.copy(self.key.with_suffix(".pub"), ssh / "authorized_keys")
         for path in (ssh, ssh / "authorized_keys"):
-            os.chown(path, image.UID, image.UID)
+            os.chown(path, VM_UID, VM_UID)
         save_accounts(self._accounts, new_accounts())
         shutil.copy(ensure_ca(self._authority), self.machine.root / VM_CA.lstrip("/"))
 

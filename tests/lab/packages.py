@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab.errors import LabError
+from tests.lab.paths import VM_ZONE
 from tests.lab.run import run
 
 _NEEDED = {
@@ -29,6 +30,8 @@ def ensure(say: Callable[[str], None]) -> None:
     missing = sorted({package for command, package in _NEEDED.items() if shutil.which(command) is None})
     if not Path("/usr/share/keyrings/debian-archive-keyring.gpg").exists():
         missing.append("debian-archive-keyring")
+    if not Path("/usr/share/zoneinfo", VM_ZONE).exists():
+        missing.append("tzdata")
     if not missing:
         return
     if shutil.which("apt-get") is None:

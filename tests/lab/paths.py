@@ -12,5 +12,8 @@ RUN = Path("/run/webex-bot-rollout")
 
 BOTS = ("jarvis", "tars", "toodles", "barnacles", "money_ball", "msoar")
 VM_USER = "vinay"
+VM_UID = 1000
 VM_HOME = "/home/vinay"
 VM_CHECKOUT = "/home/vinay/pub/IR"
+# A zone with daylight saving, so that time stamps of the bots' logs are not UTC by luck.
+VM_ZONE = "America/New_York"

@@ -1,0 +1,111 @@
+"""Operating characteristics of the verdict: python -m tests.bench.gate [--trials N].
+
+For each cell N soaks are drawn at random and judged at 152 looks over 48 h. Nothing here is timed, so the machine's
+load changes no figure; the same N gives the same table. Ends with 1 if a line under "must" does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from scipy.stats import binom
+
+from plugin_utils.verdict import EXTEND, HOLD, PROMOTE, ROLL_BACK, Settings
+from tests.bench.gate.simulate import LOOKS, OTHERS, REQUESTS_PER_HOUR, Case, Outcome, trial
+
+BASES = (0.0, 0.1, 0.5, 1.0, 2.0, 6.0, 20.0)
+EFFECTS = (0.1, 1 / 3, 1.0, 3.0, 10.0)
+SETTINGS = Settings()
+
+
+def soaks(case: Case, trials: int) -> list[Outcome]:
+    """That many soaks of one case."""
+    return [trial(case, SETTINGS, f"{case} {number}") for number in range(trials)]
+
+
+def share(outcomes: Sequence[Outcome], wanted: str) -> float:
+    return sum(outcome.outcome == wanted for outcome in outcomes) / len(outcomes)
+
+
+def median_hours(outcomes: Sequence[Outcome]) -> str:
+    decided = [outcome.hours for outcome in outcomes if outcome.outcome in (PROMOTE, ROLL_BACK)]
+    return f"{statistics.median(decided):.1f} h" if decided else "-"
+
+
+def row(name: str, case: Case, outcomes: Sequence[Outcome]) -> str:
+    """One line of the table. A promotion is wrong at ten times the failures, a roll-back at no more than before."""
+    promoted, rolled_back = share(outcomes, PROMOTE), share(outcomes, ROLL_BACK)
+    wrong_promote = f"{promoted:8.2%}" if case.effect >= SETTINGS.rise and case.base else "       -"
+    wrong_back = f"{rolled_back:8.2%}" if case.effect <= 1 or not case.base else "       -"
+    held = share(outcomes, HOLD) + share(outcomes, EXTEND)
+    shares = f"{promoted:8.1%} {rolled_back:8.1%} {held:7.1%} {wrong_promote} {wrong_back}"
+    return f"{name:<30} {shares} {median_hours(outcomes):>8}"
+
+
+def too_often(count: int, trials: int, accepted: float) -> bool:
+    """Whether the accepted probability would hardly ever (one in a thousand) give such a count."""
+    return bool(binom.sf(count - 1, trials, accepted) < 0.001)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.gate", description=__doc__)
+    parser.add_argument("--trials", type=int, default=400, help="soaks a cell")
+    trials = parser.parse_args().trials
+    grid = [Case(base, effect, bursty) for bursty, base, effect in itertools.product((False, True), BASES, EFFECTS)]
+    special = {
+        "outage of all bots, x20": Case(1.0, 1.0, False, outage=20.0),
+        "outage of all bots, x20, bursty": Case(1.0, 1.0, True, outage=20.0),
+        "no request is made": Case(0.0, 1.0, False, silent=True),
+        "no request, failing before": Case(6.0, 0.1, False, silent=True),
+        "the log is deaf": Case(6.0, 0.1, False, deaf=True),
+        "the log is deaf, and worse": Case(1.0, 10.0, False, deaf=True),
+    }
+    names = [f"{case.base:g}/h x{case.effect:.2g} {'bursty' if case.bursty else 'Poisson'}" for case in grid] + list(
+        special
+    )
+    cases = [*grid, *special.values()]
+    with ProcessPoolExecutor() as pool:
+        results = list(pool.map(partial(soaks, trials=trials), cases))
+    print("                                 promote roll back    hold    wrong    wrong   median")
+    print("bot's rate before, release                                  promote  r. back  decided")
+    for name, case, outcomes in zip(names, cases, results, strict=True):
+        print(row(name, case, outcomes))
+    others = ", ".join(f"{bot} {rate:g}" for bot, rate in OTHERS.items())
+    print(
+        f"\nConditions: {trials} soaks a cell, {len(LOOKS)} looks over 48 h each; 116 h of history; "
+        f"{REQUESTS_PER_HOUR} requests an hour; five bots without it, failing relative to the canary: {others}. "
+        f"Settings: soak at least 24 h, {SETTINGS.min_requests} requests, budget {SETTINGS.timeouts_per_hour:g}/h, "
+        f"alpha {SETTINGS.alpha:g}, beta {SETTINGS.beta:g}. Bursty: clusters of three on average. "
+        "Undecided after 48 h counts as hold."
+    )
+    return judge_table(cases, results, trials)
+
+
+def judge_table(cases: Sequence[Case], results: Sequence[Sequence[Outcome]], trials: int) -> int:
+    """Print what must hold and whether it does."""
+    pairs = list(zip(cases, results, strict=True))
+    harmless = [outcomes for case, outcomes in pairs if case.effect <= 1 or not case.base]
+    risen = [outcomes for case, outcomes in pairs if case.effect >= SETTINGS.rise and case.base]
+    blind = [outcomes for case, outcomes in pairs if case.deaf or case.silent]
+    back = max(share(outcomes, ROLL_BACK) for outcomes in harmless)
+    missed = max(share(outcomes, PROMOTE) for outcomes in risen)
+    unseen = sum(outcome.outcome == PROMOTE for outcomes in blind for outcome in outcomes)
+    musts = (
+        (f"false roll-back at most 1 % (worst cell {back:.2%})", not too_often(round(back * trials), trials, 0.01)),
+        (f"missed x10 rise at most 5 % (worst cell {missed:.2%})", not too_often(round(missed * trials), trials, 0.05)),
+        (f"never promoted on no request or a deaf log ({unseen} of {trials * len(blind)})", unseen == 0),
+    )
+    print()
+    for text, holds in musts:
+        print(f"must: {text}: {'holds' if holds else 'DOES NOT HOLD'}")
+    return 0 if all(holds for _, holds in musts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Speed of the log reading against grep, on one file in one run: python -m tests.bench.logs [--megabytes N].
+
+Figures are ratios of times taken in turn, the median of several rounds; the file is in the page cache for both. Ends
+with 1 if a line under "must" does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import ansible.module_utils
+
+ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[3] / "module_utils"))
+
+from ansible.module_utils.bot_logs import SIGNATURES, look, look_at_all  # noqa: E402
+
+from tests.lab import history  # noqa: E402
+
+MIB = 1024 * 1024
+ROUNDS = 5
+TEXT = "Read timed out"
+
+
+def make_log(directory: Path, size: int) -> Path:
+    """A log of that size: the lab's five days of jarvis, again and again."""
+    history.write(directory, ["jarvis"])
+    days = (directory / "jarvis.log.1").read_bytes() + (directory / "jarvis.log").read_bytes()
+    (directory / "jarvis.log.1").unlink()
+    log = directory / "jarvis.log"
+    with log.open("wb") as file:
+        for _ in range(-(-size // len(days))):
+            file.write(days)
+        file.truncate(size)
+    return log
+
+
+def seconds(action: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+def grep(log: Path) -> int:
+    """What `grep -c` counts, as the report did it."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(["grep", "-c", TEXT, log], capture_output=True, text=True, check=False, env=environment)
+    return int(done.stdout)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.logs", description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=500)
+    size = parser.parse_args().megabytes * MIB
+    with tempfile.TemporaryDirectory() as directory:
+        log = make_log(Path(directory), size)
+        counted, seen = grep(log), look_at_all(str(log))
+        ours, theirs = [], []
+        for _ in range(ROUNDS):
+            theirs.append(seconds(lambda: grep(log)))
+            ours.append(seconds(lambda: look_at_all(str(log))))
+        more = (log.read_bytes()[:MIB]).rpartition(b"\n")[0] + b"\n"
+        with log.open("ab") as file:
+            file.write(more)
+        again = [seconds(lambda: look(seen.cursor)) for _ in range(ROUNDS)]
+    speed = statistics.median(there / here for there, here in zip(theirs, ours, strict=True))
+    saved = statistics.median(ours) / statistics.median(again)
+    print(f"lines: {seen.tally.lines} (grep -c: {counted})")
+    print(f"first scan, {len(SIGNATURES)} signatures: {speed:.2f} x the speed of one grep -c '{TEXT}'")
+    print(f"second look after 1 MiB more: 1/{saved:.0f} of the first scan's time")
+    print(f"Conditions: {size // MIB} MiB of the lab's history, page cache warm, median of {ROUNDS} rounds in turn")
+    musts = (
+        ("lines equal grep -c", seen.tally.lines == counted),
+        ("first scan at least 0.5 x grep's speed", speed >= 0.5),
+        ("second look at most 1/50 of the first scan", saved >= 50),
+    )
+    for text, holds in musts:
+        print(f"must: {text}: {'holds' if holds else 'DOES NOT HOLD'}")
+    return 0 if all(holds for _, holds in musts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
