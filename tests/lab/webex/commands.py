@@ -1,6 +1,6 @@
 """What the employees write to each bot, and how to tell the answer.
 
-`{n}` in a text is a running number. `expect` is text that the right answer contains and nothing else the bot posts.
+`{n}` in any of its texts is a running number. `expect` is text that the right answer contains and nothing else the bot posts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ ASKS: dict[str, tuple[Ask, ...]] = {
         Ask("todo", "To-do list of"),
         Ask("todo call back case {n}", "Added to-do"),
         Ask("approve", "Approval request"),
-        Ask("", "recorded", inputs={"callback_keyword": "approve_submit", "reason": "lab run {n}"}),
+        # Its answer comes outside of any thread, so the number tells whose it is.
+        Ask("", "recorded: lab run {n}.", inputs={"callback_keyword": "approve_submit", "reason": "lab run {n}."}),
     ),
     "barnacles": (
         Ask("outreach", "Outreach, as seen from"),

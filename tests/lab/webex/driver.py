@@ -104,17 +104,17 @@ class Driver:
         employee = self._world.next_employee()
         direct = ask.direct_only or self._rng.random() < DIRECT_SHARE
         room = self._world.direct_room(bot, employee) if direct else self._world.group_room(bot)
-        text = ask.text.format(n=number)
+        text, expect = ask.text.format(n=number), ask.expect.format(n=number)
         if ask.inputs:
             card = self._world.post(room, self._world.bots[bot], self._clock(), text="a card")
             inputs = {name: value.format(n=number) for name, value in ask.inputs.items()}
             action = self._world.click(card, employee, self._clock(), inputs)
-            self._books.sent(action.key, bot, room.key, str(inputs), ask.expect)
+            self._books.sent(action.key, bot, room.key, str(inputs), expect)
             self._mercury.push_action(bot, action)
             return action.key
         # In a group room a bot only sees messages that mention it.
         written = text if direct else f"{self._world.bots[bot].display_name} {text}"
         message = self._world.post(room, employee, self._clock(), text=written)
-        self._books.sent(message.key, bot, room.key, text, ask.expect)
+        self._books.sent(message.key, bot, room.key, text, expect)
         self._mercury.push_message(bot, message)
         return message.key

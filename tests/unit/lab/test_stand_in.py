@@ -219,14 +219,17 @@ def test_a_click_on_a_card_is_an_activity_like_any_other(stand_in: Running) -> N
                     break
             action = await bot.take(activity)
             status, _, _ = await bot.ask("DELETE", f"webexapis.com/v1/messages/{action['messageId']}")
-            await bot.reply(activity, "Approval request recorded", thread=False)
+            await bot.reply(activity, "Approval request recorded: lab run 0.", thread=False)
+            await bot.reply(activity, f"Approval request recorded: {action['inputs']['reason']}", thread=False)
 
             assert action["inputs"]["callback_keyword"] == "approve_submit"
             assert status == 204
 
     asyncio.run(scenario())
 
-    assert stand_in.books("toodles").total.answered == 1
+    (answered,) = [entry for entry in stand_in.lab.books(messages=True).messages if entry.answers]
+    assert "approve_submit" in answered.text
+    assert len(answered.answers) == 1, "an answer to somebody else's click is not this one's"
 
 
 def test_an_unknown_token_gets_401_and_the_token_is_not_in_the_books(stand_in: Running) -> None:
