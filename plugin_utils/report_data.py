@@ -295,6 +295,8 @@ def _result(run: Run, report: BotReport, events: Sequence[Event]) -> Result:
     steps = [event.result["action"] for event in events if event.kind == "ok" and "action" in event.result]
     if "revert" in steps and not run.check_mode:
         return "rolled back"
+    if lost and lost[-1].kind == "failed" and report.verdict and report.verdict.outcome == "hold":
+        return "held"  # the failure is the question to a human
     if lost:
         return "unreachable" if lost[-1].kind == "unreachable" else "failed"
     if report.verdict and report.verdict.outcome in _RESULT_OF_VERDICT:
@@ -362,6 +364,7 @@ def _failed_line(report: Report, by_result: Mapping[str, list[str]]) -> str:
         "rolled back": ("was rolled back", "were rolled back"),
         "failed": ("failed", "failed"),
         "unreachable": ("could not be reached", "could not be reached"),
+        "held": ("is held", "are held"),
     }
     parts = [_about(by_result[result], *words) for result, words in said.items() if result in by_result]
     parts = parts or ["The run stopped"]

@@ -25,6 +25,10 @@ class Run:
     stats: dict[str, dict[str, int]]
     events: list[dict[str, Any]] = field(repr=False)
     output: str = field(repr=False)
+    report: dict[str, Any] = field(repr=False)
+    """report.json; empty where the run left none."""
+    page: str = field(repr=False)
+    """The page beside it."""
 
     def count(self, what: str, bot: str | None = None) -> int:
         """A counter of the recap (`changed`, `failures`, `ok`, …), for one bot or summed up."""
@@ -73,6 +77,7 @@ def run_playbook(
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     events: list[dict[str, Any]] = []
+    report, page = {}, ""
 
     def remember(event: dict[str, Any]) -> bool:
         events.append(event)
@@ -80,6 +85,7 @@ def run_playbook(
 
     # A throw-away directory: ansible-runner writes extra variables and command lines into it, and would use them again.
     with tempfile.TemporaryDirectory(prefix="wbr-runner-") as private:
+        environment["ROLLOUT_REPORT_DIRECTORY"] = f"{private}/reports"
         runner = ansible_runner.run(
             private_data_dir=private,
             project_dir=str(PROJECT),
@@ -94,5 +100,8 @@ def run_playbook(
         )
         with runner.stdout as stream:
             output = stream.read()
+        for written in Path(private, "reports").glob("*/report.json"):
+            report = json.loads(written.read_text(encoding="utf-8"))
+            page = written.with_name("index.html").read_text(encoding="utf-8")
     recap = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
-    return Run(runner.rc, recap[-1] if recap else {}, events, output)
+    return Run(runner.rc, recap[-1] if recap else {}, events, output, report, page)

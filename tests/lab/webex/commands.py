@@ -1,6 +1,7 @@
 """What the employees write to each bot, and how to tell the answer.
 
-`{n}` in any of its texts is a running number. `expect` is text that the right answer contains and nothing else the bot posts.
+`{n}` in any of its texts is a running number. `expect` is text that the right answer contains, and nothing else the bot
+posts.
 """
 
 from __future__ import annotations
