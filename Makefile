@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint unit integration lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
-	replay settings requirements clean
+	chaos replay settings requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-logs: $(VENV)/.installed ## Speed of the log reading against grep -c
 
 replay: $(VENV)/.installed ## Judge the evidence of a report anew: make replay REPORT=reports/<time>/report.json
 	@$(BIN)/python -m plugin_utils.replay $(REPORT)
+
+chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replicas (root; hours; CHAOS='--only text')
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 settings: $(VENV)/.installed ## Write the README's table of settings anew
 	$(BIN)/python -m plugin_utils.settings

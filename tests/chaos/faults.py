@@ -1,0 +1,168 @@
+"""What is broken, and how: faults of the controller, the way to the VM, the VM and the bot itself.
+
+Each is real: a SIGKILL, packets that go nowhere, a power cut, a disk without room, a process that dies.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.lab import Lab
+from tests.lab.paths import VM_CHECKOUT
+from tests.lab.run import run
+
+SITE_PACKAGES = f"{VM_CHECKOUT}/.venv/lib/python3.11/site-packages"
+
+MOMENTS = {
+    "recorded": "Record what the bot is now",
+    "armed": "Arm the guard",
+    "module in place": "Copy the pool module into the checkout",
+    "patched": "Route the bot's clients through the pool",
+    "unit installed": "Check the unit",
+    "switched": "Switch to the unit",
+    "checked": "Check that the start counts",
+    "blessed": "Let the release stay",
+}
+"""Phases of a stage, each by the task at whose end it begins."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`strike` breaks something, in the middle of a run or before it; `mend` repairs it, for the run after."""
+
+    name: str
+    strike: Callable[[Lab], None]
+    mend: Callable[[Lab], None] = lambda lab: None
+    before: bool = False
+    """Whether it is there before the rollout begins, rather than striking at a moment of it."""
+    loses_processes: bool = False
+    """Whether every process of the VM is gone with it."""
+
+
+def controller(lab: Lab) -> list[int]:
+    """The ansible-playbook processes at work on a lab, workers included."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(part.endswith(b"ansible-playbook") for part in arguments[:2]) and lab.inventory.encode() in arguments:
+            found.append(int(entry.name))
+    return found
+
+
+def kill_controller(lab: Lab) -> None:
+    """SIGKILL for the playbook and its workers; what runs on the VM just now runs on."""
+    for pid in controller(lab):
+        os.kill(pid, signal.SIGKILL)
+
+
+def cut_connection(lab: Lab) -> None:
+    """From now on no byte gets from the controller to the VM or back, and nobody is told."""
+    os.kill(lab.daemons["forward"].pid, signal.SIGSTOP)
+
+
+def mend_connection(lab: Lab) -> None:
+    os.kill(lab.daemons["forward"].pid, signal.SIGCONT)
+
+
+def fill_disk(lab: Lab) -> None:
+    """The VM's disk shrinks to what is on it: every further write fails with ENOSPC."""
+    scratch = lab.machine.directory / "scratch"
+    status = os.statvfs(scratch)
+    used = (status.f_blocks - status.f_bfree) * status.f_frsize
+    run(["mount", "-o", f"remount,size={used + 4096}", scratch])
+
+
+def give_room(lab: Lab) -> None:
+    run(["mount", "-o", "remount,size=4g", lab.machine.directory / "scratch"])
+
+
+def under_systemd(code: str) -> Callable[[Lab], None]:
+    """Code that each bot's Python runs at start, but only as a unit's main process: the release alone is broken."""
+
+    def strike(lab: Lab) -> None:
+        text = f"import os\nif os.environ.get('SYSTEMD_EXEC_PID') == str(os.getpid()):\n    {code}\n"
+        lab.machine.execute(["sh", "-c", f"cat > {SITE_PACKAGES}/sitecustomize.py"], stdin=text)
+
+    return strike
+
+
+def without_sitecustomize(lab: Lab) -> None:
+    lab.machine.execute(["rm", "-f", f"{SITE_PACKAGES}/sitecustomize.py"])
+
+
+def crash_after(seconds: float) -> Callable[[Lab], None]:
+    return under_systemd(
+        f"import threading; t = threading.Timer({seconds}, os._exit, (1,)); t.daemon = True; t.start()"
+    )
+
+
+def invalid_unit(lab: Lab) -> None:
+    """Somebody's drop-in that systemd refuses."""
+    directory = "/etc/systemd/system/webex-bot@jarvis.service.d"
+    lab.machine.execute(["mkdir", "-p", directory])
+    lab.machine.execute(["sh", "-c", f"printf '[Service]\\nExecStart=not/absolute\\n' > {directory}/90-local.conf"])
+
+
+def valid_unit(lab: Lab) -> None:
+    lab.machine.execute(["rm", "-f", "/etc/systemd/system/webex-bot@jarvis.service.d/90-local.conf"])
+    lab.machine.execute(["systemctl", "daemon-reload"])
+
+
+def hide_venv(lab: Lab) -> None:
+    lab.machine.execute(["mv", f"{VM_CHECKOUT}/.venv", f"{VM_CHECKOUT}/.venv.away"])
+
+
+def find_venv(lab: Lab) -> None:
+    lab.machine.execute(["mv", f"{VM_CHECKOUT}/.venv.away", f"{VM_CHECKOUT}/.venv"])
+
+
+def kill_new_process(lab: Lab) -> None:
+    """kill -9 for the bot's new process, a second into its hold. systemd starts it once more."""
+
+    def later() -> None:
+        time.sleep(1)
+        lab.machine.execute(["systemctl", "kill", "-s", "KILL", "webex-bot@jarvis.service"], check=False)
+
+    threading.Thread(target=later, daemon=True).start()
+
+
+PYTHON_OF_POOL = (
+    "import sys, importlib.abc; "
+    "sys.meta_path.insert(0, type('F', (importlib.abc.MetaPathFinder,), {'find_spec': lambda s, n, p=None, t=None: "
+    "(_ for _ in ()).throw(RuntimeError('broken module')) if n.endswith('webex_pool_config') else None})())"
+)
+
+AT_A_MOMENT = (
+    (Fault("new process killed", kill_new_process), "switched"),
+    (Fault("venv vanishes", hide_venv, find_venv), "unit installed"),
+)
+
+MIDWAY = (
+    Fault("controller killed", kill_controller),
+    Fault("connection cut", cut_connection, mend_connection),
+    Fault("VM loses power", lambda lab: lab.reboot_hard(), loses_processes=True),
+    Fault("disk full", fill_disk, give_room),
+)
+"""Strike at every moment of MOMENTS."""
+
+BROKEN_RELEASE = (
+    Fault("release crashes at once", under_systemd("os._exit(1)"), without_sitecustomize, before=True),
+    Fault("release crashes after 3 s", crash_after(3), without_sitecustomize, before=True),
+    Fault("release crashes after 20 s", crash_after(20), without_sitecustomize, before=True),
+    Fault(
+        "release hangs at start", under_systemd("import time; time.sleep(10**6)"), without_sitecustomize, before=True
+    ),
+    Fault("release exits with 0", under_systemd("os._exit(0)"), without_sitecustomize, before=True),
+    Fault("pool module raises on import", under_systemd(PYTHON_OF_POOL), without_sitecustomize, before=True),
+    Fault("unit is invalid", invalid_unit, valid_unit, before=True),
+)
+"""There before the rollout begins; the bots found must run on as they were."""

@@ -1,0 +1,87 @@
+"""What became of the bots: which release each runs, how often, how long each was down, what became of the messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.integration.conftest import processes
+from tests.lab.lab import Lab
+from tests.lab.paths import BOTS, CHECKOUT, VM_CHECKOUT
+
+OLD, NEW = "old", "new"
+
+
+def standing(lab: Lab, bot: str) -> str:
+    """`old` or `new` where process, script, drop-in and unit agree and one copy runs; otherwise what does not."""
+    copies = processes(lab)[bot]
+    if len(copies) != 1:
+        return "down" if not copies else f"runs {len(copies)} times"
+    script = (lab.machine.root / f"{VM_CHECKOUT}/webex_bots/{bot}.py".lstrip("/")).read_bytes()
+    original = (CHECKOUT / f"webex_bots/{bot}.py").read_bytes()
+    drop_in = lab.machine.root / f"etc/systemd/system/webex-bot@{bot}.service.d/10-bot.conf"
+    facts = {
+        "process": NEW if copies[0].unit == f"webex-bot@{bot}.service" else OLD,
+        "script": OLD if script == original else NEW,
+        "drop-in": NEW if drop_in.exists() else OLD,
+    }
+    if len(set(facts.values())) == 1:
+        return facts["process"]
+    return "mixed: " + ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def standings(lab: Lab, bots: tuple[str, ...] = BOTS) -> dict[str, str]:
+    return {bot: standing(lab, bot) for bot in bots}
+
+
+def guard_awake(lab: Lab) -> bool:
+    """Whether the VM itself still has something under trial."""
+    asked = ["systemctl", "is-active", "--quiet", "webex-rollout-guard.timer"]
+    return lab.machine.execute(asked, check=False).returncode == 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One fault at one moment. Seconds, by the stand-in's clock."""
+
+    fault: str
+    moment: str
+    struck: bool
+    """Whether the run came to that moment at all."""
+    left_alone: dict[str, str]
+    """Each bot when nobody did anything until the guard had nothing left to do."""
+    again: str
+    """How the same command ended afterwards."""
+    after: dict[str, str]
+    """Each bot then."""
+    down: float
+    """The longest that any bot had no websocket, from the beginning to the end of being left alone."""
+    limit: float
+    """The longest it may have been."""
+    lost: int
+    twice: int
+    consumers: int
+    """Times at which two copies of a bot were connected."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.problems
+
+    def row(self) -> str:
+        ends = "; ".join(f"{state}: {len(bots)}" for state, bots in sorted(grouped(self.left_alone).items()))
+        end = ends if self.struck else f"not struck; {ends}"
+        figures = f"{self.down:7.1f} {self.lost:5d} {self.twice:6d} {self.consumers:5d}"
+        return f"{self.fault:<28} {self.moment:<16} {end:<22} {figures}   {self.again:<22} {'' if self.good else '!!'}"
+
+
+HEADER = (
+    f"{'fault':<28} {'moment':<16} {'left alone':<22} {'down s':>7} {'lost':>5} {'twice':>6} {'both':>5}   "
+    "the same command again"
+)
+
+
+def grouped(states: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for bot, state in states.items():
+        found.setdefault(state, []).append(bot)
+    return found
