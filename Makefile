@@ -37,7 +37,7 @@ unit: $(VENV)/.installed ## Unit tests alone
 	$(BIN)/python -m pytest tests/unit -q -n 2
 
 integration: $(VENV)/.installed ## Lab tests alone (root)
-	$(BIN)/python -m pytest tests/integration -q
+	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
 
 lab-up: $(VENV)/.installed ## Start the replica VM with six failing bots (root)
 	$(BIN)/python -m tests.lab up --name $(LAB)

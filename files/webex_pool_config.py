@@ -186,11 +186,13 @@ class _Evidence:
 
     def used(self, interval: float) -> None:
         """Count a request that has ended; write what is due, at most one stats line per `interval` seconds."""
-        if self._unheard:
-            self.tell_unheard()
         now = time.monotonic()
         with self._lock:
             self._counts["requests"] += 1
+            if now - self._last_stats < interval and not self._unheard:
+                return
+        self.tell_unheard()
+        with self._lock:
             if now - self._last_stats < interval:
                 return
             self._last_stats = now
@@ -232,7 +234,8 @@ _attempt = _Attempt()
 class _TrackedConnection:
     """Knows whether a byte of the request was written. Mixed into urllib3's connection classes."""
 
-    idle_since: float = math.inf
+    used_at: float = math.inf
+    """When it was last taken out of the pool for a request."""
 
     def connect(self) -> None:
         try:
@@ -250,7 +253,7 @@ class _TrackedConnection:
 
     def unusable(self, now: float, max_idle: float) -> bool:
         """Whether to rather open a new connection than to use this one, which lay idle in the pool."""
-        idle = now - self.idle_since
+        idle = now - self.used_at
         return self.sock is not None and (idle > max_idle or (idle > 1 and _unanswered_probes(self.sock)))
 
 
@@ -283,28 +286,37 @@ class _RecyclingPool:
     """Does not hand out connections that may be dead. Mixed into urllib3's pool classes."""
 
     settings: PoolSettings
+    socket_options: list[tuple[int, int, int]]
+    fresh: float
+    """A connection used less than these seconds ago needs no look."""
     _swept = -math.inf
 
-    def _get_conn(self, *args: Any, **kwargs: Any) -> Any:
-        connection = super()._get_conn(*args, **kwargs)
-        max_idle = self.settings.max_idle
-        if _attempt.careful:
-            max_idle = min(max_idle, self.settings.post_max_idle)
-        if connection.unusable(time.monotonic(), max_idle):
-            connection.close()
-            _evidence.count("recycled")
-            connection = self._new_conn()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Here and not among the manager's arguments, where they would be part of the key of every look-up.
+        super().__init__(*args, **kwargs, socket_options=self.socket_options)
+
+    def _get_conn(self, timeout: Any = None) -> Any:
+        connection = super()._get_conn(timeout)
+        now = time.monotonic()
+        if now - connection.used_at > self.fresh or now - self._swept > 1:
+            connection = self._fit(connection, now)
+        connection.used_at = now
         _attempt.sent = False
         return connection
 
-    def _put_conn(self, conn: Any, *args: Any, **kwargs: Any) -> None:
-        now = time.monotonic()
-        if conn is not None:
-            conn.idle_since = now
-        super()._put_conn(conn, *args, **kwargs)
+    def _fit(self, connection: Any, now: float) -> Any:
+        """This connection, or a new one if it lay idle for too long."""
         if now - self._swept > 1:
             self._swept = now
             self._sweep(now)
+        max_idle = self.settings.max_idle
+        if _attempt.careful:
+            max_idle = min(max_idle, self.settings.post_max_idle)
+        if not connection.unusable(now, max_idle):
+            return connection
+        connection.close()
+        _evidence.count("recycled")
+        return self._new_conn()
 
     def _sweep(self, now: float) -> None:
         """Close what nobody will use again: the pool is a stack, so its bottom is met only in the largest burst."""
@@ -322,17 +334,22 @@ class _RecyclingPool:
         _evidence.count("recycled", len(unusable))
 
 
-def _pool_classes(settings: PoolSettings) -> dict[str, type]:
+def _pool_classes(settings: PoolSettings, socket_options: dict[str, tuple[int, int, int]]) -> dict[str, type]:
     """The pool classes by scheme, with `settings`: urllib3 passes no arguments of ours on to a pool.
 
     They keep urllib3's names, which are part of every error message and so of what people search their logs for.
     """
     classes = {}
+    common = {
+        "settings": settings,
+        "socket_options": list(socket_options.values()),
+        "fresh": min(0.1, settings.post_max_idle, settings.max_idle),
+    }
     for scheme, base, connection in (
         ("http", HTTPConnectionPool, _HTTPConnection),
         ("https", HTTPSConnectionPool, _HTTPSConnection),
     ):
-        own = {"settings": settings, "ConnectionCls": connection}
+        own = {**common, "ConnectionCls": connection}
         classes[scheme] = type(base.__name__, (_RecyclingPool, base), own)
     return classes
 
@@ -396,13 +413,14 @@ class _Adapter(HTTPAdapter):
         super().__init__(settings.pool_connections, settings.pool_maxsize, max_retries=retry)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, socket_options=list(self.socket_options.values()), **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pool_classes(self.settings)
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _pool_classes(self.settings, self.socket_options)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, socket_options=list(self.socket_options.values()), **kwargs)
-        if type(manager) is urllib3.ProxyManager:  # the one for SOCKS has pools of its own
-            manager.pool_classes_by_scheme = _pool_classes(self.settings)
+        if proxy.lower().startswith("socks"):  # the manager for SOCKS has pools of its own
+            return super().proxy_manager_for(proxy, socket_options=list(self.socket_options.values()), **kwargs)
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _pool_classes(self.settings, self.socket_options)
         return manager
 
     def send(
@@ -414,49 +432,62 @@ class _Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
+        timeout = self._timeout(timeout)
+        repeats = 0
         try:
-            return self._send_and_repeat(request, stream, self._timeout(timeout), verify, cert, proxies)
+            while True:
+                _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
+                try:
+                    response = HTTPAdapter.send(self, request, stream, timeout, verify, cert, proxies)
+                    if not stream:
+                        response.content  # noqa: B018 - reads it; one that breaks off is a failure too
+                    if response.status_code not in RETRY_STATUSES:
+                        return response
+                    wait = self._wait_after_answer(request, response, repeats)
+                    if wait is None:
+                        return response
+                except requests.RequestException as error:
+                    wait = self._wait_after_error(request, error, repeats)
+                    if wait is None:
+                        raise
+                repeats += 1
+                _evidence.count("retried")
+                time.sleep(wait)
         except Exception:
             _evidence.count("failed")
             raise
         finally:
             _evidence.used(self.settings.stats_interval)
 
-    def _send_and_repeat(self, request: requests.PreparedRequest, stream: bool, *options: Any) -> requests.Response:
-        repeats = 0
-        while True:
-            try:
-                response = self._send_once(request, stream, *options)
-            except requests.RequestException as error:
-                if repeats >= self.settings.max_retries or not self._may_repeat_error(request, error):
-                    raise
-                reason = type(error).__name__
-                wait = 0 if repeats == 0 else self._backoff(repeats)
-            else:
-                if repeats >= self.settings.max_retries or not self._may_repeat_answer(request, response):
-                    return response
-                reason = str(response.status_code)
-                after = self._retry_after(response)
-                wait = self._backoff(repeats) if after is None else after
-                response.close()
-            repeats += 1
-            _evidence.count("retried")
-            logger.debug("webex-pool repeat=%d method=%s reason=%s wait=%.1f", repeats, request.method, reason, wait)
-            time.sleep(wait)
-
-    def _send_once(self, request: requests.PreparedRequest, stream: bool, *options: Any) -> requests.Response:
-        """One attempt, up to the last byte of the answer; a broken body is a failure like any other."""
-        _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
-        response = super().send(request, stream, *options)
-        if not stream:
-            response.content  # noqa: B018 - reads it
+    def _wait_after_answer(
+        self, request: requests.PreparedRequest, response: requests.Response, repeats: int
+    ) -> float | None:
+        """Seconds until the request may be repeated after this answer; None if it is the one to return."""
         if response.status_code == 429:
             _evidence.count("rate_limited")
             self._mend_retry_after(response)
-        return response
+        if repeats >= self.settings.max_retries or not self._may_repeat_answer(request, response):
+            return None
+        after = self._retry_after(response)
+        wait = self._backoff(repeats) if after is None else after
+        response.close()
+        _log_repeat(request, str(response.status_code), repeats, wait)
+        return wait
+
+    def _wait_after_error(
+        self, request: requests.PreparedRequest, error: requests.RequestException, repeats: int
+    ) -> float | None:
+        """Seconds until the request may be repeated after this error; None if it is the one to raise."""
+        if repeats >= self.settings.max_retries or not self._may_repeat_error(request, error):
+            return None
+        wait = 0 if repeats == 0 else self._backoff(repeats)
+        _log_repeat(request, type(error).__name__, repeats, wait)
+        return wait
 
     def _timeout(self, timeout: Any) -> Any:
         """The caller's time-outs, with ours for those left open, and a connect time-out separate from the read one."""
+        if isinstance(timeout, (int, float)):
+            return min(self.settings.connect_timeout, timeout), timeout
         connect, read = timeout if isinstance(timeout, tuple) and len(timeout) == 2 else (None, timeout)
         if read is None:
             read = self.settings.request_timeout
@@ -473,7 +504,7 @@ class _Adapter(HTTPAdapter):
 
     def _may_repeat_answer(self, request: requests.PreparedRequest, response: requests.Response) -> bool:
         status = response.status_code
-        if status not in RETRY_STATUSES or (status == 429 and self.label != BARE_SESSION):
+        if status == 429 and self.label != BARE_SESSION:
             return False  # the SDKs wait for a 429 themselves, see their `wait_on_rate_limit`
         methods = RETRY_METHODS if status in NOT_PROCESSED_STATUSES else IDEMPOTENT_METHODS
         return request.method in methods and _rewind(request)
@@ -501,6 +532,10 @@ class _Adapter(HTTPAdapter):
             del response.headers["Retry-After"]
         else:
             response.headers["Retry-After"] = str(math.ceil(seconds))
+
+
+def _log_repeat(request: requests.PreparedRequest, reason: str, repeats: int, wait: float) -> None:
+    logger.debug("webex-pool repeat=%d method=%s reason=%s wait=%.1f", repeats + 1, request.method, reason, wait)
 
 
 def _rewind(request: requests.PreparedRequest) -> bool:
