@@ -33,6 +33,7 @@ import threading
 import time
 import weakref
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import requests
@@ -432,7 +433,7 @@ class _Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        timeout = self._timeout(timeout)
+        timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
         repeats = 0
         try:
             while True:
@@ -484,17 +485,6 @@ class _Adapter(HTTPAdapter):
         _log_repeat(request, type(error).__name__, repeats, wait)
         return wait
 
-    def _timeout(self, timeout: Any) -> Any:
-        """The caller's time-outs, with ours for those left open, and a connect time-out separate from the read one."""
-        if isinstance(timeout, (int, float)):
-            return min(self.settings.connect_timeout, timeout), timeout
-        connect, read = timeout if isinstance(timeout, tuple) and len(timeout) == 2 else (None, timeout)
-        if read is None:
-            read = self.settings.request_timeout
-        if connect is None and isinstance(read, (int, float)):
-            connect = min(self.settings.connect_timeout, read)
-        return read if connect is None else (connect, read)  # a urllib3.Timeout stays as it is
-
     def _may_repeat_error(self, request: requests.PreparedRequest, error: requests.RequestException) -> bool:
         if not isinstance(error, (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)):
             return False
@@ -532,6 +522,17 @@ class _Adapter(HTTPAdapter):
             del response.headers["Retry-After"]
         else:
             response.headers["Retry-After"] = str(math.ceil(seconds))
+
+
+@lru_cache(maxsize=64)
+def _timeouts(timeout: Any, connect_timeout: float, read_timeout: float) -> Any:
+    """The caller's time-outs, with ours for those left open, and a connect time-out separate from the read one."""
+    connect, read = timeout if isinstance(timeout, tuple) and len(timeout) == 2 else (None, timeout)
+    if read is None:
+        read = read_timeout
+    if connect is None and isinstance(read, (int, float)):
+        connect = min(connect_timeout, read)
+    return read if connect is None else (connect, read)  # a urllib3.Timeout stays as it is
 
 
 def _log_repeat(request: requests.PreparedRequest, reason: str, repeats: int, wait: float) -> None:

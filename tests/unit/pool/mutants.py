@@ -39,8 +39,8 @@ MUTANTS = (
     ),
     Mutant(
         "connections are never used again",
-        "if not connection.unusable(now, max_idle):",
-        "if not connection.sock:",
+        "        connection = super()._get_conn(timeout)\n",
+        "        super()._get_conn(timeout)\n        connection = self._new_conn()\n",
         (IDLE + "test_connection_idle_for_less_is_used_again", IDLE + "test_pool_keeps_as_many_as_it_is_told"),
     ),
     Mutant(
@@ -90,8 +90,8 @@ MUTANTS = (
     ),
     Mutant(
         "no socket options through a proxy",
-        "super().proxy_manager_for(proxy, socket_options=list(self.socket_options.values()), **kwargs)",
-        "super().proxy_manager_for(proxy, **kwargs)",
+        "        manager.pool_classes_by_scheme = _pool_classes(self.settings, self.socket_options)",
+        "        manager.pool_classes_by_scheme = _pool_classes(self.settings, {})",
         (IDLE + "test_socket_options_through_a_proxy",),
     ),
     Mutant(
@@ -132,7 +132,7 @@ MUTANTS = (
     ),
     Mutant(
         "the bare session has no timeout",
-        "read = self.settings.request_timeout",
+        "read = read_timeout",
         "read = None",
         (
             TIMEOUTS + "test_bare_session_gets_a_timeout",
@@ -142,8 +142,8 @@ MUTANTS = (
     ),
     Mutant(
         "our timeout beats the caller's",
-        "        if read is None:\n            read =",
-        "        if True:\n            read =",
+        "    if read is None:\n        read =",
+        "    if True:\n        read =",
         (
             TIMEOUTS + "test_timeout_of_the_call_wins",
             TIMEOUTS + "test_single_request_timeout_of_a_client_stays[webexteamssdk.WebexTeamsAPI]",
@@ -151,7 +151,7 @@ MUTANTS = (
     ),
     Mutant(
         "connecting may take as long as reading",
-        "connect = min(self.settings.connect_timeout, read)",
+        "connect = min(connect_timeout, read)",
         "connect = read",
         (
             TIMEOUTS + "test_connect_timeout_is_short_and_separate[30]",
@@ -161,14 +161,14 @@ MUTANTS = (
     ),
     Mutant(
         "connecting may take longer than reading",
-        "connect = min(self.settings.connect_timeout, read)",
-        "connect = self.settings.connect_timeout",
+        "connect = min(connect_timeout, read)",
+        "connect = connect_timeout",
         (TIMEOUTS + "test_connect_timeout_is_not_above_the_read_timeout",),
     ),
     Mutant(
         "our connect timeout beats the caller's",
-        "        if connect is None and isinstance(read",
-        "        if isinstance(read",
+        "    if connect is None and isinstance(read",
+        "    if isinstance(read",
         (TIMEOUTS + "test_connect_timeout_of_the_call_wins",),
     ),
     Mutant(
