@@ -22,8 +22,8 @@ $(VENV)/.installed: requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-demo: $(VENV)/.installed ## Show the fault on a replica VM, roll out, show it gone (root; under 10 minutes)
-	$(BIN)/python -m tests.lab.demo
+demo: $(VENV)/.installed ## Show the fault on a replica VM, roll out, show it gone (root; under 10 minutes; DEMO=--keep)
+	$(BIN)/python -m tests.lab.demo $(DEMO)
 
 test: lint unit integration ## Lint, unit tests, and the lab tests (root)
 

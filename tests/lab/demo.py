@@ -75,7 +75,7 @@ def table(lab: Lab, before: tuple[Moment, Moment], after: tuple[Moment, Moment])
         cured &= failed[1] == 0 and phases[1].lost == 0 and phases[1].answered == phases[1].sent
         cured &= failed[0] > 0 and books[bot].total.answered_twice == 0 and not books[bot].two_consumers
     print(
-        f"\nConditions: the gateway forgets a connection idle for {FORGET_IDLE_AFTER} s; {SECONDS} s of traffic each;"
+        f"\nConditions: the gateway forgets a connection idle for {FORGET_IDLE_AFTER} s; {SECONDS} s of traffic before;"
     )
     print('time-outs are lines with "Read timed out"; a message unanswered 30 s after the last one was sent is lost.')
     return cured
@@ -89,7 +89,7 @@ def _say(text: str) -> None:
     print(f"\n=== {text}", flush=True)
 
 
-def demonstrate(lab: Lab) -> int:
+def demonstrate(lab: Lab, seconds_after: int) -> int:
     """The whole demonstration on a lab that is up."""
     lab.start_bots()
     lab.webex.start(TRAFFIC)
@@ -103,20 +103,21 @@ def demonstrate(lab: Lab) -> int:
     if rollout.returncode != 0:
         raise LabError(f"the rollout ended with exit code {rollout.returncode}; the reason is printed above")
     deployed = look(lab)
-    drive(lab, "after", SECONDS)
+    drive(lab, "after", seconds_after)
     settle(lab)
     return 0 if table(lab, (found, failing), (deployed, look(lab))) else 1
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.lab.demo", description=__doc__)
+    parser.add_argument("--after", type=int, default=SECONDS, help="seconds of traffic after the rollout")
     parser.add_argument("--keep", action="store_true", help="leave the lab up (make lab-down takes it down)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lab = Lab("default")
     try:
         lab.up(owned=not options.keep, say=_say)
-        code = demonstrate(lab)
+        code = demonstrate(lab, options.after)
     except LabError as error:
         print(f"demo: {error}", file=sys.stderr)
         code = 1
