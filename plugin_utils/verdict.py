@@ -219,16 +219,18 @@ def _outcome(evidence: Evidence, figures: Figures, missing: Sequence[str]) -> tu
 
 def _worse(evidence: Evidence, figures: Figures, needed: float) -> tuple[str, list[str]]:
     """What to do about a rate that has risen: whose doing is it?"""
-    against = figures.control_worse or 0.0
     reasons = [
         f"the likelihood ratio for a worse rate than before is {number(figures.worse)} ({number(needed)} needed)"
     ]
-    if figures.common <= 1:
+    against = figures.control_worse
+    if against is None:
         return ROLL_BACK, reasons
+    fail_too = "fail more often too" if figures.common > 1 else "do not fail more often"
     reasons.append(
-        f"the bots without the release fail more often too ({figures.control_incidents}, "
-        f"{figures.control_due:.1f} were due), and worse than theirs it is with {number(against)}"
+        f"the bots without the release {fail_too} ({figures.control_incidents}, {figures.control_due:.1f} were due), "
+        f"and for worse than theirs it is {number(against)}"
     )
+    # Not on the canary's own history alone: in the first minutes of an outage it may by chance be the first to fail.
     if against >= needed:
         return ROLL_BACK, reasons
     settings = evidence.settings

@@ -72,12 +72,13 @@ def main() -> int:
         again = [seconds(lambda: look(seen.cursor)) for _ in range(ROUNDS)]
     speed = statistics.median(there / here for there, here in zip(theirs, ours, strict=True))
     saved = statistics.median(ours) / statistics.median(again)
-    print(f"lines: {seen.tally.lines} (grep -c: {counted})")
+    lines = seen.tally.counts["read_timeout"].lines
+    print(f"lines with '{TEXT}': {lines} (grep -c: {counted})")
     print(f"first scan, {len(SIGNATURES)} signatures: {speed:.2f} x the speed of one grep -c '{TEXT}'")
     print(f"second look after 1 MiB more: 1/{saved:.0f} of the first scan's time")
     print(f"Conditions: {size // MIB} MiB of the lab's history, page cache warm, median of {ROUNDS} rounds in turn")
     musts = (
-        ("lines equal grep -c", seen.tally.lines == counted),
+        ("lines equal grep -c", lines == counted),
         ("first scan at least 0.5 x grep's speed", speed >= 0.5),
         ("second look at most 1/50 of the first scan", saved >= 50),
     )

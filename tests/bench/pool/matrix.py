@@ -63,7 +63,8 @@ def environments(version: str, python: Path) -> Iterator[Environment]:
     if version == REFERENCE:
         for requests, urllib3 in (("2.28.2", "1.26.5"), ("2.31.0", "2.0.7"), ("2.32.3", "2.2.3"), ("2.33.1", "2.6.3")):
             yield libraries(requests, urllib3)
-        for webex_bot in ("1.0.8", "1.1.12", "1.1.13", "1.2.0", "1.2.8", "1.3.0"):
+        # Not 1.3.0: nobody can construct its WebexBot, which asks for its proxies before it sets them.
+        for webex_bot in ("1.0.8", "1.1.12", "1.1.13", "1.2.0", "1.2.8"):
             yield bot(webex_bot)
 
 
