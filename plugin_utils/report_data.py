@@ -21,6 +21,7 @@ from plugin_utils.report_evidence import (
     moment,
     pool_settings,
     process_settings,
+    recent,
     span,
     verdict,
 )
@@ -269,7 +270,7 @@ def _fill_evidence(report: BotReport, events: Sequence[Event]) -> None:
     report.settings = [*pool_settings(_known_before(report, history), ready), *process_settings(events)]
     switch = next((e.ended for e in events if e.result.get("action") == "switch" and e.changed), None)
     if history:
-        report.before = span(history[-1], None, switch)
+        report.before = span(recent(history[-1]), None, switch)
     if since:
         report.after = span(since[-1], switch, _clock(since[-1]))
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from plugin_utils.report_events import Event
+from plugin_utils.soak import history
 
 HOUR = 3600
 
@@ -187,6 +188,16 @@ def span(look: Mapping[str, Any], begun: float | None, ended: float | None) -> S
         hours=[Hour(moment(hour), count) for hour, count in _hours(look)],
         gaps=[str(gap) for gap in look.get("gaps") or []],
     )
+
+
+def recent(look: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A look at a log's history, cut to what the verdict takes into account of it."""
+    last = look.get("last_time")
+    known = history(look)
+    if last is None or not known.hours:
+        return look
+    hours = {str(hour * HOUR): count for hour, count in known.hourly}
+    return {**look, "first_time": last - known.hours * HOUR, "incidents": known.incidents, "hours": hours}
 
 
 def _hours(look: Mapping[str, Any]) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from plugin_utils.report_events import Run
+from plugin_utils.report_evidence import recent
 from tests.unit.report.scenes import FLEET, HOUR, SCENES, SWITCH, Scene, log_look, ready
 from tests.unit.report.test_mask import TOKEN
 
@@ -210,3 +211,19 @@ def test_the_longest_tasks_and_plays(report: Make) -> None:
     assert run["slowest_tasks"][0]["task"] == "Check that the start counts"
     lengths = [task["seconds"] for task in run["slowest_tasks"]]
     assert lengths == sorted(lengths, reverse=True)
+
+
+def test_history_is_cut_to_what_the_verdict_takes_into_account() -> None:
+    last = 500 * 24 * 3600
+    week = 7 * 24 * 3600
+    look = {
+        "first_time": last - 50 * 24 * 3600,
+        "last_time": last,
+        "incidents": 9,
+        "hours": {str(last - 20 * 24 * 3600): 6, str(last - 7200): 3},
+    }
+    cut = recent(look)
+    assert (cut["incidents"], cut["first_time"], list(cut["hours"].values())) == (3, last - week, [3])
+    short = {**look, "first_time": last - 7200, "hours": {str(last - 7200): 9}}
+    assert recent(short)["incidents"] == 9
+    assert recent({"incidents": 0}) == {"incidents": 0}
