@@ -195,11 +195,13 @@ class Books:
     def _asked_in_room(self, bot: str, room: str, content: str) -> Entry | None:
         """Which message a post without a thread answers.
 
-        The oldest one that the bot has fetched and not answered; without one the latest answered, which is then
-        answered twice. A message that hangs before it is fetched cannot have been answered.
+        The one that the bot has fetched last and not answered; without one the latest answered, which is then answered
+        twice. A message that hangs before it is fetched cannot have been answered, and one fetched by a process that is
+        gone must not take the answer of a later one.
         """
         asked = [e for e in self._by_room.get(room, []) if e.bot == bot and e.fetched_at and e.expect in content]
-        return next((e for e in asked if not e.answers), asked[-1] if asked else None)
+        open_ones = [e for e in asked if not e.answers]
+        return max(open_ones, key=lambda e: e.fetched_at or 0, default=asked[-1] if asked else None)
 
     def unacked(self, bot: str, younger_than: float) -> list[Entry]:
         """Messages that Webex would send again after a reconnect, oldest first."""

@@ -118,14 +118,18 @@ def test_an_unanswered_message_says_where_it_stands(books: Books, steps: int, st
     assert books.summary("jarvis").stalled == {stage: 1}
 
 
-def test_a_post_without_a_thread_answers_the_oldest_fetched_message_of_the_room(books: Books, clock: Clock) -> None:
+def test_a_post_without_a_thread_answers_what_was_fetched_last_in_the_room(books: Books, clock: Clock) -> None:
+    """`stale` was fetched by a process that was ended before it answered."""
     hangs = books.sent("hangs", "jarvis", "room", "status", "Status for")
-    first, second = fetched(books, "first"), fetched(books, "second")
+    stale = fetched(books, "stale")
+    clock.passes(60)
+    latest = fetched(books, "latest")
+    clock.passes(1)
     elsewhere = fetched(books, "elsewhere", room="other room")
 
     books.posted("jarvis", "room", None, "Status for War room")
 
-    assert [len(entry.answers) for entry in (hangs, first, second, elsewhere)] == [0, 1, 0, 0]
+    assert [len(entry.answers) for entry in (hangs, stale, latest, elsewhere)] == [0, 0, 1, 0]
 
 
 def test_a_post_without_a_thread_too_many_is_answered_twice(books: Books) -> None:
