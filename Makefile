@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint unit integration lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
-	chaos replay settings requirements clean
+	chaos report-browser replay settings requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ bench-gate: $(VENV)/.installed ## Operating characteristics of the verdict
 
 bench-logs: $(VENV)/.installed ## Speed of the log reading against grep -c
 	$(BIN)/python -m tests.bench.logs
+
+report-browser: $(VENV)/.installed ## The report's page in a headless Chromium (root, to install it)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	$(BIN)/python -m pytest tests/report_browser -q
 
 replay: $(VENV)/.installed ## Judge the evidence of a report anew: make replay REPORT=reports/<time>/report.json
 	@$(BIN)/python -m plugin_utils.replay $(REPORT)

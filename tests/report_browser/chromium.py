@@ -100,7 +100,7 @@ class Browser:
         # The shell puts the pipes where Chromium looks for them; their own numbers may be taken in this process.
         redirect = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
-            ["sh", "-c", redirect, "sh", *command],
+            ["bash", "-c", redirect, "bash", *command],  # dash knows descriptors of one digit only
             pass_fds=(to_browser, from_browser),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
