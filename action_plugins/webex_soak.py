@@ -133,9 +133,11 @@ class ActionModule(ActionBase):
     def _look(self, **decided: str) -> dict[str, Any]:
         given = self._given
         names = ("release", "log", "before", "controls", "recipe", "signatures", "timezone")
-        return self._ask(state="looked", until=given["soak_max"], **{name: given[name] for name in names}, **decided)[
-            "soak"
-        ]
+        options = {name: given[name] for name in names}
+        answer = self._ask(state="looked", until=given["soak_max"], **options, **decided)
+        if answer["unsteady"]:
+            raise AnsibleActionFail(f"{given['bot']} does not hold up: {answer['unsteady']}")
+        return answer["soak"]
 
     def _ask(self, **arguments: Any) -> dict[str, Any]:
         """Run the module on the VM; what it says when it fails is what we say."""

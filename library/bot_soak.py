@@ -126,6 +126,10 @@ resumed:
   description: Whether the soak had begun before.
   returned: always
   type: bool
+unsteady:
+  description: Why the release is not what runs, or was started again too often; empty while neither is so.
+  returned: when O(state=looked)
+  type: str
 """
 
 import os
@@ -136,7 +140,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bot_logs import vm_clock
 from ansible.module_utils.bot_soak import STATE_DIR, Soak, SoakError, begin, load, locked, save, state_path
-from ansible.module_utils.webex_rollout import RolloutError, Vm
+from ansible.module_utils.webex_rollout import RolloutError, Vm, unsteady
 
 
 def act(given: dict[str, Any], check: bool, state_dir: Path = STATE_DIR) -> dict[str, Any]:
@@ -238,6 +242,8 @@ def main() -> None:
     try:
         result = act(given, module.check_mode)
         told = standing(result["soak"], _running(given["bot"]), given["recipe"])
+        if given["state"] == "looked":
+            result["unsteady"] = unsteady(Vm(), given["bot"], given["release"])
     except (RolloutError, SoakError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, standing=told, **result)

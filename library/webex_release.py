@@ -126,6 +126,12 @@ options:
     description: For V(blessed), number of releases to keep. The ways back are never removed.
     type: int
     default: 5
+  probation:
+    description:
+      - For V(blessed), seconds in which the guard still takes the release back should its unit end as failed. Counted
+        from when the release was blessed first.
+    type: float
+    default: 0
   to:
     description: For V(reverted), V(previous), V(0) (as found) or a release.
     type: str
@@ -301,6 +307,7 @@ ARGUMENTS = {
     "log": {"type": "path"},
     "log_cursor": {"type": "dict"},
     "keep": {"type": "int", "default": KEEP_RELEASES},
+    "probation": {"type": "float", "default": 0},
     "to": {"type": "str", "default": "previous"},
     "reason": {"type": "str", "default": "the rollout failed"},
     "force": {"type": "bool", "default": False},
@@ -340,7 +347,7 @@ def act(vm: Vm, given: dict, check: bool) -> Result:
         proof = Proof(given["hold"], given["open_files"], given["ports"], **place)
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "blessed":
-        return bless(vm, bot, token, given["keep"], check)
+        return bless(vm, bot, token, given["keep"], given["probation"], check)
     return revert(vm, bot, given["to"], given["reason"], given["force"], token, check)
 
 

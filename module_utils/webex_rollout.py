@@ -1034,7 +1034,7 @@ def unchanged_since(path: str, wall: float) -> bool:
 # switching  the old process is being replaced
 # switched   the new one runs, unproven
 # checked    the start-up check passed
-# blessed    the release stays; nothing is pending
+# blessed    the release stays; on probation the guard still takes back one whose unit ends as failed
 # failed     the start-up check failed: to be taken back without waiting for the deadline
 # reverting  on the way back
 # reverted   back
@@ -1126,6 +1126,7 @@ class State:
     attempt: int = 0
     token: int = 0
     deadline: Deadline | None = None
+    probation: Deadline | None = None
     running: Running | None = None
     carried_from: str = ""  # the release whose process the environment comes from
     keep_variables: list[str] = field(default_factory=list)
@@ -1141,6 +1142,7 @@ class State:
             "bot": Bot(**data["bot"]),
             "files": {path: FileRule(**rule) for path, rule in data["files"].items()},
             "deadline": Deadline.load(data["deadline"]),
+            "probation": Deadline.load(data.get("probation")),
             "running": Running.load(data["running"]),
             "retry": Deadline.load(data["retry"]),
         }
@@ -1589,13 +1591,40 @@ def enable_unit(vm: Vm, name: str) -> bool:
         return True
 
 
+def fallen(state: State) -> str:
+    """Why a release that was blessed cannot stay after all; empty while it can, and once its probation is over.
+
+    A bot that dies some time after its hold is started again by systemd until the unit's start limit, and then stays
+    down. A unit that ended as failed because it did not stop in time was stopped by somebody: that is no such end.
+    """
+    if state.phase != "blessed" or not state.previous or state.probation is None or state.probation.past():
+        return ""
+    unit = show_unit(state.unit)
+    return unit.end_described() if unit.active == "failed" and unit.result != "timeout" else ""
+
+
+def unsteady(vm: Vm, bot: str, release: str) -> str:
+    """Why a release under watch is not what runs, or does not run steadily; empty while it does."""
+    state = vm.store(bot).load()
+    if state is None or state.phase != "blessed" or state.current != release:
+        now = (
+            f"release {state.current}, {state.phase}: {state.note or 'no reason given'}" if state else "never recorded"
+        )
+        return f"release {release} is not what it runs any more ({now})"
+    unit, running = show_unit(state.unit), state.running
+    before = running.restarts if running and running.boot == boot_key() else 0
+    if unit.active == "failed" or unit.restarts - before > RESTARTS_ALLOWED:
+        return f"started again {unit.restarts - before} times since its start-up check; {unit.end_described()}"
+    return ""
+
+
 def guard_needed(vm: Vm) -> list[str]:
     """Bots that the guard has to look after. One whose state cannot be read is one."""
     needed = []
     for name in vm.bot_names():
         try:
             state = vm.store(name).load()
-            if state and (state.pending or state.watched):
+            if state and (state.pending or state.watched or fallen(state)):
                 needed.append(name)
         except RolloutError:
             needed.append(name)
@@ -1621,6 +1650,8 @@ def rest_guard(vm: Vm) -> None:
     with vm.mutex():
         if not guard_needed(vm) and show_unit(GUARD_TIMER).active == "active":
             systemctl("disable", "--now", GUARD_TIMER)
+            if guard_needed(vm):  # a unit that failed since the look above has woken a guard that we then stopped
+                start_guard()
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -2377,15 +2408,26 @@ def _ready_to_start(vm: Vm, state: State) -> None:
             f"{state.unit} cannot be started ({unit.load}{': ' + unit.load_error if unit.load_error else ''}). "
             f"{state.bot.name} was not touched. `systemd-analyze verify {state.unit}` says more"
         )
-    probe = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"
-    command = ["runuser", "-u", state.bot.user, "--", state.bot.python, "-I", "-c", probe, state.bot.script_path]
-    done = run_command(command, timeout=30)
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    compiles = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"
+    problem = _as_the_bot(state.bot, compiles, state.bot.script_path)
+    if problem:
         raise RolloutError(
-            f"{state.bot.python} cannot compile {state.bot.script_path}: {said[-1] if said else done.returncode}. "
-            f"{state.bot.name} was not touched"
+            f"{state.bot.python} cannot compile {state.bot.script_path}: {problem}. {state.bot.name} was not touched"
         )
+    logs = {path for pid in bot_pids(state.bot) for path in open_for_writing(pid) if os.path.isfile(path)}
+    problem = _as_the_bot(state.bot, "import sys; [open(path, 'ab').close() for path in sys.argv[1:]]", *sorted(logs))
+    if problem:
+        raise RolloutError(
+            f"{state.bot.name} writes to files that {state.bot.user} could not open anew: {problem}. Nobody could "
+            f"start it again, so it was not touched. Make them writable and run again"
+        )
+
+
+def _as_the_bot(bot: Bot, code: str, *arguments: str) -> str:
+    """Run some Python as the bot's user with the bot's Python; returns why it failed, or nothing."""
+    done = run_command(["runuser", "-u", bot.user, "--", bot.python, "-I", "-c", code, *arguments], timeout=30)
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return (said[-1] if said else f"exit status {done.returncode}") if done.returncode != 0 else ""
 
 
 def _units_at_boot(state: State) -> list[str]:
@@ -2675,8 +2717,18 @@ def _said_ready(pid: int, proof: Proof) -> bool:
 # -- bless --------------------------------------------------------------------------------------------------
 
 
-def bless(vm: Vm, bot: str, token: int | None = None, keep: int = KEEP_RELEASES, check: bool = False) -> Result:
-    """Let the release stay: it passed its check, and the process that did still runs, alone."""
+def bless(
+    vm: Vm,
+    bot: str,
+    token: int | None = None,
+    keep: int = KEEP_RELEASES,
+    probation: float = 0.0,
+    check: bool = False,
+) -> Result:
+    """Let the release stay: it passed its check, and the process that did still runs, alone.
+
+    For `probation` seconds the guard still takes it back if its unit ends as failed.
+    """
     store = vm.store(bot)
     result = Result(bot, "bless")
     if check:
@@ -2692,6 +2744,7 @@ def bless(vm: Vm, bot: str, token: int | None = None, keep: int = KEEP_RELEASES,
             result.changed = state.candidate != state.current
             if result.changed:
                 state.previous, state.current = state.current, state.candidate
+                state.probation = Deadline.after(probation)
             state.phase, state.candidate, state.deadline, state.note = "blessed", "", None, ""
             store.save(state)
             store.prune(state, keep)
@@ -2970,6 +3023,8 @@ def _note_failure(store: Store, state: State, error: Exception) -> None:
 
 def _due(state: State) -> str:
     """Why a bot has to be taken back now; empty if it has not."""
+    if state.phase == "blessed":
+        return fallen(state)
     if state.phase in OPEN_PHASES:
         if state.deadline is None or state.deadline.rebooted():
             return "the machine was booted again before it was blessed"
@@ -3016,7 +3071,8 @@ def _mark_due(store: Store, state: State) -> None:
     reason = _due(state)
     if reason and state.phase != "reverting":
         store.vm.audit("guard", state.bot.name, "due", phase=state.phase, attempt=state.attempt, reason=reason)
-        _mark_reverting(store, state, state.current, reason, ())
+        back_to = state.previous if state.phase == "blessed" else state.current
+        _mark_reverting(store, state, back_to, reason, ())
     if not reason and state.phase in INTERRUPTED_PHASES and state.tries >= TRIES_AT_MOST:
         raise RolloutError(
             f"given up after {state.tries} tries: {state.note}. When that is mended: "
@@ -3221,6 +3277,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--open-files", type=int, default=0)
     sub = command("bless", "let the release stay")
     sub.add_argument("--keep", type=int, default=KEEP_RELEASES)
+    sub.add_argument("--probation", type=float, default=0.0, help="seconds in which a failed unit is taken back")
     sub = command("lock", "take the machine's lock by hand, or hold it on", bot=False)
     sub.add_argument("--seconds", type=float, default=LOCK_SECONDS)
     sub = command("unlock", "release the machine's lock by hand", bot=False)
@@ -3246,7 +3303,7 @@ def _act(vm: Vm, given: argparse.Namespace) -> Result:
     if name == "check":
         return check_start(vm, given.bot, Proof(hold=given.hold, open_files=given.open_files), given.token)
     if name == "bless":
-        return bless(vm, given.bot, given.token, given.keep)
+        return bless(vm, given.bot, given.token, given.keep, given.probation)
     return revert(vm, given.bot, given.to, given.reason, given.force, given.token)
 
 

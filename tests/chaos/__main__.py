@@ -1,4 +1,4 @@
-"""`make chaos`: every fault at every moment, on real machines: python -m tests.chaos [--only TEXT] [--kill-every N].
+"""`make chaos`: every fault at every moment, on real machines: python -m tests.chaos [--only TEXT] [--jobs N].
 
 Prints a line a case: each bot's release when it was left alone until the guard was done, the longest that a bot had no
 websocket, messages lost and answered twice by the stand-in's books, moments with two copies of one bot, and how the
@@ -12,63 +12,100 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 
-from tests.chaos.faults import AT_A_MOMENT, BROKEN_RELEASE, MIDWAY, MOMENTS, Fault, kill_controller
+from tests.chaos.faults import (
+    AT_A_MOMENT,
+    BROKEN_RELEASE,
+    MIDWAY,
+    MOMENTS,
+    WRITES,
+    Fault,
+    fill_disk,
+    give_room,
+    kill_controller,
+)
 from tests.chaos.measures import rehearsal, switch_against_manual
 from tests.chaos.outcome import HEADER, Outcome
-from tests.chaos.scenario import DEADLINE, TRAFFIC, play, tasks_of_a_rollout, two_rollouts
+from tests.chaos.scenario import TRAFFIC, Conditions, play, tasks_of_a_rollout, two_rollouts
+from tests.lab.paths import BOTS
 
-Case = tuple[str, Callable[[], Outcome]]
+Case = tuple[str, Callable[[Conditions], Outcome]]
+CANARY, FLEET = "Stage canary", "Stage fleet"
 
 
-def cases(kill_every: int) -> Iterator[Case]:
-    """All of them, by name. With `kill_every` the controller is killed after each n-th task of a rollout too."""
+def cases(tasks: list[tuple[str, str]]) -> Iterator[Case]:
+    """All of them, by name. The controller is killed after each of `tasks`, too."""
+    for fault in BROKEN_RELEASE:
+        yield fault.name, partial(_play, fault)
+    for fault, moment in AT_A_MOMENT:
+        yield f"{fault.name}, {moment}", partial(_play, fault, (CANARY, moment))
+    yield "two rollouts at once", two_rollouts
     for fault in MIDWAY:
         for moment in MOMENTS:
-            yield f"{fault.name}, {moment}", partial(play, fault, moment)
-        yield f"{fault.name}, switched (fleet)", partial(play, fault, "switched", "fleet")
-    for fault, moment in AT_A_MOMENT:
-        yield f"{fault.name}, {moment}", partial(play, fault, moment)
-    for fault in BROKEN_RELEASE:
-        yield fault.name, partial(play, fault, "-")
-    yield "two rollouts at once", two_rollouts
-    if kill_every:
-        kill = Fault("controller killed", kill_controller)
-        for stage, task in tasks_of_a_rollout()[::kill_every]:
-            yield f"controller killed, {task} ({stage})", partial(play, kill, task, stage)
+            yield f"{fault.name}, {moment}", partial(_play, fault, (CANARY, moment))
+        yield f"{fault.name}, switched (fleet)", partial(_play, fault, (FLEET, "switched"))
+    full = Fault("disk full", fill_disk, give_room)
+    for task in WRITES:
+        play_name = "Preflight" if task == "Become root" else CANARY
+        yield f"{full.name}, {task}", partial(_play, full, (play_name, task))
+    kill = Fault("controller killed", kill_controller)
+    for place in tasks:
+        yield f"{kill.name}, {place[1]} ({place[0]})", partial(_play, kill, place)
+
+
+def _play(fault: Fault, *place_and_conditions: object) -> Outcome:
+    *place, conditions = place_and_conditions
+    return play(fault, *place, conditions=conditions)  # type: ignore[arg-type]
+
+
+def run_all(chosen: list[Case], conditions: Conditions, jobs: int) -> int:
+    """Run some cases, some at a time, print each as it ends; returns how many are bad."""
+    bad = 0
+    with ThreadPoolExecutor(jobs) as threads:
+        running = {threads.submit(run, conditions): name for name, run in chosen}
+        for future in as_completed(running):
+            try:
+                outcome = future.result()
+            except Exception as error:  # the other cases are still worth their time
+                bad += 1
+                print(f"{running[future]}: {type(error).__name__}: {error}", flush=True)
+                continue
+            print(outcome.row(), flush=True)
+            for problem in outcome.problems:
+                print(f"    {problem}", flush=True)
+            bad += not outcome.good
+    return bad
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--only", default="", help="cases whose name contains this, and no measurements")
     parser.add_argument("--kill-every", type=int, default=1, help="kill after each n-th task of a rollout (0: not)")
+    parser.add_argument("--fleet", type=int, default=len(BOTS) - 1, help="how many of the fleet are rolled out")
+    parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
+    parser.add_argument(
+        "--deadline", type=int, default=40, help="the guard's, in seconds; longer where jobs share cores"
+    )
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    chosen = [case for case in cases(options.kill_every) if options.only in case[0]]
+    conditions = Conditions(BOTS[: 1 + options.fleet], options.deadline)
+    tasks = tasks_of_a_rollout(conditions)[:: options.kill_every] if options.kill_every else []
+    chosen = [case for case in cases(tasks) if options.only in case[0]]
     if options.list:
         print("\n".join(name for name, _ in chosen))
         return 0
     print(HEADER, flush=True)
-    bad = 0
-    for name, run in chosen:
-        try:
-            outcome = run()
-        except Exception as error:  # the other cases are still worth their time
-            bad += 1
-            print(f"{name}: {type(error).__name__}: {error}", flush=True)
-            continue
-        print(outcome.row(), flush=True)
-        for problem in outcome.problems:
-            print(f"    {problem}", flush=True)
-        bad += not outcome.good
+    bad = run_all(chosen, conditions, options.jobs)
     if not options.only:
         bad += not switch_against_manual()
         bad += not rehearsal()
     print(
-        f"\n{bad} of {len(chosen)} cases bad. Conditions: guard's deadline {DEADLINE} s; {TRAFFIC.burst} message to "
-        f"each bot every {TRAFFIC.gap:.0f} s; lost: unanswered 20 s after the last one; Linux {platform.release()}"
+        f"\n{bad} of {len(chosen)} cases bad. Conditions: {len(conditions.bots)} bots, {options.jobs} cases at a time, "
+        f"guard's deadline {conditions.deadline} s; {TRAFFIC.burst} message to each bot every {TRAFFIC.gap:.0f} s; "
+        f"lost: unanswered 20 s after the last one; Linux {platform.release()}"
     )
     return 1 if bad else 0
 

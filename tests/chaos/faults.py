@@ -9,9 +9,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.lab.lab import Lab
 from tests.lab.paths import VM_CHECKOUT
@@ -31,6 +32,23 @@ MOMENTS = {
 }
 """Phases of a stage, each by the task at whose end it begins."""
 
+WRITES = (
+    "Become root",
+    "Stop if a bot was lost",
+    "Install the rollout program",
+    "Make room for the log reading",
+    "Install the log reading",
+    "Sample from now on",
+    "Take the VM's lock",
+    "Log in with the new limit",
+    "Create the directory of the bots' environments",
+    "Install the unit template",
+    "Install the target of all bots",
+    "Create the directory of the bot's drop-ins",
+    "Install the bot's drop-in",
+)
+"""Further tasks of the canary's stage after which something is written to the VM's disk."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -39,10 +57,14 @@ class Fault:
     name: str
     strike: Callable[[Lab], None]
     mend: Callable[[Lab], None] = lambda lab: None
-    before: bool = False
-    """Whether it is there before the rollout begins, rather than striking at a moment of it."""
     loses_processes: bool = False
     """Whether every process of the VM is gone with it."""
+    ends: str = ""
+    """What the canary has to be when it was left alone; empty where old and new will do."""
+    takes: float = 0.0
+    """Seconds more than the guard's deadline until it is that."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the first run."""
 
 
 def controller(lab: Lab) -> list[int]:
@@ -125,6 +147,41 @@ def find_venv(lab: Lab) -> None:
     lab.machine.execute(["mv", f"{VM_CHECKOUT}/.venv.away", f"{VM_CHECKOUT}/.venv"])
 
 
+def set_clock_back(lab: Lab) -> None:
+    """By ten minutes, for all that the VM starts from now on, the guard among it. The time since boot goes on.
+
+    A container cannot set the machine's clock without setting everybody's; libfaketime stands between programs and it.
+    """
+    keep = "FAKETIME_DONT_FAKE_MONOTONIC=1"
+    lab.machine.execute(["sh", "-c", f"echo {keep} >> /etc/environment; echo -600 > /etc/faketimerc"])
+    lab.machine.execute(["systemctl", "set-environment", keep])
+    lab.machine.execute(["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1 > /etc/ld.so.preload"])
+    told, now = lab.machine.execute(["env", keep, "date", "+%s"]).stdout, time.time()
+    if not 590 < now - float(told) < 610:
+        raise RuntimeError(f"the VM's clock says {told.strip()}, it is {now:.0f}")
+
+
+def set_clock_right(lab: Lab) -> None:
+    lab.machine.execute(["rm", "-f", "/etc/ld.so.preload", "/etc/faketimerc", "/etc/environment"])
+    lab.machine.execute(["systemctl", "unset-environment", "FAKETIME_DONT_FAKE_MONOTONIC"])
+
+
+def set_clock_back_and_kill_controller(lab: Lab) -> None:
+    set_clock_back(lab)
+    kill_controller(lab)
+
+
+def logs_read_only(lab: Lab) -> None:
+    """The file system that the logs are on: who has one open writes on, nobody opens one for writing any more."""
+    logs = f"{VM_CHECKOUT}/logs"
+    lab.machine.execute(["mount", "--bind", logs, logs])
+    lab.machine.execute(["mount", "-o", "remount,bind,ro", logs])
+
+
+def logs_writable(lab: Lab) -> None:
+    lab.machine.execute(["umount", f"{VM_CHECKOUT}/logs"])
+
+
 def kill_new_process(lab: Lab) -> None:
     """kill -9 for the bot's new process, a second into its hold. systemd starts it once more."""
 
@@ -141,11 +198,6 @@ PYTHON_OF_POOL = (
     "(_ for _ in ()).throw(RuntimeError('broken module')) if n.endswith('webex_pool_config') else None})())"
 )
 
-AT_A_MOMENT = (
-    (Fault("new process killed", kill_new_process), "switched"),
-    (Fault("venv vanishes", hide_venv, find_venv), "unit installed"),
-)
-
 MIDWAY = (
     Fault("controller killed", kill_controller),
     Fault("connection cut", cut_connection, mend_connection),
@@ -154,15 +206,40 @@ MIDWAY = (
 )
 """Strike at every moment of MOMENTS."""
 
+AT_A_MOMENT = (
+    (Fault("new process killed", kill_new_process, ends="new"), "switched"),
+    (Fault("venv vanishes", hide_venv, find_venv, ends="old"), "unit installed"),
+    (Fault("log directory read-only", logs_read_only, logs_writable, ends="old"), "unit installed"),
+    (Fault("log directory read-only", logs_read_only, logs_writable), "switched"),
+    (Fault("clock set back", set_clock_back, set_clock_right, ends="new"), "armed"),
+    (Fault("clock set back, controller killed", set_clock_back_and_kill_controller, set_clock_right), "patched"),
+    (Fault("clock set back, controller killed", set_clock_back_and_kill_controller, set_clock_right), "switched"),
+)
+
+SLOW_LOOP = 5 * (20 + 10)
+"""Seconds after which a unit has failed whose process dies 20 s after each start."""
+
 BROKEN_RELEASE = (
-    Fault("release crashes at once", under_systemd("os._exit(1)"), without_sitecustomize, before=True),
-    Fault("release crashes after 3 s", crash_after(3), without_sitecustomize, before=True),
-    Fault("release crashes after 20 s", crash_after(20), without_sitecustomize, before=True),
+    Fault("release crashes at once", under_systemd("os._exit(1)"), without_sitecustomize, ends="old"),
+    Fault("release crashes after 3 s", crash_after(3), without_sitecustomize, ends="old"),
     Fault(
-        "release hangs at start", under_systemd("import time; time.sleep(10**6)"), without_sitecustomize, before=True
+        "release crashes after 20 s, under watch",
+        crash_after(20),
+        without_sitecustomize,
+        ends="old",
+        settings={"rollout_soak_min": 120},
     ),
-    Fault("release exits with 0", under_systemd("os._exit(0)"), without_sitecustomize, before=True),
-    Fault("pool module raises on import", under_systemd(PYTHON_OF_POOL), without_sitecustomize, before=True),
-    Fault("unit is invalid", invalid_unit, valid_unit, before=True),
+    Fault(
+        "release crashes after 20 s, unseen",
+        crash_after(20),
+        without_sitecustomize,
+        ends="old",
+        takes=SLOW_LOOP,
+        settings={"rollout_soak_min": 3600, "rollout_soak_max": 7200, "rollout_wait": 0},
+    ),
+    Fault("release hangs at start", under_systemd("import time; time.sleep(10**6)"), without_sitecustomize, ends="old"),
+    Fault("release exits with 0", under_systemd("os._exit(0)"), without_sitecustomize, ends="old"),
+    Fault("pool module raises on import", under_systemd(PYTHON_OF_POOL), without_sitecustomize, ends="old"),
+    Fault("unit is invalid", invalid_unit, valid_unit, ends="old"),
 )
 """There before the rollout begins; the bots found must run on as they were."""

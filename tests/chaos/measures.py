@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.chaos.scenario import SETTINGS, TRAFFIC, pristine
+from tests.chaos.scenario import TRAFFIC, Conditions, pristine
 from tests.integration.conftest import digest, processes
 from tests.lab.lab import Lab
 from tests.lab.paths import VM_CHECKOUT
@@ -13,6 +13,7 @@ from tests.lab.playbooks import run_playbook
 from tests.lab.run import wait_for
 
 BOT = "jarvis"
+SETTINGS = Conditions().settings
 RELEASE = (
     f"{VM_CHECKOUT}/webex_bots/{BOT}.py",
     f"{VM_CHECKOUT}/src/utils/webex_pool_config.py",

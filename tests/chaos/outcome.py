@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tests.integration.conftest import processes
+from tests.integration.conftest import processes, written
 from tests.lab.lab import Lab
 from tests.lab.paths import BOTS, CHECKOUT, VM_CHECKOUT
 
@@ -39,6 +39,25 @@ def guard_awake(lab: Lab) -> bool:
     return lab.machine.execute(asked, check=False).returncode == 0
 
 
+OWN = (
+    "etc/systemd/system/webex-rollout-",
+    "etc/systemd/system/timers.target.wants/webex-rollout-",
+    "usr/local/lib/webex-rollout/",
+    "usr/local/sbin/webex-rollout",
+    "var/lib/webex-rollout/",
+)
+"""The way back itself stays on the VM and is part of no release."""
+
+
+def leftovers(lab: Lab, before: dict[str, str], states: dict[str, str]) -> list[str]:
+    """Files that differ from what they were although every bot is what it was. With one new bot they may."""
+    if NEW in states.values():
+        return []
+    after = written(lab)
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    return sorted(path for path in changed if not path.startswith(OWN))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One fault at one moment. Seconds, by the stand-in's clock."""
@@ -71,11 +90,13 @@ class Outcome:
         ends = "; ".join(f"{state}: {len(bots)}" for state, bots in sorted(grouped(self.left_alone).items()))
         end = ends if self.struck else f"not struck; {ends}"
         figures = f"{self.down:7.1f} {self.lost:5d} {self.twice:6d} {self.consumers:5d}"
-        return f"{self.fault:<28} {self.moment:<16} {end:<22} {figures}   {self.again:<22} {'' if self.good else '!!'}"
+        return (
+            f"{self.fault:<34} {self.moment:<32.32} {end:<16} {figures}   {self.again:<22} {'' if self.good else '!!'}"
+        )
 
 
 HEADER = (
-    f"{'fault':<28} {'moment':<16} {'left alone':<22} {'down s':>7} {'lost':>5} {'twice':>6} {'both':>5}   "
+    f"{'fault':<34} {'moment':<32} {'left alone':<16} {'down s':>7} {'lost':>5} {'twice':>6} {'both':>5}   "
     "the same command again"
 )
 

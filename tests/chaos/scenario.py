@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.faults import MOMENTS, Fault
-from tests.chaos.outcome import NEW, OLD, Outcome, guard_awake, standings
+from tests.chaos.outcome import NEW, OLD, Outcome, guard_awake, leftovers, standings
+from tests.integration.conftest import written
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab, temporary
 from tests.lab.paths import BOTS
@@ -18,109 +20,168 @@ from tests.lab.playbooks import Run, run_playbook
 from tests.lab.run import wait_for
 from tests.lab.webex.driver import Pattern
 
-DEADLINE = 40
-"""Seconds until the guard takes an attempt back; it has to be longer than switch and start-up check."""
-
 START = 20
 """Seconds a bot may take from its start to its websocket, and the guard to get there."""
 
-SETTINGS: dict[str, Any] = {**QUICK, "rollout_guard_deadline": DEADLINE, "rollout_wait": 120}
 TRAFFIC = Pattern(burst=1, gap=3.0)
 
+BEFORE = ("-", "-")
+"""The place of a fault that is there before the rollout begins."""
 
-def play(fault: Fault, moment: str, stage: str = "canary") -> Outcome:
-    """Strike at the end of the moment's task in that stage (or before the run), leave alone, run again."""
-    with pristine(f"{fault.name} {moment} {stage}") as lab:
-        since = lab.webex.books().now
-        struck = fault.before
-        if fault.before:
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which the faults strike."""
+
+    bots: tuple[str, ...] = BOTS
+    """Who is rolled out: the canary and as many of the fleet."""
+    deadline: int = 40
+    """Seconds until the guard takes an attempt back; longer than switch and start-up check take."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        # Two batches of the fleet, so that there is a moment between two.
+        batches = [len(self.bots) // 2, "100%"]
+        return {
+            **QUICK,
+            "rollout_guard_deadline": self.deadline,
+            "rollout_wait": 3 * self.deadline,
+            "rollout_batches": batches,
+        }
+
+    @property
+    def limit(self) -> str | None:
+        return None if self.bots == BOTS else ",".join(self.bots)
+
+    def run(self, lab: Lab, **more: Any) -> Run:
+        extra = {**self.settings, **more.pop("extra", {})}
+        return run_playbook(lab, limit=self.limit, extra=extra, **more)
+
+
+@contextmanager
+def pristine(name: str, bots: tuple[str, ...] = BOTS) -> Iterator[Lab]:
+    """A pristine lab whose bots are written to."""
+    with temporary(f"c{hashlib.sha256(name.encode()).hexdigest()[:7]}") as lab:
+        # What is lost here is to be lost to the fault, not to the NAT.
+        lab.network.forget_idle_after(3600)
+        lab.start_bots(bots)
+        lab.webex.start(replace(TRAFFIC, bots=bots))
+        yield lab
+
+
+@dataclass
+class Scene:
+    """A lab with a fault in it, from the first run to the look at the end."""
+
+    lab: Lab
+    fault: Fault
+    conditions: Conditions
+    before: dict[str, str] = field(default_factory=dict)
+    since: float = 0.0
+    runs: list[Run] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.before = written(self.lab)
+        self.since = self.lab.webex.books().now
+
+    def conclude(self, moment: str, struck: bool) -> Outcome:
+        """Wait until the guard has nothing left to do, look, mend, run the same command again, look again."""
+        lab, bots = self.lab, self.conditions.bots
+        # After a power cut nobody starts a process that was never under this project's care.
+        cared = _recorded(lab) if self.fault.loses_processes else bots
+        if self.fault.ends:
+            canary = bots[:1]
+            wait_for(
+                lambda: standings(lab, canary)[canary[0]] == self.fault.ends and not guard_awake(lab),
+                f"{canary[0]} to be {self.fault.ends}",
+                timeout=self.conditions.deadline + self.fault.takes + 120,
+                pause=1,
+            )
+        wait_for(lambda: not guard_awake(lab), "the guard to be done", timeout=self.conditions.deadline + 120, pause=1)
+        # A bot that was put back is a process at once and a websocket a little later.
+        lab.webex.wait_connected(cared, timeout=2 * START)
+        left_alone, until = standings(lab, cared), lab.webex.books().now
+        left_over = leftovers(lab, self.before, left_alone)
+        down = max((lab.webex.books().bots[bot].down_time(self.since, until) for bot in cared), default=0.0)
+        self.fault.mend(lab)
+        missing = tuple(bot for bot in bots if bot not in cared)
+        if missing:
+            lab.start_bots(missing)  # as somebody would, by hand
+        self.runs.append(self.conditions.run(lab))
+        after = standings(lab, bots)
+        lab.webex.stop()
+        lab.webex.wait_settled(timeout=90, lost_after=20)
+        pages = lab.webex.books(lost_after=20).bots
+        books = [pages[bot] for bot in bots]
+        outcome = Outcome(
+            self.fault.name,
+            moment,
+            struck,
+            left_alone=left_alone,
+            again=f"rc {self.runs[-1].rc}, failed {self.runs[-1].count('failures')}",
+            after=after,
+            down=down,
+            limit=self.conditions.deadline + 2 * START,
+            lost=sum(page.total.lost for page in books),
+            twice=sum(page.total.answered_twice for page in books),
+            consumers=sum(len(page.two_consumers) for page in books),
+        )
+        outcome.problems.extend(_problems(self, outcome, left_over))
+        return outcome
+
+
+def play(fault: Fault, place: tuple[str, str] = BEFORE, conditions: Conditions = Conditions()) -> Outcome:
+    """Strike at the end of a task of a play (or before the run), leave alone, run again.
+
+    `place` is the play's name and the task's, the latter also as one of MOMENTS.
+    """
+    where, moment = place
+    name = moment if where in ("-", "Stage canary") else f"{moment} ({where.removeprefix('Stage ')})"
+    with pristine(f"{fault.name} {place}", conditions.bots) as lab:
+        scene = Scene(lab, fault, conditions)
+        struck = place == BEFORE
+        if struck:
             fault.strike(lab)
 
         def on_event(event: dict[str, Any]) -> bool:
             nonlocal struck
             data = event.get("event_data", {})
-            if struck or event["event"] != "runner_on_ok" or f"Stage {stage}" not in data["play"]:
+            if struck or event["event"] != "runner_on_ok" or data["play"] != where:
                 return True
             if data["task"].endswith(MOMENTS.get(moment, moment)):
                 struck = True
                 fault.strike(lab)
             return True
 
-        first = run_playbook(lab, extra=SETTINGS, on_event=on_event)
-        # After a power cut nobody starts a process that was never under this project's care.
-        bots = _recorded(lab) if fault.loses_processes else BOTS
-        place = moment if stage == "canary" else f"{moment} ({stage})"
-        return _conclude(lab, (fault.name, place, struck), since, bots, [first], fault.mend)
+        scene.runs.append(conditions.run(lab, on_event=on_event, extra=fault.settings))
+        return scene.conclude(name, struck)
 
 
-def two_rollouts() -> Outcome:
+def two_rollouts(conditions: Conditions) -> Outcome:
     """The same command twice at the same time: one works, the other is refused."""
-    with pristine("two rollouts") as lab:
-        since = lab.webex.books().now
+    with pristine("two rollouts", conditions.bots) as lab:
+        scene = Scene(lab, Fault("two rollouts at once", lambda lab: None), conditions)
         with ThreadPoolExecutor(2) as threads:
-            both = [threads.submit(run_playbook, lab, extra=SETTINGS) for _ in range(2)]
-            runs = [each.result() for each in both]
-        outcome = _conclude(lab, ("two rollouts at once", "-", True), since, BOTS, runs)
-        if sorted(run.rc == 0 for run in runs) != [False, True]:
-            outcome.problems.append(f"exit codes {[run.rc for run in runs]}; one has to work, the other to be refused")
+            both = [threads.submit(conditions.run, lab) for _ in range(2)]
+            scene.runs.extend(each.result() for each in both)
+        codes = [run.rc for run in scene.runs]
+        outcome = scene.conclude("-", struck=True)
+        if sorted(code == 0 for code in codes) != [False, True]:
+            outcome.problems.append(f"exit codes {codes}; one has to work, the other to be refused")
         return outcome
 
 
-@contextmanager
-def pristine(name: str) -> Iterator[Lab]:
-    """A pristine lab whose six bots are written to."""
-    with temporary(f"c{hashlib.sha256(name.encode()).hexdigest()[:7]}") as lab:
-        # What is lost here is to be lost to the fault, not to the NAT.
-        lab.network.forget_idle_after(3600)
-        lab.start_bots()
-        lab.webex.start(TRAFFIC)
-        yield lab
-
-
-def _conclude(
-    lab: Lab,
-    what: tuple[str, str, bool],
-    since: float,
-    bots: tuple[str, ...],
-    runs: list[Run],
-    mend: Callable[[Lab], None] = lambda lab: None,
-) -> Outcome:
-    """Wait until the guard has nothing left to do, look, mend, run the same command again, look again."""
-    wait_for(lambda: not guard_awake(lab), "the guard to be done", timeout=DEADLINE + 120, pause=1)
-    # A bot that was put back is a process at once and a websocket a little later.
-    lab.webex.wait_connected(bots, timeout=2 * START)
-    left_alone, until = standings(lab, bots), lab.webex.books().now
-    down = max((lab.webex.books().bots[bot].down_time(since, until) for bot in bots), default=0.0)
-    mend(lab)
-    missing = tuple(bot for bot in BOTS if bot not in bots)
-    if missing:
-        lab.start_bots(missing)  # as somebody would, by hand
-    runs.append(run_playbook(lab, extra=SETTINGS))
-    after = standings(lab)
-    lab.webex.stop()
-    lab.webex.wait_settled(timeout=90, lost_after=20)
-    books = lab.webex.books(lost_after=20).bots.values()
-    outcome = Outcome(
-        *what,
-        left_alone=left_alone,
-        again=f"rc {runs[-1].rc}, failed {runs[-1].count('failures')}",
-        after=after,
-        down=down,
-        limit=DEADLINE + 2 * START,
-        lost=sum(page.total.lost for page in books),
-        twice=sum(page.total.answered_twice for page in books),
-        consumers=sum(len(page.two_consumers) for page in books),
-    )
-    outcome.problems.extend(problems(lab, outcome, runs))
-    return outcome
-
-
-def problems(lab: Lab, outcome: Outcome, runs: Sequence[Run]) -> list[str]:
-    """What must not be: neither old nor new, down for too long, two at once, a run that does not converge, a secret."""
+def _problems(scene: Scene, outcome: Outcome, left_over: list[str]) -> list[str]:
+    """What must not be: neither old nor new, down for too long, two at once, a file without a way back, a second run
+    that does not converge, a secret."""
     found = [f"{bot}: {state}" for bot, state in outcome.left_alone.items() if state not in (OLD, NEW)]
     found += [f"{bot} is {state} after the second run" for bot, state in outcome.after.items() if state != NEW]
+    found += [f"changed, though no bot is new: {path}" for path in left_over]
+    canary = scene.conditions.bots[0]
+    if scene.fault.ends and outcome.left_alone.get(canary) != scene.fault.ends:
+        found.append(f"{canary} should be {scene.fault.ends} when left alone")
     if not outcome.again.startswith("rc 0, failed 0"):
-        found.append(f"the same command again: {outcome.again}: {failure(runs[-1])}")
+        found.append(f"the same command again: {outcome.again}: {failure(scene.runs[-1])}")
     if outcome.down > outcome.limit:
         found.append(f"down for {outcome.down:.0f} s, at most {outcome.limit:.0f} s are allowed")
     if outcome.consumers:
@@ -129,8 +190,8 @@ def problems(lab: Lab, outcome: Outcome, runs: Sequence[Run]) -> list[str]:
         found.append(f"{outcome.twice} messages answered twice")
     if not outcome.struck:
         found.append("the run never came to this moment")
-    secrets = [line.split("'")[1] for line in lab.bot_environment() if "TOKEN" in line]
-    if any(secret in run.output or secret in json.dumps(run.report) for secret in secrets for run in runs):
+    secrets = [line.split("'")[1] for line in scene.lab.bot_environment() if "TOKEN" in line]
+    if any(secret in run.output or secret in json.dumps(run.report) for secret in secrets for run in scene.runs):
         found.append("a secret was shown")
     return found
 
@@ -151,13 +212,11 @@ def _recorded(lab: Lab) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in states))
 
 
-def tasks_of_a_rollout() -> list[tuple[str, str]]:
-    """Stage and name of every task that an undisturbed rollout runs for a bot, in order."""
-    with pristine("tasks") as lab:
-        run = run_playbook(lab, extra=SETTINGS)
-    found = []
-    for event in run.events:
-        data = event.get("event_data", {})
-        if event["event"] == "runner_on_ok" and data["play"].startswith("Stage "):
-            found.append((data["play"].split()[1], data["task"]))
-    return list(dict.fromkeys(found))
+def tasks_of_a_rollout(conditions: Conditions) -> list[tuple[str, str]]:
+    """Play and name of every task that an undisturbed rollout runs, in order."""
+    with pristine("tasks", conditions.bots) as lab:
+        run = conditions.run(lab)
+    if run.rc != 0:
+        raise RuntimeError(f"an undisturbed rollout ended with {run.rc}: {failure(run)}")
+    found = [event["event_data"] for event in run.events if event["event"] == "runner_on_ok"]
+    return list(dict.fromkeys((data["play"], data["task"]) for data in found))

@@ -29,6 +29,7 @@ VM_PACKAGES = (
     "dbus",
     "git",
     "iproute2",
+    "libfaketime",
     "libpam-systemd",
     "openssh-server",
     "procps",

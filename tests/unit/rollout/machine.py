@@ -105,7 +105,7 @@ class FakeSystemd:
         return (
             f"LoadState={'bad-setting' if bad else 'loaded' if loaded else 'not-found'}\nActiveState={active}\n"
             f"SubState={'running' if pid else 'dead'}\nUnitFileState={'enabled' if seen['enabled'] else 'disabled'}\n"
-            f"MainPID={pid}\nNRestarts={seen['restarts']}\nResult=success\nExecMainCode=1\nExecMainStatus=0\n"
+            f"MainPID={pid}\nNRestarts={seen['restarts']}\nResult={seen.get('result', 'success')}\nExecMainCode=1\nExecMainStatus=0\n"
         )
 
     def _start(self, name: str, rest: Sequence[str]) -> str:
@@ -345,7 +345,12 @@ class Machine:
 
 
 def forward(
-    machine: Machine, bot: str = "jarvis", token: int | None = None, version: str = NEW, keep: int = 5
+    machine: Machine,
+    bot: str = "jarvis",
+    token: int | None = None,
+    version: str = NEW,
+    keep: int = 5,
+    probation: float = 0.0,
 ) -> Result:
     """Roll out to one bot: record, arm, write, switch, check, bless. Returns what the switch said."""
     vm = machine.vm
@@ -354,5 +359,5 @@ def forward(
     machine.deploy(bot, version)
     switched = webex_rollout.switch(vm, bot, token)
     webex_rollout.check_start(vm, bot, machine.proof, token)
-    webex_rollout.bless(vm, bot, token, keep)
+    webex_rollout.bless(vm, bot, token, keep, probation)
     return switched

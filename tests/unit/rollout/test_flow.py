@@ -332,3 +332,18 @@ def test_process_killed_by_hand_between_record_and_switch_is_no_obstacle(machine
     machine.deploy()
     os.kill(pid, signal.SIGKILL)
     assert program.switch(machine.vm, "jarvis").reasons == ["it does not run"]
+
+
+def test_a_log_nobody_could_open_anew_stops_the_switch_before_it_begins(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system that has turned read-only under a process that has its log open already."""
+    pid = machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    busy = str(Path(machine.python).resolve())  # a running program: not even root can open it for writing
+    monkeypatch.setattr(program, "open_for_writing", lambda _: [busy])
+    with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*not touched"):
+        program.switch(machine.vm, "jarvis")
+    assert machine.pids() == [pid]

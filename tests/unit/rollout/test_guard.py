@@ -65,6 +65,95 @@ def test_blessed_is_never_taken_back(machine: Machine) -> None:
     assert (machine.tree(), machine.pids()) == (tree, pids)
 
 
+def end_unit(machine: Machine) -> None:
+    """The bot dies for good: systemd has given up starting it."""
+    pid = machine.systemd.running(UNIT)
+    os.kill(pid, signal.SIGKILL)
+    machine.wait_for(lambda: not machine.pids())
+
+
+def test_release_on_probation_whose_unit_failed_is_taken_back(machine: Machine) -> None:
+    machine.nohup()
+    before = machine.tree()
+    forward(machine, probation=600)
+    end_unit(machine)
+    assert program.guard_needed(machine.vm) == ["jarvis"]
+    assert program.guard(machine.vm) == []
+    assert machine.tree() == before
+    assert len(machine.pids()) == 1
+    state = state_of(machine)
+    assert (state.phase, state.current) == ("reverted", "0")
+    assert state.note.startswith(f"{UNIT} is failed")
+    assert program.guard_needed(machine.vm) == []
+
+
+def test_second_release_on_probation_goes_back_to_the_first(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine, probation=0)
+    first = machine.tree()
+    forward(machine, version=NEW + "# more\n", probation=600)
+    end_unit(machine)
+    program.guard(machine.vm)
+    assert machine.tree() == first
+    assert len(machine.pids()) == 1
+    assert machine.pids() == [machine.systemd.running(UNIT)]
+
+
+@pytest.mark.parametrize(
+    ("probation", "result"), [(0.0, "exit-code"), (600.0, "timeout")], ids=["probation over", "stopped by somebody"]
+)
+def test_failed_unit_that_says_nothing_of_its_release_is_left(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, probation: float, result: str
+) -> None:
+    machine.nohup()
+    forward(machine, probation=probation)
+    end_unit(machine)
+    machine.systemd.write(UNIT, result=result)
+    tree = machine.tree()
+    assert program.guard_needed(machine.vm) == []
+    assert program.guard(machine.vm) == []
+    assert (machine.tree(), machine.pids()) == (tree, [])
+
+
+def test_probation_is_not_begun_anew_by_a_run_that_changes_nothing(machine: Machine) -> None:
+    machine.nohup()
+    forward(machine, probation=600)
+    since = state_of(machine).probation
+    forward(machine, probation=600)
+    assert state_of(machine).probation == since
+
+
+def test_unit_that_fails_while_the_guard_goes_to_sleep_wakes_it_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.nohup()
+    forward(machine, probation=600)
+    machine.systemd.write(TIMER, on=True, enabled=True)
+    real = program.systemctl
+
+    def systemctl(*arguments: str) -> str:
+        said = real(*arguments)
+        if arguments[0] == "disable":
+            end_unit(machine)
+        return said
+
+    monkeypatch.setattr(program, "systemctl", systemctl)
+    program.rest_guard(machine.vm)
+    assert machine.systemd.read(TIMER)["on"]
+
+
+def test_unsteady_says_what_became_of_a_release_under_watch(machine: Machine) -> None:
+    machine.nohup()
+    release = forward(machine, probation=600).candidate
+    assert program.unsteady(machine.vm, "jarvis", release) == ""
+    machine.systemd.restart_behind(UNIT)
+    assert program.unsteady(machine.vm, "jarvis", release) == ""  # once may happen to the best
+    machine.systemd.restart_behind(UNIT)
+    assert program.unsteady(machine.vm, "jarvis", release).startswith("started again 2 times")
+    program.revert(machine.vm, "jarvis", to="0", reason="tired of it")
+    assert program.unsteady(machine.vm, "jarvis", release).endswith("(release 0, reverted: tired of it)")
+
+
 def test_reboot_ends_an_attempt_though_its_deadline_is_far(machine: Machine) -> None:
     machine.nohup()
     opened(machine)
