@@ -1607,9 +1607,7 @@ def unsteady(vm: Vm, bot: str, release: str) -> str:
     """Why a release under watch is not what runs, or does not run steadily; empty while it does."""
     state = vm.store(bot).load()
     if state is None or state.phase != "blessed" or state.current != release:
-        now = (
-            f"release {state.current}, {state.phase}: {state.note or 'no reason given'}" if state else "never recorded"
-        )
+        now = f"release {state.current}, {state.phase}: {state.note or 'no reason given'}" if state else "no record"
         return f"release {release} is not what it runs any more ({now})"
     unit, running = show_unit(state.unit), state.running
     before = running.restarts if running and running.boot == boot_key() else 0

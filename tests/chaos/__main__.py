@@ -12,7 +12,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 
 from tests.chaos.faults import (
@@ -65,18 +65,26 @@ def run_all(chosen: list[Case], conditions: Conditions, jobs: int) -> int:
     bad = 0
     with ThreadPoolExecutor(jobs) as threads:
         running = {threads.submit(run, conditions): name for name, run in chosen}
-        for future in as_completed(running):
-            try:
-                outcome = future.result()
-            except Exception as error:  # the other cases are still worth their time
-                bad += 1
-                print(f"{running[future]}: {type(error).__name__}: {error}", flush=True)
-                continue
-            print(outcome.row(), flush=True)
-            for problem in outcome.problems:
-                print(f"    {problem}", flush=True)
-            bad += not outcome.good
+        try:
+            for future in as_completed(running):
+                bad += not _told(running[future], future)
+        except KeyboardInterrupt:  # those at work take their labs down, the others do not begin
+            threads.shutdown(cancel_futures=True)
+            raise
     return bad
+
+
+def _told(name: str, future: Future[Outcome]) -> bool:
+    """Print what became of a case; whether it is good."""
+    try:
+        outcome = future.result()
+    except Exception as error:  # the other cases are still worth their time
+        print(f"{name}: {type(error).__name__}: {error}", flush=True)
+        return False
+    print(outcome.row(), flush=True)
+    for problem in outcome.problems:
+        print(f"    {problem}", flush=True)
+    return outcome.good
 
 
 def main() -> int:

@@ -105,7 +105,8 @@ class FakeSystemd:
         return (
             f"LoadState={'bad-setting' if bad else 'loaded' if loaded else 'not-found'}\nActiveState={active}\n"
             f"SubState={'running' if pid else 'dead'}\nUnitFileState={'enabled' if seen['enabled'] else 'disabled'}\n"
-            f"MainPID={pid}\nNRestarts={seen['restarts']}\nResult={seen.get('result', 'success')}\nExecMainCode=1\nExecMainStatus=0\n"
+            f"MainPID={pid}\nNRestarts={seen['restarts']}\nResult={seen.get('result', 'success')}\n"
+            "ExecMainCode=1\nExecMainStatus=0\n"
         )
 
     def _start(self, name: str, rest: Sequence[str]) -> str:
