@@ -29,7 +29,6 @@ VM_PACKAGES = (
     "dbus",
     "git",
     "iproute2",
-    "libfaketime",
     "libpam-systemd",
     "openssh-server",
     "procps",
