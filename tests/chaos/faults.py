@@ -109,17 +109,21 @@ def give_room(lab: Lab) -> None:
 
 
 def under_systemd(code: str) -> Callable[[Lab], None]:
-    """Code that each bot's Python runs at start, but only as a unit's main process: the release alone is broken."""
+    """Code that each bot's Python runs at start, but only as a unit's main process: the release alone is broken.
+
+    In a .pth file: a sitecustomize of the distribution's own hides every other one.
+    """
 
     def strike(lab: Lab) -> None:
         text = f"import os\nif os.environ.get('SYSTEMD_EXEC_PID') == str(os.getpid()):\n    {code}\n"
-        lab.machine.execute(["sh", "-c", f"cat > {SITE_PACKAGES}/sitecustomize.py"], stdin=text)
+        lab.machine.execute(["sh", "-c", f"cat > {SITE_PACKAGES}/broken_release.py"], stdin=text)
+        lab.machine.execute(["sh", "-c", f"echo import broken_release > {SITE_PACKAGES}/broken_release.pth"])
 
     return strike
 
 
-def without_sitecustomize(lab: Lab) -> None:
-    lab.machine.execute(["rm", "-f", f"{SITE_PACKAGES}/sitecustomize.py"])
+def without_broken_release(lab: Lab) -> None:
+    lab.machine.execute(["sh", "-c", f"rm -f {SITE_PACKAGES}/broken_release.*"])
 
 
 def crash_after(seconds: float) -> Callable[[Lab], None]:
@@ -231,26 +235,28 @@ SLOW_LOOP = 5 * (20 + 10)
 """Seconds after which a unit has failed whose process dies 20 s after each start."""
 
 BROKEN_RELEASE = (
-    Fault("release crashes at once", under_systemd("os._exit(1)"), without_sitecustomize, ends="old"),
-    Fault("release crashes after 3 s", crash_after(3), without_sitecustomize, ends="old"),
+    Fault("release crashes at once", under_systemd("os._exit(1)"), without_broken_release, ends="old"),
+    Fault("release crashes after 3 s", crash_after(3), without_broken_release, ends="old"),
     Fault(
         "release crashes after 20 s, under watch",
         crash_after(20),
-        without_sitecustomize,
+        without_broken_release,
         ends="old",
         settings={"rollout_soak_min": 120},
     ),
     Fault(
         "release crashes after 20 s, unseen",
         crash_after(20),
-        without_sitecustomize,
+        without_broken_release,
         ends="old",
         takes=SLOW_LOOP,
         settings={"rollout_soak_min": 3600, "rollout_soak_max": 7200, "rollout_wait": 0},
     ),
-    Fault("release hangs at start", under_systemd("import time; time.sleep(10**6)"), without_sitecustomize, ends="old"),
-    Fault("release exits with 0", under_systemd("os._exit(0)"), without_sitecustomize, ends="old"),
-    Fault("pool module raises on import", under_systemd(PYTHON_OF_POOL), without_sitecustomize, ends="old"),
+    Fault(
+        "release hangs at start", under_systemd("import time; time.sleep(10**6)"), without_broken_release, ends="old"
+    ),
+    Fault("release exits with 0", under_systemd("os._exit(0)"), without_broken_release, ends="old"),
+    Fault("pool module raises on import", under_systemd(PYTHON_OF_POOL), without_broken_release, ends="old"),
     Fault("unit is invalid", invalid_unit, valid_unit, ends="old"),
 )
 """There before the rollout begins; the bots found must run on as they were."""

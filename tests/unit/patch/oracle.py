@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import libcst as cst
+from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
 from plugin_utils.client_patch import names, scopes
 
@@ -36,11 +37,13 @@ class Comparison:
 
 
 class _Recorder:
-    """Keeps the scopes that a walk makes, with their children in order."""
+    """Keeps the scopes that a walk makes: their children in order, and the line that each begins on."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: cst.Module) -> None:
         self.children: dict[int, list[scopes.Scope]] = {}
         self.kept: list[scopes.Scope] = []
+        self.comprehensions: dict[int, cst.BaseComp] = {}
+        self.ranges = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
 
     def scope(self, kind: str, parent: scopes.Scope | None) -> scopes.Scope:
         made = scopes_class(kind, parent)
@@ -48,8 +51,25 @@ class _Recorder:
         self.children.setdefault(id(parent), []).append(made)
         return made
 
+    def comprehension(self, walker: scopes._Walker, node: cst.BaseComp) -> None:
+        walk_comprehension(walker, node)
+        # Those inside have another parent, or, in the first iterable, were made before.
+        self.comprehensions[id(self.children[id(walker.scope)][-1])] = node
+
+    def line(self, scope: scopes.Scope, program: scopes.Program) -> int:
+        """As CPython counts: a function begins at `def`, a generator that is a call's only argument at the bracket."""
+        node = self.comprehensions.get(id(scope)) or (scope.root.owner if scope.root is not None else None)
+        if node is None:
+            return 0
+        where: CodeRange = self.ranges[node.name if isinstance(node, (cst.FunctionDef, cst.ClassDef)) else node]
+        if isinstance(node, cst.GeneratorExp) and not node.lpar:
+            call = program.parent(program.parent(node))
+            return self.ranges[call.func].end.line if isinstance(call, cst.Call) else where.start.line
+        return where.start.line
+
 
 scopes_class = scopes.Scope
+walk_comprehension = scopes._Walker.comprehension
 
 
 def _theirs(table: symtable.SymbolTable) -> tuple[str, str]:
@@ -66,32 +86,35 @@ def _ours_named(scope: scopes.Scope) -> tuple[str, str]:
 
 
 def _pairs(
-    recorder: _Recorder, scope: scopes.Scope, table: symtable.SymbolTable
+    recorder: _Recorder, program: scopes.Program, scope: scopes.Scope, table: symtable.SymbolTable
 ) -> Iterator[tuple[scopes.Scope, symtable.SymbolTable]]:
     """Scopes with their tables; where these do not match by kind and name they are left out with all in them."""
     yield scope, table
     # CPython goes through `else` before `except`, and through defaults before decorators; a lambda in a default stands
     # after its function's line and is still seen first. Sorted by line, and each kind for itself, the orders agree.
     theirs = sorted(table.get_children(), key=lambda child: child.get_lineno())
-    ours = recorder.children.get(id(scope), [])
+    ours = sorted(recorder.children.get(id(scope), []), key=lambda child: recorder.line(child, program))
     for anonymous in (False, True):
         our_part = [item for item in ours if (_ours_named(item)[1] in ANONYMOUS) is anonymous]
         their_part = [item for item in theirs if (_theirs(item)[1] in ANONYMOUS) is anonymous]
         if [_ours_named(item) for item in our_part] == [_theirs(item) for item in their_part]:
             for our_child, their_child in zip(our_part, their_part, strict=True):
-                yield from _pairs(recorder, our_child, their_child)
+                yield from _pairs(recorder, program, our_child, their_child)
 
 
 def compare(text: str) -> Comparison:
     """Looks every load of a program up in both. Raises SyntaxError if this Python does not know its syntax."""
     table = symtable.symtable(text, "<program>", "exec")
-    recorder = _Recorder()
+    module = cst.parse_module(text)
+    recorder = _Recorder(module)
     scopes.Scope = recorder.scope  # type: ignore[assignment, misc]
+    scopes._Walker.comprehension = lambda walker, node: recorder.comprehension(walker, node)  # type: ignore[method-assign]
     try:
-        program = scopes.read_program(cst.parse_module(text))
+        program = scopes.read_program(module)
     finally:
         scopes.Scope = scopes_class  # type: ignore[misc]
-    tables = {id(scope): found for scope, found in _pairs(recorder, program.scope, table)}
+        scopes._Walker.comprehension = walk_comprehension  # type: ignore[method-assign]
+    tables = {id(scope): found for scope, found in _pairs(recorder, program, program.scope, table)}
     result = Comparison(0, 0, [])
     for name, loads in program.loads.items():
         if name in CONSTANTS or _is_mangled(name):
@@ -128,10 +151,13 @@ def _pythons(
     if name not in table.get_identifiers():
         return "not a name there"
     symbol = table.lookup(name)
-    if scope.kind == "module" or symbol.is_global():
+    if scope.kind == "module" or symbol.is_declared_global():
         return "global"
+    # In this order: symtable takes a function named `top` for the module, and its locals for global as well.
     if symbol.is_local():
         return _describe(scope)
+    if symbol.is_global():
+        return "global"
     outer = scope.parent
     while outer is not None:
         found = tables[id(outer)]
