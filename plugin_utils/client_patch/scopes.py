@@ -8,6 +8,7 @@ walk that keeps the order and the branches, and leaves the meaning of names to :
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -192,6 +193,11 @@ def dotted(node: cst.CSTNode | None) -> str:
     return ".".join([node.value, *reversed(parts)])
 
 
+def identifier(name: str) -> str:
+    """The name as Python compares it: full-width letters and the like are the same name (PEP 3131)."""
+    return name if name.isascii() else unicodedata.normalize("NFKC", name)
+
+
 def literal_string(node: cst.CSTNode) -> str | None:
     value = node.evaluated_value if isinstance(node, (cst.SimpleString, cst.ConcatenatedString)) else None
     return value if isinstance(value, str) else None
@@ -318,6 +324,7 @@ class _Walker:
     # -- bindings
 
     def bind(self, name: str, imported: str = "", value: cst.CSTNode | None = None, scope: Scope | None = None) -> None:
+        name = identifier(name)
         scope = scope or self.scope
         elsewhere = False
         if name in scope.globals:
@@ -374,7 +381,7 @@ class _Walker:
 
     def name(self, node: cst.Name) -> None:
         load = Load(node, self.scope, self.site(), self.fstring > 0)
-        self.program.loads.setdefault(node.value, []).append(load)
+        self.program.loads.setdefault(identifier(node.value), []).append(load)
 
     def attribute(self, node: cst.Attribute) -> None:
         self.child(node, node.value)
@@ -472,10 +479,10 @@ class _Walker:
             self.bind_target(part)
 
     def global_(self, node: cst.Global) -> None:
-        self.scope.globals.update(item.name.value for item in node.names)
+        self.scope.globals.update(identifier(item.name.value) for item in node.names)
 
     def nonlocal_(self, node: cst.Nonlocal) -> None:
-        self.scope.nonlocals.update(item.name.value for item in node.names)
+        self.scope.nonlocals.update(identifier(item.name.value) for item in node.names)
 
     def import_(self, node: cst.Import) -> None:
         for alias in node.names:

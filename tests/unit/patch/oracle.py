@@ -82,7 +82,8 @@ def _ours_named(scope: scopes.Scope) -> tuple[str, str]:
     if scope.kind == "comprehension":
         return "comprehension", ""
     owner = scope.root.owner if scope.root is not None else None
-    return scope.kind, owner.name.value if isinstance(owner, (cst.FunctionDef, cst.ClassDef)) else "lambda"
+    named = isinstance(owner, (cst.FunctionDef, cst.ClassDef))
+    return scope.kind, scopes.identifier(owner.name.value) if named else "lambda"
 
 
 def _pairs(
