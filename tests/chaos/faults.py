@@ -64,6 +64,8 @@ class Fault:
     """What the canary has to be when it was left alone; empty where old and new will do."""
     takes: float = 0.0
     """Seconds more than the guard's deadline until it is that."""
+    leaves: tuple[str, ...] = ()
+    """Files that it puts on the VM itself."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the first run."""
 
@@ -154,7 +156,8 @@ def find_venv(lab: Lab) -> None:
 
 CLOCK_BACK = 600  # s
 PRELOADED = "/usr/local/lib/clock_back.so"
-CLOCK_SUDOERS = "/etc/sudoers.d/clock"
+CLOCK_SUDOERS, CLOCK_ENVIRONMENT = "/etc/sudoers.d/clock", "/etc/clock.env"
+CLOCK_FILES = tuple(path.lstrip("/") for path in (PRELOADED, CLOCK_SUDOERS, CLOCK_ENVIRONMENT))
 
 
 def set_clock_back(lab: Lab) -> None:
@@ -167,8 +170,8 @@ def set_clock_back(lab: Lab) -> None:
     source = Path(__file__).with_name("clock_back.c")
     into = lab.machine.root / PRELOADED.lstrip("/")
     run(["cc", "-O2", "-shared", "-fPIC", f"-DCLOCK_BACK={CLOCK_BACK}", source, "-o", into])
-    lab.machine.execute(["sh", "-c", f"echo LD_PRELOAD={PRELOADED} > /etc/clock.env"])
-    lab.machine.execute(["sh", "-c", f"echo 'Defaults env_file=/etc/clock.env' > {CLOCK_SUDOERS}"])
+    lab.machine.execute(["sh", "-c", f"echo LD_PRELOAD={PRELOADED} > {CLOCK_ENVIRONMENT}"])
+    lab.machine.execute(["sh", "-c", f"echo 'Defaults env_file={CLOCK_ENVIRONMENT}' > {CLOCK_SUDOERS}"])
     lab.machine.execute(["systemctl", "set-environment", f"LD_PRELOAD={PRELOADED}"])
     for started_by in (["sudo"], ["systemd-run", "--quiet", "--pipe", "--wait"]):
         told, now = lab.machine.execute([*started_by, "date", "+%s"]).stdout, time.time()
@@ -178,7 +181,7 @@ def set_clock_back(lab: Lab) -> None:
 
 def set_clock_right(lab: Lab) -> None:
     lab.machine.execute(["systemctl", "unset-environment", "LD_PRELOAD"])
-    lab.machine.execute(["rm", "-f", CLOCK_SUDOERS, "/etc/clock.env"])
+    lab.machine.execute(["rm", "-f", CLOCK_SUDOERS, CLOCK_ENVIRONMENT])
 
 
 def set_clock_back_and_kill_controller(lab: Lab) -> None:
@@ -221,14 +224,18 @@ MIDWAY = (
 )
 """Strike at every moment of MOMENTS."""
 
+CLOCK_AND_KILL = Fault(
+    "clock set back, controller killed", set_clock_back_and_kill_controller, set_clock_right, leaves=CLOCK_FILES
+)
+
 AT_A_MOMENT = (
     (Fault("new process killed", kill_new_process, ends="new"), "switched"),
     (Fault("venv vanishes", hide_venv, find_venv, ends="old"), "unit installed"),
     (Fault("log directory read-only", logs_read_only, logs_writable, ends="old"), "unit installed"),
     (Fault("log directory read-only", logs_read_only, logs_writable), "switched"),
     (Fault("clock set back", set_clock_back, set_clock_right, ends="new"), "armed"),
-    (Fault("clock set back, controller killed", set_clock_back_and_kill_controller, set_clock_right), "patched"),
-    (Fault("clock set back, controller killed", set_clock_back_and_kill_controller, set_clock_right), "switched"),
+    (CLOCK_AND_KILL, "patched"),
+    (CLOCK_AND_KILL, "switched"),
 )
 
 SLOW_LOOP = 5 * (20 + 10)

@@ -51,13 +51,15 @@ OWN = (
 """The way back itself stays on the VM and is part of no release."""
 
 
-def leftovers(lab: Lab, before: dict[str, str], states: dict[str, str]) -> list[str]:
+def leftovers(lab: Lab, before: dict[str, str], states: dict[str, str], besides: tuple[str, ...] = ()) -> list[str]:
     """Files that differ from what they were although every bot is what it was. With one new bot they may."""
     if NEW in states.values():
         return []
     after = written(lab)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    return sorted(path for path in changed if not path.startswith(OWN) and after.get(path) != _in_image(path))
+    return sorted(
+        path for path in changed if not path.startswith((*OWN, *besides)) and after.get(path) != _in_image(path)
+    )
 
 
 def _in_image(path: str) -> str | None:

@@ -101,7 +101,7 @@ class Scene:
         # A bot that was put back is a process at once and a websocket a little later.
         lab.webex.wait_connected(cared, timeout=2 * START)
         left_alone, until = standings(lab, cared), lab.webex.books().now
-        left_over = leftovers(lab, self.before, left_alone)
+        left_over = leftovers(lab, self.before, left_alone, self.fault.leaves)
         down = max((lab.webex.books().bots[bot].down_time(self.since, until) for bot in cared), default=0.0)
         self.fault.mend(lab)
         missing = tuple(bot for bot in bots if bot not in cared)
