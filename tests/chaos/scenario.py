@@ -41,7 +41,7 @@ class Conditions:
     @property
     def settings(self) -> dict[str, Any]:
         # Two batches of the fleet, so that there is a moment between two.
-        batches = [len(self.bots) // 2, "100%"]
+        batches = [max(1, len(self.bots) // 2), "100%"]
         return {
             **QUICK,
             "rollout_guard_deadline": self.deadline,
