@@ -138,10 +138,10 @@ def play(fault: Fault, place: tuple[str, str] = BEFORE, conditions: Conditions =
     where, moment = place
     name = moment if where in ("-", "Stage canary") else f"{moment} ({where.removeprefix('Stage ')})"
     with pristine(f"{fault.name} {place}", conditions.bots) as lab:
-        scene = Scene(lab, fault, conditions)
         struck = place == BEFORE
         if struck:
             fault.strike(lab)
+        scene = Scene(lab, fault, conditions)
 
         def on_event(event: dict[str, Any]) -> bool:
             nonlocal struck

@@ -22,6 +22,8 @@ RESTLESS = (
     "etc/.updated",
     "var/.updated",
     "root/.ansible/",
+    # At each start of a bot its SDK asks git for a version, which refreshes the index.
+    f"{VM_CHECKOUT}/.git/index".lstrip("/"),
 )
 
 
