@@ -26,7 +26,7 @@ from tests.chaos.faults import (
     give_room,
     kill_controller,
 )
-from tests.chaos.measures import rehearsal, switch_against_manual
+from tests.chaos.measures import exposures, rehearsal, switch_against_manual
 from tests.chaos.outcome import HEADER, Outcome
 from tests.chaos.scenario import TRAFFIC, Conditions, play, tasks_of_a_rollout, two_rollouts
 from tests.lab.paths import BOTS
@@ -110,6 +110,7 @@ def main() -> int:
     if not options.only:
         bad += not switch_against_manual()
         bad += not rehearsal()
+        bad += not exposures()
     print(
         f"\n{bad} of {len(chosen)} cases bad. Conditions: {len(conditions.bots)} bots, {options.jobs} cases at a time, "
         f"guard's deadline {conditions.deadline} s; {TRAFFIC.burst} message to each bot every {TRAFFIC.gap:.0f} s; "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.chaos.scenario import TRAFFIC, Conditions, pristine
+from tests.chaos.scenario import TRAFFIC, Conditions, failure, pristine
 from tests.integration.conftest import digest, processes
+from tests.integration.test_hardening import STRICT_AT_MOST, exposure
 from tests.lab.lab import Lab
 from tests.lab.paths import VM_CHECKOUT
 from tests.lab.playbooks import run_playbook
@@ -53,6 +54,25 @@ def switch_against_manual() -> bool:
         f"\nDown time of {BOT} in an undisturbed switch: {ours:.2f} s, of which its own start takes {start:.2f} s; by "
         f"pkill, sleep 2, nohup in the same run {manual:.2f} s: ratio {ours / manual:.2f}. "
         f"At most its own start + 1 s: {'holds' if kept else 'DOES NOT HOLD'}"
+    )
+    return kept
+
+
+def exposures() -> bool:
+    """Print systemd's own figure for each profile; whether `strict` is as good as promised."""
+    found = {}
+    with pristine("exposures", (BOT,)) as lab:
+        for profile in ("off", "standard", "strict"):
+            run = run_playbook(lab, limit=BOT, extra={**SETTINGS, "bot_hardening": profile})
+            if run.rc != 0:
+                print(f"Confinement: the rollout with `{profile}` ended with {run.rc}: {failure(run)}")
+                return False
+            found[profile] = exposure(lab)
+    kept = found["strict"] <= STRICT_AT_MOST and found["strict"] < found["standard"] < found["off"]
+    told = ", ".join(f"{profile} {figure}" for profile, figure in found.items())
+    print(
+        f"Confinement, `systemd-analyze security` (0 best, 10 worst): {told}. strict at most {STRICT_AT_MOST}: "
+        f"{'holds' if kept else 'DOES NOT HOLD'}"
     )
     return kept
 

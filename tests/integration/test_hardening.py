@@ -12,6 +12,9 @@ from tests.lab.run import wait_for
 from tests.lab.webex.driver import Pattern
 
 
+STRICT_AT_MOST = 3.0
+
+
 def exposure(lab: Lab) -> float:
     """`systemd-analyze security`'s figure for jarvis's unit: 0 is best, 10 worst."""
     said = lab.machine.execute(["systemd-analyze", "security", "--no-pager", "webex-bot@jarvis.service"], check=False)
@@ -25,7 +28,7 @@ def test_strict_is_confined_and_all_six_bots_work(lab: Lab) -> None:
     lab.webex.start(Pattern(burst=2, gap=4.0))
     run = run_playbook(lab, extra={**QUICK, "bot_hardening": "strict"})
     assert run.rc == 0, run.output
-    assert exposure(lab) <= 3.0
+    assert exposure(lab) <= STRICT_AT_MOST
     lab.webex.stop()
     lab.webex.wait_settled(timeout=60, lost_after=20)
     lab.webex.reset()

@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -220,9 +220,7 @@ class Lab:
 
     def _claim_address(self) -> None:
         """Take a loopback address that no other lab has, and write down that it is ours."""
-        RUN.mkdir(parents=True, exist_ok=True)
-        with (RUN / "lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with _locked("lock"):
             taken = {lab.address for lab in existing()}
             numbers = [1] if self.name == "default" else range(2, 255)
             free = [f"127.87.0.{number}" for number in numbers if f"127.87.0.{number}" not in taken]
@@ -275,14 +273,28 @@ def attach(name: str = "default") -> Lab:
 
 def existing() -> list[Lab]:
     """Every lab on this machine that has left a state file."""
-    return [attach(path.parent.name) for path in sorted(RUN.glob("*/lab.json"))]
+    labs = []
+    for path in sorted(RUN.glob("*/lab.json")):
+        with suppress(LabError):  # one that was taken down since
+            labs.append(attach(path.parent.name))
+    return labs
 
 
 def remove_orphans() -> None:
     """Take down the labs whose owning process died without doing so."""
-    for lab in existing():
-        if lab.owner is not None and not lab.owner.alive:
-            lab.down()
+    with _locked("orphans.lock"):  # labs that start side by side must not take the same one down at once
+        for lab in existing():
+            if lab.owner is not None and not lab.owner.alive:
+                lab.down()
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """One process, or thread, at a time."""
+    RUN.mkdir(parents=True, exist_ok=True)
+    with (RUN / name).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
