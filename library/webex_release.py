@@ -205,7 +205,7 @@ seconds_left:
   returned: always
   type: float
 reasons:
-  description: Why the process was (or would be) restarted or taken back.
+  description: Why the process was (or would be) restarted or taken back. For V(recorded), why it was the last time.
   returned: always
   type: list
 files:

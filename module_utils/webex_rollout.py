@@ -1976,6 +1976,8 @@ def record(vm: Vm, wanted: Wanted, token: int | None = None, check: bool = False
 def _record(store: Store, wanted: Wanted, state: State | None, check: bool) -> Result:
     """Record with the mutex held, or look only."""
     result = Result(wanted.bot.name, "record")
+    if state is not None and state.phase == "reverted":
+        result.reasons = [state.note]
     if state is not None and state.phase in OPEN_PHASES:
         if not check:
             _manage_more(store, state, wanted.rules())
@@ -3227,6 +3229,9 @@ def print_status(shown: Mapping[str, Any]) -> None:
     print(f"lock: {shown['lock']['described']}\nguard: {guard_state}")
     for problem in status_problems(shown):
         print(f"PROBLEM {problem}")
+    for bot in shown["bots"]:
+        if bot.get("phase") == "reverted":
+            print(f"{bot['bot']} was taken back to release {bot['release']}: {bot['note']}")
     for line in shown["audit"]:
         print(f"  {line}")
 

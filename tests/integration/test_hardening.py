@@ -11,7 +11,6 @@ from tests.lab.playbooks import run_playbook
 from tests.lab.run import wait_for
 from tests.lab.webex.driver import Pattern
 
-
 STRICT_AT_MOST = 3.0
 
 

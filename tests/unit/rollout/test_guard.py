@@ -87,6 +87,22 @@ def test_release_on_probation_whose_unit_failed_is_taken_back(machine: Machine) 
     assert program.guard_needed(machine.vm) == []
 
 
+def test_why_a_bot_was_taken_back_is_told_by_status_and_by_the_next_run(
+    machine: Machine, capsys: pytest.CaptureFixture
+) -> None:
+    machine.nohup()
+    forward(machine)
+    program.revert(machine.vm, "jarvis", to="0", reason="it did not hold")
+    program.print_status(program.status(machine.vm))
+    assert "jarvis was taken back to release 0: it did not hold\n" in capsys.readouterr().out
+    os.kill(machine.pids()[0], signal.SIGKILL)  # its parent is this test, which a run would take for its keeper
+    machine.wait_for(lambda: not machine.pids())
+    assert program.record(machine.vm, machine.wanted()).reasons == ["it did not hold"]
+    program.arm(machine.vm, "jarvis", 600)
+    program.print_status(program.status(machine.vm))
+    assert "was taken back" not in capsys.readouterr().out
+
+
 def test_second_release_on_probation_goes_back_to_the_first(machine: Machine) -> None:
     machine.nohup()
     forward(machine, probation=0)
