@@ -72,7 +72,7 @@ report-browser: $(VENV)/.installed ## The report's page in a headless Chromium (
 replay: $(VENV)/.installed ## Judge the evidence of a report anew: make replay REPORT=reports/<time>/report.json
 	@$(BIN)/python -m plugin_utils.replay $(REPORT)
 
-chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replicas (root; hours; CHAOS='--only text')
+chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replicas (root; hours; CHAOS='--jobs 4 --deadline 90')
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
 settings: $(VENV)/.installed ## Write the README's table of settings anew
