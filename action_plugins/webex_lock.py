@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import multiprocessing
 import os
 import platform
 import socket
@@ -45,16 +46,18 @@ def place() -> str:
 
 
 def ourselves() -> dict[str, Any]:
-    """This run, as the lock names it. A task runs in a child of the run's own process."""
-    pid = os.getppid()
+    """This run, as the lock names it.
+
+    A task runs in a child of the run's own process. That one may have been killed a moment ago: the child's parent is
+    init then, which never dies, and in whose name the lock would be held until it expires.
+    """
+    run = multiprocessing.parent_process()
+    pid = run.pid if run is not None and run.pid is not None else os.getppid()
+    started = start_time(pid)
+    if not started:
+        raise AnsibleActionFail(f"the run that asks for the lock (pid {pid}) is gone. Nothing was done")
     user = os.environ.get("SUDO_USER") or getpass.getuser()
-    return {
-        "who": user,
-        "host": socket.gethostname(),
-        "pid": pid,
-        "start_time": start_time(pid),
-        "place": place(),
-    }
+    return {"who": user, "host": socket.gethostname(), "pid": pid, "start_time": started, "place": place()}
 
 
 def is_dead(holder: dict[str, Any]) -> bool:

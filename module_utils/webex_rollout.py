@@ -2373,6 +2373,8 @@ def switch(
         _now_running(state, candidate)
         state.candidate, state.note = candidate.id, ""
         state.phase = "checked" if state.phase == "checked" and not result.changed else "switched"
+        if result.changed and state.deadline:  # from now on the bot is at risk, however long writing its files took
+            state.deadline = Deadline.after(state.deadline.seconds)
         store.save(state)
         result.pids_after = sorted(bot_pids(state.bot))
         result.before = f"{bot}: release {state.current}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -347,3 +348,13 @@ def test_a_log_nobody_could_open_anew_stops_the_switch_before_it_begins(
     with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*not touched"):
         program.switch(machine.vm, "jarvis")
     assert machine.pids() == [pid]
+
+
+def test_deadline_counts_from_the_switch(machine: Machine) -> None:
+    machine.nohup()
+    program.record(machine.vm, machine.wanted())
+    armed = program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    time.sleep(0.2)
+    switched = program.switch(machine.vm, "jarvis")
+    assert switched.seconds_left > armed.seconds_left - 0.2

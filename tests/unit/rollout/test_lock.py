@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible.errors import AnsibleActionFail
 from ansible.module_utils import webex_rollout as program
 from ansible.module_utils.webex_rollout import Deadline, Holder, Lock, RolloutError, Vm, asdict, read_lock, seal
 
@@ -211,3 +214,27 @@ def test_asks_in_the_name_of_the_run_not_of_the_task(plugin: ModuleType) -> None
     us = plugin.ourselves()
     assert us["pid"] == os.getppid()
     assert us["start_time"] == plugin.start_time(os.getppid())
+
+
+def test_task_whose_run_was_killed_does_not_ask_in_the_name_of_init(plugin: ModuleType) -> None:
+    """As when the controller is killed between two tasks: the worker of the second one is init's child by then."""
+    processes = multiprocessing.get_context("fork")
+    hears, says = processes.Pipe(duplex=False)
+
+    def task(run: int) -> None:
+        while os.getppid() == run:
+            time.sleep(0.01)
+        try:
+            says.send(plugin.ourselves())
+        except AnsibleActionFail as error:
+            says.send(str(error))
+
+    def run() -> None:
+        processes.Process(target=task, args=(os.getpid(),)).start()
+        os._exit(0)
+
+    controller = processes.Process(target=run)
+    controller.start()
+    assert hears.poll(30)
+    assert hears.recv() == f"the run that asks for the lock (pid {controller.pid}) is gone. Nothing was done"
+    controller.join()
