@@ -1606,7 +1606,7 @@ def fallen(state: State) -> str:
 def unsteady(vm: Vm, bot: str, release: str) -> str:
     """Why a release under watch is not what runs, or does not run steadily; empty while it does."""
     state = vm.store(bot).load()
-    if state is None or state.phase != "blessed" or state.current != release:
+    if state is None or release != {"blessed": state.current, "checked": state.candidate}.get(state.phase):
         now = f"release {state.current}, {state.phase}: {state.note or 'no reason given'}" if state else "no record"
         return f"release {release} is not what it runs any more ({now})"
     unit, running = show_unit(state.unit), state.running
@@ -2948,7 +2948,9 @@ def _mark_reverting(store: Store, state: State, target: str, reason: str, paths:
 
 
 def _mark_reverted(store: Store, state: State, target: str, reason: str) -> None:
-    """Write down that the bot is back."""
+    """Write down that the bot is back. What its log said of the release says nothing of the release's next attempt."""
+    with flock(store.path / "soak.lock", f"a look at {store.bot}'s log", 60), contextlib.suppress(FileNotFoundError):
+        (store.path / "soak.json").unlink()
     if state.previous == target:
         state.previous = ""
     state.phase, state.current, state.candidate, state.revert_to = "reverted", target, "", ""

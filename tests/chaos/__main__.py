@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def _told(name: str, future: Future[Outcome]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--only", default="", help="cases whose name contains this, and no measurements")
+    parser.add_argument("--only", default="", help="cases whose name matches this expression, and no measurements")
     parser.add_argument("--kill-every", type=int, default=1, help="kill after each n-th task of a rollout (0: not)")
     parser.add_argument("--fleet", type=int, default=len(BOTS) - 1, help="how many of the fleet are rolled out")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
@@ -101,7 +102,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     conditions = Conditions(BOTS[: 1 + options.fleet], options.deadline)
     tasks = tasks_of_a_rollout(conditions)[:: options.kill_every] if options.kill_every else []
-    chosen = [case for case in cases(tasks) if options.only in case[0]]
+    chosen = [case for case in cases(tasks) if re.search(options.only, case[0])]
     if options.list:
         print("\n".join(name for name, _ in chosen))
         return 0

@@ -29,6 +29,7 @@ MOMENTS = {
     "unit installed": "Check the unit",
     "switched": "Switch to the unit",
     "checked": "Check that the start counts",
+    "soak begun": "Begin the soak",
     "blessed": "Let the release stay",
 }
 """Phases of a stage, each by the task at whose end it begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 
@@ -35,10 +36,21 @@ def standings(lab: Lab, bots: tuple[str, ...] = BOTS) -> dict[str, str]:
     return {bot: standing(lab, bot) for bot in bots}
 
 
-def guard_awake(lab: Lab) -> bool:
-    """Whether the VM itself still has something under trial."""
-    asked = ["systemctl", "is-active", "--quiet", "webex-rollout-guard.timer"]
-    return lab.machine.execute(asked, check=False).returncode == 0
+SETTLED = ("recorded", "blessed", "reverted")
+
+
+def under_trial(lab: Lab) -> bool:
+    """Whether the VM itself still has something to take back, or to let stay.
+
+    The guard being asleep is not asked for: for some minutes it watches processes that were only recorded.
+    """
+    asked = lab.machine.execute(["/usr/local/sbin/webex-rollout", "status", "--json"], check=False)
+    if "No such file" in asked.stderr:
+        return False
+    try:
+        return any(bot.get("phase") not in SETTLED for bot in json.loads(asked.stdout)["bots"])
+    except ValueError:  # just being put back on its feet after a reboot
+        return True
 
 
 OWN = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.faults import MOMENTS, Fault
-from tests.chaos.outcome import NEW, OLD, Outcome, guard_awake, leftovers, standings
+from tests.chaos.outcome import NEW, OLD, Outcome, leftovers, standings, under_trial
 from tests.integration.conftest import written
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab, temporary
@@ -92,12 +92,12 @@ class Scene:
         if self.fault.ends:
             canary = bots[:1]
             wait_for(
-                lambda: standings(lab, canary)[canary[0]] == self.fault.ends and not guard_awake(lab),
+                lambda: standings(lab, canary)[canary[0]] == self.fault.ends and not under_trial(lab),
                 f"{canary[0]} to be {self.fault.ends}",
                 timeout=self.conditions.deadline + self.fault.takes + 120,
                 pause=1,
             )
-        wait_for(lambda: not guard_awake(lab), "the guard to be done", timeout=self.conditions.deadline + 120, pause=1)
+        wait_for(lambda: not under_trial(lab), "the guard to be done", timeout=self.conditions.deadline + 120, pause=1)
         # A bot that was put back is a process at once and a websocket a little later.
         lab.webex.wait_connected(cared, timeout=2 * START)
         left_alone, until = standings(lab, cared), lab.webex.books().now

@@ -76,6 +76,8 @@ def test_release_on_probation_whose_unit_failed_is_taken_back(machine: Machine) 
     machine.nohup()
     before = machine.tree()
     forward(machine, probation=600)
+    soak = machine.state / "jarvis/soak.json"
+    soak.write_text("{}")
     end_unit(machine)
     assert program.guard_needed(machine.vm) == ["jarvis"]
     assert program.guard(machine.vm) == []
@@ -83,6 +85,7 @@ def test_release_on_probation_whose_unit_failed_is_taken_back(machine: Machine) 
     assert len(machine.pids()) == 1
     state = state_of(machine)
     assert (state.phase, state.current) == ("reverted", "0")
+    assert not soak.exists()  # nobody goes on from evidence that a later attempt did not give
     assert state.note.startswith(f"{UNIT} is failed")
     assert program.guard_needed(machine.vm) == []
 
@@ -160,7 +163,14 @@ def test_unit_that_fails_while_the_guard_goes_to_sleep_wakes_it_again(
 
 def test_unsteady_says_what_became_of_a_release_under_watch(machine: Machine) -> None:
     machine.nohup()
-    release = forward(machine, probation=600).candidate
+    program.record(machine.vm, machine.wanted())
+    program.arm(machine.vm, "jarvis", 600)
+    machine.deploy()
+    release = program.switch(machine.vm, "jarvis").candidate
+    assert program.unsteady(machine.vm, "jarvis", release) != ""  # not checked yet
+    program.check_start(machine.vm, "jarvis", machine.proof)
+    assert program.unsteady(machine.vm, "jarvis", release) == ""
+    program.bless(machine.vm, "jarvis", probation=600)
     assert program.unsteady(machine.vm, "jarvis", release) == ""
     machine.systemd.restart_behind(UNIT)
     assert program.unsteady(machine.vm, "jarvis", release) == ""  # once may happen to the best
