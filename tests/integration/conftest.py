@@ -17,6 +17,7 @@ RESTLESS = (
     "var/log/",
     "var/lib/systemd/",
     "var/cache/",
+    "var/backups/",
     "run/",
     "tmp/",
     "etc/.updated",
