@@ -92,10 +92,10 @@ class Scene:
         if self.fault.ends:
             canary = bots[:1]
             wait_for(
-                lambda: standings(lab, canary)[canary[0]] == self.fault.ends and not under_trial(lab),
+                lambda: not under_trial(lab) and standings(lab, canary)[canary[0]] == self.fault.ends,
                 f"{canary[0]} to be {self.fault.ends}",
                 timeout=self.conditions.deadline + self.fault.takes + 120,
-                pause=1,
+                pause=3,
             )
         wait_for(lambda: not under_trial(lab), "the guard to be done", timeout=self.conditions.deadline + 120, pause=1)
         # A bot that was put back is a process at once and a websocket a little later.
