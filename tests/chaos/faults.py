@@ -231,7 +231,10 @@ CLOCK_AND_KILL = Fault(
 
 AT_A_MOMENT = (
     (Fault("new process killed", kill_new_process, ends="new"), "switched"),
-    (Fault("venv vanishes", hide_venv, find_venv, ends="old"), "unit installed"),
+    (
+        Fault("venv vanishes", hide_venv, find_venv, ends="old", leaves=(f"{VM_CHECKOUT}/.venv".lstrip("/"),)),
+        "unit installed",
+    ),
     (Fault("log directory read-only", logs_read_only, logs_writable, ends="old"), "unit installed"),
     (Fault("log directory read-only", logs_read_only, logs_writable), "switched"),
     (Fault("clock set back", set_clock_back, set_clock_right, ends="new"), "armed"),

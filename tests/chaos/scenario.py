@@ -176,7 +176,7 @@ def _problems(scene: Scene, outcome: Outcome, left_over: list[str]) -> list[str]
     that does not converge, a secret."""
     found = [f"{bot}: {state}" for bot, state in outcome.left_alone.items() if state not in (OLD, NEW)]
     found += [f"{bot} is {state} after the second run" for bot, state in outcome.after.items() if state != NEW]
-    found += [f"changed, though no bot is new: {path}" for path in left_over]
+    found += [f"changed, though no bot is new: {path}" for path in left_over[:5]]
     canary = scene.conditions.bots[0]
     if scene.fault.ends and outcome.left_alone.get(canary) != scene.fault.ends:
         found.append(f"{canary} should be {scene.fault.ends} when left alone")
