@@ -136,10 +136,10 @@ def crash_after(seconds: float) -> Callable[[Lab], None]:
 
 
 def invalid_unit(lab: Lab) -> None:
-    """Somebody's drop-in that systemd refuses."""
+    """Somebody's drop-in that leaves the unit without a command. A word that it does not know systemd only ignores."""
     directory = "/etc/systemd/system/webex-bot@jarvis.service.d"
     lab.machine.execute(["mkdir", "-p", directory])
-    lab.machine.execute(["sh", "-c", f"printf '[Service]\\nExecStart=not/absolute\\n' > {directory}/90-local.conf"])
+    lab.machine.execute(["sh", "-c", f"printf '[Service]\\nExecStart=\\n' > {directory}/90-local.conf"])
 
 
 def valid_unit(lab: Lab) -> None:
