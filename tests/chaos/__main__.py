@@ -92,7 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name matches this expression, and no measurements")
     parser.add_argument("--kill-every", type=int, default=1, help="kill after each n-th task of a rollout (0: not)")
-    parser.add_argument("--fleet", type=int, default=len(BOTS) - 1, help="how many of the fleet are rolled out")
+    parser.add_argument("--bots", default=",".join(BOTS), help="who is rolled out (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
     parser.add_argument(
         "--deadline", type=int, default=40, help="the guard's, in seconds; longer where jobs share cores"
@@ -100,7 +100,10 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    conditions = Conditions(BOTS[: 1 + options.fleet], options.deadline)
+    bots = tuple(options.bots.split(","))
+    if unknown := set(bots) - set(BOTS):
+        parser.error(f"no such bot: {', '.join(sorted(unknown))}; there are {', '.join(BOTS)}")
+    conditions = Conditions(bots, options.deadline)
     tasks = tasks_of_a_rollout(conditions)[:: options.kill_every] if options.kill_every else []
     chosen = [case for case in cases(tasks) if re.search(options.only, case[0])]
     if options.list:
@@ -113,7 +116,7 @@ def main() -> int:
         bad += not rehearsal()
         bad += not exposures()
     print(
-        f"\n{bad} of {len(chosen)} cases bad. Conditions: {len(conditions.bots)} bots, {options.jobs} cases at a time, "
+        f"\n{bad} of {len(chosen)} cases bad. Conditions: {', '.join(bots)}, {options.jobs} cases at a time, "
         f"guard's deadline {conditions.deadline} s; {TRAFFIC.burst} message to each bot every {TRAFFIC.gap:.0f} s; "
         f"lost: unanswered 20 s after the last one; Linux {platform.release()}"
     )

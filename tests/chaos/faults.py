@@ -62,7 +62,7 @@ class Fault:
     loses_processes: bool = False
     """Whether every process of the VM is gone with it."""
     ends: str = ""
-    """What the canary has to be when it was left alone; empty where old and new will do."""
+    """What the first bot has to be when it was left alone; empty where old and new will do."""
     takes: float = 0.0
     """Seconds more than the guard's deadline until it is that."""
     leaves: tuple[str, ...] = ()

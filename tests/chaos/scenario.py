@@ -34,7 +34,7 @@ class Conditions:
     """Under which the faults strike."""
 
     bots: tuple[str, ...] = BOTS
-    """Who is rolled out: the canary and as many of the fleet."""
+    """Who is rolled out; without the canary as a fleet that nothing speaks for."""
     deadline: int = 40
     """Seconds until the guard takes an attempt back; longer than switch and start-up check take."""
 
@@ -47,6 +47,7 @@ class Conditions:
             "rollout_guard_deadline": self.deadline,
             "rollout_wait": 3 * self.deadline,
             "rollout_batches": batches,
+            "rollout_skip_canary": BOTS[0] not in self.bots,
         }
 
     @property
@@ -90,10 +91,10 @@ class Scene:
         # After a power cut nobody starts a process that was never under this project's care.
         cared = _recorded(lab) if self.fault.loses_processes else bots
         if self.fault.ends:
-            canary = bots[:1]
+            first = bots[:1]
             wait_for(
-                lambda: not under_trial(lab) and standings(lab, canary)[canary[0]] == self.fault.ends,
-                f"{canary[0]} to be {self.fault.ends}",
+                lambda: not under_trial(lab) and standings(lab, first)[first[0]] == self.fault.ends,
+                f"{first[0]} to be {self.fault.ends}",
                 timeout=self.conditions.deadline + self.fault.takes + 120,
                 pause=3,
             )
@@ -177,9 +178,9 @@ def _problems(scene: Scene, outcome: Outcome, left_over: list[str]) -> list[str]
     found = [f"{bot}: {state}" for bot, state in outcome.left_alone.items() if state not in (OLD, NEW)]
     found += [f"{bot} is {state} after the second run" for bot, state in outcome.after.items() if state != NEW]
     found += [f"changed, though no bot is new: {path}" for path in left_over[:5]]
-    canary = scene.conditions.bots[0]
-    if scene.fault.ends and outcome.left_alone.get(canary) != scene.fault.ends:
-        found.append(f"{canary} should be {scene.fault.ends} when left alone")
+    first = scene.conditions.bots[0]
+    if scene.fault.ends and outcome.left_alone.get(first) != scene.fault.ends:
+        found.append(f"{first} should be {scene.fault.ends} when left alone")
     if not outcome.again.startswith("rc 0, failed 0"):
         found.append(f"the same command again: {outcome.again}: {failure(scene.runs[-1])}")
     if outcome.down > outcome.limit:

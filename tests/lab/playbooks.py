@@ -102,6 +102,7 @@ def run_playbook(
             output = stream.read()
         for written in Path(private, "reports").glob("*/report.json"):
             report = json.loads(written.read_text(encoding="utf-8"))
-            page = written.with_name("index.html").read_text(encoding="utf-8")
+            beside = written.with_name("index.html")
+            page = beside.read_text(encoding="utf-8") if beside.exists() else ""  # killed between the two
     recap = [event["event_data"] for event in events if event["event"] == "playbook_on_stats"]
     return Run(runner.rc, recap[-1] if recap else {}, events, output, report, page)
