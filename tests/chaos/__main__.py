@@ -19,46 +19,37 @@ from functools import partial
 from tests.chaos.faults import (
     AT_A_MOMENT,
     BROKEN_RELEASE,
+    CANARY,
+    CONTROLLER_KILLED,
+    DISK_FULL,
+    FLEET,
     MIDWAY,
     MOMENTS,
     WRITES,
-    Fault,
-    fill_disk,
-    give_room,
-    kill_controller,
 )
 from tests.chaos.measures import exposures, rehearsal, switch_against_manual
 from tests.chaos.outcome import HEADER, Outcome
-from tests.chaos.scenario import TRAFFIC, Conditions, play, tasks_of_a_rollout, two_rollouts
+from tests.chaos.scenario import BEFORE, TRAFFIC, Conditions, play, tasks_of_a_rollout, two_rollouts
 from tests.lab.paths import BOTS
 
 Case = tuple[str, Callable[[Conditions], Outcome]]
-CANARY, FLEET = "Stage canary", "Stage fleet"
 
 
 def cases(tasks: list[tuple[str, str]]) -> Iterator[Case]:
     """All of them, by name. The controller is killed after each of `tasks`, too."""
     for fault in BROKEN_RELEASE:
-        yield fault.name, partial(_play, fault)
+        yield fault.name, partial(play, fault, BEFORE)
     for fault, moment in AT_A_MOMENT:
-        yield f"{fault.name}, {moment}", partial(_play, fault, (CANARY, moment))
+        yield f"{fault.name}, {moment}", partial(play, fault, (CANARY, moment))
     yield "two rollouts at once", two_rollouts
     for fault in MIDWAY:
         for moment in MOMENTS:
-            yield f"{fault.name}, {moment}", partial(_play, fault, (CANARY, moment))
-        yield f"{fault.name}, switched (fleet)", partial(_play, fault, (FLEET, "switched"))
-    full = Fault("disk full", fill_disk, give_room)
-    for task in WRITES:
-        play_name = "Preflight" if task == "Become root" else CANARY
-        yield f"{full.name}, {task}", partial(_play, full, (play_name, task))
-    kill = Fault("controller killed", kill_controller)
+            yield f"{fault.name}, {moment}", partial(play, fault, (CANARY, moment))
+        yield f"{fault.name}, switched (fleet)", partial(play, fault, (FLEET, "switched"))
+    for place in WRITES:
+        yield f"{DISK_FULL.name}, {place[1]}", partial(play, DISK_FULL, place)
     for place in tasks:
-        yield f"{kill.name}, {place[1]} ({place[0]})", partial(_play, kill, place)
-
-
-def _play(fault: Fault, *place_and_conditions: object) -> Outcome:
-    *place, conditions = place_and_conditions
-    return play(fault, *place, conditions=conditions)  # type: ignore[arg-type]
+        yield f"{CONTROLLER_KILLED.name}, {place[1]} ({place[0]})", partial(play, CONTROLLER_KILLED, place)
 
 
 def run_all(chosen: list[Case], conditions: Conditions, jobs: int) -> int:

@@ -21,6 +21,9 @@ from tests.lab.run import run
 
 SITE_PACKAGES = f"{VM_CHECKOUT}/.venv/lib/python3.11/site-packages"
 
+CANARY, FLEET = "Stage canary", "Stage fleet"
+"""Plays."""
+
 MOMENTS = {
     "recorded": "Record what the bot is now",
     "armed": "Arm the guard",
@@ -35,21 +38,21 @@ MOMENTS = {
 """Phases of a stage, each by the task at whose end it begins."""
 
 WRITES = (
-    "Become root",
-    "Stop if a bot was lost",
-    "Install the rollout program",
-    "Make room for the log reading",
-    "Install the log reading",
-    "Sample from now on",
-    "Take the VM's lock",
-    "Log in with the new limit",
-    "Create the directory of the bots' environments",
-    "Install the unit template",
-    "Install the target of all bots",
-    "Create the directory of the bot's drop-ins",
-    "Install the bot's drop-in",
+    ("Preflight", "Become root"),
+    (CANARY, "Stop if a bot was lost"),
+    (CANARY, "Install the rollout program"),
+    (CANARY, "Make room for the log reading"),
+    (CANARY, "Install the log reading"),
+    (CANARY, "Sample from now on"),
+    (CANARY, "Take the VM's lock"),
+    (CANARY, "Log in with the new limit"),
+    (CANARY, "Create the directory of the bots' environments"),
+    (CANARY, "Install the unit template"),
+    (CANARY, "Install the target of all bots"),
+    (CANARY, "Create the directory of the bot's drop-ins"),
+    (CANARY, "Install the bot's drop-in"),
 )
-"""Further tasks of the canary's stage after which something is written to the VM's disk."""
+"""Further tasks, by play, after which something is written to the VM's disk."""
 
 
 @dataclass(frozen=True)
@@ -217,11 +220,13 @@ PYTHON_OF_POOL = (
     "(_ for _ in ()).throw(RuntimeError('broken module')) if n.endswith('webex_pool_config') else None})())"
 )
 
+CONTROLLER_KILLED = Fault("controller killed", kill_controller)
+DISK_FULL = Fault("disk full", fill_disk, give_room)
 MIDWAY = (
-    Fault("controller killed", kill_controller),
+    CONTROLLER_KILLED,
     Fault("connection cut", cut_connection, mend_connection),
     Fault("VM loses power", lambda lab: lab.reboot_hard(), loses_processes=True),
-    Fault("disk full", fill_disk, give_room),
+    DISK_FULL,
 )
 """Strike at every moment of MOMENTS."""
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.chaos.faults import MOMENTS, Fault
+from tests.chaos.faults import CANARY, MOMENTS, Fault
 from tests.chaos.outcome import NEW, OLD, Outcome, leftovers, standings, under_trial
 from tests.integration.conftest import written
 from tests.integration.test_rollout import QUICK
@@ -77,8 +77,10 @@ class Scene:
     lab: Lab
     fault: Fault
     conditions: Conditions
-    before: dict[str, str] = field(default_factory=dict)
-    since: float = 0.0
+    before: dict[str, str] = field(init=False)
+    """The VM's files, as `written` tells them."""
+    since: float = field(init=False)
+    """By the stand-in's clock."""
     runs: list[Run] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -131,13 +133,13 @@ class Scene:
         return outcome
 
 
-def play(fault: Fault, place: tuple[str, str] = BEFORE, conditions: Conditions = Conditions()) -> Outcome:
+def play(fault: Fault, place: tuple[str, str], conditions: Conditions) -> Outcome:
     """Strike at the end of a task of a play (or before the run), leave alone, run again.
 
     `place` is the play's name and the task's, the latter also as one of MOMENTS.
     """
     where, moment = place
-    name = moment if where in ("-", "Stage canary") else f"{moment} ({where.removeprefix('Stage ')})"
+    name = moment if where in ("-", CANARY) else f"{moment} ({where.removeprefix('Stage ')})"
     with pristine(f"{fault.name} {place}", conditions.bots) as lab:
         struck = place == BEFORE
         if struck:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tests.chaos.faults import MIDWAY
-from tests.chaos.scenario import play
+from tests.chaos.faults import CANARY, CONTROLLER_KILLED
+from tests.chaos.scenario import Conditions, play
 
 
 def test_left_alone_every_bot_is_old_or_new_and_the_same_command_converges() -> None:
-    (killed,) = [fault for fault in MIDWAY if fault.name == "controller killed"]
-    outcome = play(killed, ("Stage canary", "switched"))
+    outcome = play(CONTROLLER_KILLED, (CANARY, "switched"), Conditions())
     assert outcome.struck
     assert outcome.problems == []
