@@ -272,6 +272,8 @@ class Machine:
             },
             stdout=subprocess.PIPE,
             check=True,
+            # As a login shell has it, also where the tests themselves run under nohup.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         return int(found.stdout)
 
