@@ -2947,10 +2947,18 @@ def _mark_reverting(store: Store, state: State, target: str, reason: str, paths:
         store.save(state)
 
 
+def _forget_soak(store: Store, target: str) -> None:
+    """What the log said of a release that was taken back says nothing of its next attempt; the target's own stays."""
+    path = store.path / "soak.json"
+    damaged_or_none = contextlib.suppress(FileNotFoundError, ValueError)  # who needs it will say so
+    with flock(store.path / "soak.lock", f"a look at {store.bot}'s log", 60), damaged_or_none:
+        if json.loads(path.read_bytes()).get("release") != target:
+            path.unlink()
+
+
 def _mark_reverted(store: Store, state: State, target: str, reason: str) -> None:
-    """Write down that the bot is back. What its log said of the release says nothing of the release's next attempt."""
-    with flock(store.path / "soak.lock", f"a look at {store.bot}'s log", 60), contextlib.suppress(FileNotFoundError):
-        (store.path / "soak.json").unlink()
+    """Write down that the bot is back."""
+    _forget_soak(store, target)
     if state.previous == target:
         state.previous = ""
     state.phase, state.current, state.candidate, state.revert_to = "reverted", target, "", ""

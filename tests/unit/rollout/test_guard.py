@@ -106,6 +106,19 @@ def test_why_a_bot_was_taken_back_is_told_by_status_and_by_the_next_run(
     assert "was taken back" not in capsys.readouterr().out
 
 
+def test_run_that_changed_nothing_and_was_killed_costs_no_evidence(machine: Machine) -> None:
+    machine.nohup()
+    release = forward(machine).candidate
+    soak = machine.state / "jarvis/soak.json"
+    soak.write_text(json.dumps({"release": release}))
+    pids = machine.pids()
+    program.arm(machine.vm, "jarvis", 0)
+    assert program.guard(machine.vm) == []
+    assert (state_of(machine).phase, state_of(machine).current) == ("reverted", release)
+    assert machine.pids() == pids
+    assert soak.exists()
+
+
 def test_second_release_on_probation_goes_back_to_the_first(machine: Machine) -> None:
     machine.nohup()
     forward(machine, probation=0)
