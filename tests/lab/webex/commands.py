@@ -38,7 +38,8 @@ ASKS: dict[str, tuple[Ask, ...]] = {
         Ask("tickets", "Open tickets"),
         Ask("todo", "To-do list of"),
         Ask("todo call back case {n}", "Added to-do"),
-        Ask("approve", "Approval request"),
+        # Text of the card's field: its heading is in the answer to the click, too.
+        Ask("approve", "Why is this needed?"),
         # Its answer comes outside of any thread, so the number tells whose it is.
         Ask("", "recorded: lab run {n}.", inputs={"callback_keyword": "approve_submit", "reason": "lab run {n}."}),
     ),

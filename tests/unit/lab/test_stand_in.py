@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -209,27 +210,37 @@ def test_after_a_reconnect_unacknowledged_messages_come_again_if_asked_for(stand
 
 
 def test_a_click_on_a_card_is_an_activity_like_any_other(stand_in: Running) -> None:
-    async def scenario() -> None:
+    async def scenario() -> str:
         async with stand_in.bot("toodles") as bot:
+
+            async def asked(verb: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+                """The next activity of this kind whose message has this text."""
+                while True:
+                    stand_in.lab.burst(1, ["toodles"])
+                    activity = await bot.next_activity()
+                    if activity["verb"] == verb:
+                        taken = await bot.take(activity)
+                        if text in taken.get("text", ""):
+                            return activity, taken
+
             await bot.connect()
-            while True:
-                stand_in.lab.burst(1, ["toodles"])
-                activity = await bot.next_activity()
-                if activity["verb"] == "cardAction":
-                    break
-            action = await bot.take(activity)
+            click, action = await asked("cardAction", "")
             status, _, _ = await bot.ask("DELETE", f"webexapis.com/v1/messages/{action['messageId']}")
-            await bot.reply(activity, "Approval request recorded: lab run 0.", thread=False)
-            await bot.reply(activity, f"Approval request recorded: {action['inputs']['reason']}", thread=False)
+            message: dict[str, Any] = {"target": None}
+            while message["target"] != click["target"]:
+                message, _ = await asked("post", "approve")
+            await bot.reply(click, "Approval request of Ada recorded: lab run 0.", thread=False)
+            await bot.reply(click, f"Approval request of Ada recorded: {action['inputs']['reason']}", thread=False)
 
             assert action["inputs"]["callback_keyword"] == "approve_submit"
             assert status == 204
+            return str(click["id"])
 
-    asyncio.run(scenario())
+    clicked = asyncio.run(scenario())
 
-    (answered,) = [entry for entry in stand_in.lab.books(messages=True).messages if entry.answers]
-    assert "approve_submit" in answered.text
-    assert len(answered.answers) == 1, "an answer to somebody else's click is not this one's"
+    answered = [entry for entry in stand_in.lab.books(messages=True).messages if entry.answers]
+    assert [entry.id for entry in answered] == [clicked], "neither somebody else's click nor an open request for a card"
+    assert len(answered[0].answers) == 1
 
 
 def test_an_unknown_token_gets_401_and_the_token_is_not_in_the_books(stand_in: Running) -> None:
