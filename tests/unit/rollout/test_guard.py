@@ -57,10 +57,12 @@ def test_past_deadline_is_taken_back(machine: Machine) -> None:
     assert state_of(machine).note == "not blessed within 0 s"
 
 
-def test_blessed_is_never_taken_back(machine: Machine) -> None:
+@pytest.mark.parametrize("probation", [0, 600], ids=["for good", "on probation"])
+def test_blessed_release_that_runs_is_left_and_the_guard_sleeps(machine: Machine, probation: int) -> None:
     machine.nohup()
-    forward(machine)
+    forward(machine, probation=probation)
     tree, pids = machine.tree(), machine.pids()
+    assert not machine.systemd.read(TIMER)["on"]
     program.guard(machine.vm)
     assert (machine.tree(), machine.pids()) == (tree, pids)
 
