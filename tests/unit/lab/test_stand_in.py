@@ -214,11 +214,11 @@ def test_a_click_on_a_card_is_an_activity_like_any_other(stand_in: Running) -> N
         async with stand_in.bot("toodles") as bot:
 
             async def asked(verb: str, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-                """The next activity of this kind whose message has this text."""
+                """The next activity of this kind in a group room (there are few) whose message has this text."""
                 while True:
                     stand_in.lab.burst(1, ["toodles"])
                     activity = await bot.next_activity()
-                    if activity["verb"] == verb:
+                    if activity["verb"] == verb and "ONE_ON_ONE" not in activity["target"]["tags"]:
                         taken = await bot.take(activity)
                         if text in taken.get("text", ""):
                             return activity, taken
