@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from ansible.module_utils import webex_rollout
 from ansible.module_utils.webex_rollout import Bot, FileRule, Proof, Result, Vm, Wanted, bot_pids, read_stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 PROGRAM = Path(webex_rollout.__file__)
 SCRIPT = """\
@@ -276,25 +275,6 @@ class Machine:
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         )
         return int(found.stdout)
-
-    @contextlib.contextmanager
-    def kept_up(self) -> Iterator[None]:
-        """Somebody starts jarvis again whenever he is gone."""
-        over = threading.Event()
-
-        def keep() -> None:
-            while not over.is_set():
-                if not self.pids():
-                    self.nohup()
-                time.sleep(0.001)
-
-        thread = threading.Thread(target=keep)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
     def in_unit(self, unit: str) -> None:
         """Have the process of a fake unit look as if it lived in the unit's cgroup."""
