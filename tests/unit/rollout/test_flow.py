@@ -334,6 +334,7 @@ def test_process_killed_by_hand_between_record_and_switch_is_no_obstacle(machine
     program.arm(machine.vm, "jarvis", 600)
     machine.deploy()
     os.kill(pid, signal.SIGKILL)
+    machine.wait_for(lambda: not machine.pids())
     assert program.switch(machine.vm, "jarvis").reasons == ["it does not run"]
 
 

@@ -332,7 +332,10 @@ def test_reboot_long_after_the_rollout_starts_nothing(machine: Machine) -> None:
     assert not machine.systemd.read(TIMER).get("on")
 
 
-def test_failing_way_back_is_tried_again_later_and_not_for_ever(machine: Machine) -> None:
+def test_failing_way_back_is_tried_again_later_and_not_for_ever(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "FOUND_SETTLE", 10)  # longer than a Python takes to start and to end
     machine.nohup(env={"BOT_ENDS": ""})
     opened(machine, seconds=0)
     release = machine.state / "jarvis/releases/0/release.json"
