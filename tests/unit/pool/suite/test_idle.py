@@ -36,21 +36,21 @@ def test_connection_idle_for_less_is_used_again(bare: Bare, server: Server) -> N
 
 
 def test_the_same_under_tls(bare: Bare, webex: Server) -> None:
-    session = bare(max_idle=0.2)
+    session = bare(max_idle=1)
     session.get("https://webexapis.com/v1/people/me")
     session.get("https://webexapis.com/v1/people/me")
-    time.sleep(0.3)
+    time.sleep(1.1)
     session.get("https://webexapis.com/v1/people/me")
     assert [seen.connection for seen in webex.seen] == [1, 1, 2]
 
 
 def test_post_goes_only_over_a_connection_that_has_just_worked(bare: Bare, server: Server) -> None:
-    session = bare(max_idle=60, post_max_idle=0.2)
+    session = bare(max_idle=60, post_max_idle=1)
     session.get(server.url)
     session.post(server.url, json={})
-    time.sleep(0.3)
+    time.sleep(1.1)
     session.get(server.url)
-    time.sleep(0.3)
+    time.sleep(1.1)
     session.post(server.url, json={})
     assert [(seen.method, seen.connection) for seen in server.seen] == [
         ("GET", 1),
@@ -98,7 +98,7 @@ def test_pool_keeps_as_many_as_it_is_told(bare: Bare, server: Server) -> None:
 
 def test_recycled_and_open_are_counted(pool: Any, server: Server, log: Lines) -> None:
     api = plain_api(server.url + "/v1/")
-    session = pool.configure_webex_api_session(api, **QUICK, max_idle=0.2, stats_interval=0.01)._session._req_session
+    session = pool.configure_webex_api_session(api, **QUICK, max_idle=1, stats_interval=0.01)._session._req_session
     _burst(session, server, 4)
     time.sleep(1.1)  # the least time between two sweeps
     api.people.me()
@@ -155,9 +155,9 @@ def test_socket_options_through_a_proxy(bare: Bare, webex: Server, proxy: Proxy)
 
 
 def test_idle_connection_through_a_proxy_is_not_used_again(bare: Bare, webex: Server, proxy: Proxy) -> None:
-    session = bare(max_idle=0.2)
+    session = bare(max_idle=1)
     session.proxies = {"https": proxy.url}
-    for pause in (0, 0.3, 0):
+    for pause in (0, 1.1, 0):
         session.get("https://webexapis.com/v1/people/me")
         time.sleep(pause)
     session.get("https://webexapis.com/v1/people/me")
