@@ -617,11 +617,16 @@ def read_limits(pid: int) -> dict[str, list[str]]:
     return limits
 
 
-def open_for_writing(pid: int) -> list[str]:
-    """Regular files the process holds open for writing: its logs, for a bot."""
+def open_for_writing(pid: int, streams: bool = True) -> list[str]:
+    """Regular files the process holds open for writing: its logs, for a bot.
+
+    With `streams` off without those of its standard streams, which somebody else has opened for it.
+    """
     found = set()
     base = f"/proc/{pid}"
     for fd in os.listdir(base + "/fd"):
+        if not streams and int(fd) <= 2:
+            continue
         try:
             target = os.readlink(f"{base}/fd/{fd}")
             if not target.startswith("/") or target.startswith(("/dev/", "/proc/")):
@@ -1500,6 +1505,9 @@ UNIT_PROPERTIES = (
 )
 
 
+NOT_LOADED = ("not-found", "bad-setting", "error")
+
+
 @dataclass(frozen=True)
 class Unit:
     """A unit as systemd sees it at one moment."""
@@ -1728,7 +1736,9 @@ def stop_all(bot: Bot, units: Sequence[str], seconds: float) -> None:
     """
     for unit in units:
         shown = show_unit(unit)
-        if shown.load != "not-found" or not shown.over:  # a running unit whose file was removed is `not-found` too
+        # A way back removes the drop-in, and what is left is `bad-setting`: systemd refuses to stop what it cannot load
+        # and does not run. A unit that runs is stopped even without its file.
+        if shown.load not in NOT_LOADED or not shown.over:
             systemctl("stop", unit)
     for _ in range(3):
         copies = bot_pids(bot)
@@ -2416,12 +2426,17 @@ def _ready_to_start(vm: Vm, state: State) -> None:
         raise RolloutError(
             f"{state.bot.python} cannot compile {state.bot.script_path}: {problem}. {state.bot.name} was not touched"
         )
-    logs = {path for pid in bot_pids(state.bot) for path in open_for_writing(pid) if os.path.isfile(path)}
-    problem = _as_the_bot(state.bot, "import sys; [open(path, 'ab').close() for path in sys.argv[1:]]", *sorted(logs))
+    _can_write_again(state.bot, "was not touched")
+
+
+def _can_write_again(bot: Bot, outcome: str) -> None:
+    """Refuse to stop a bot that could not open its log when it is started again; the error says `outcome` of it."""
+    logs = {path for pid in bot_pids(bot) for path in open_for_writing(pid, streams=False) if os.path.isfile(path)}
+    problem = _as_the_bot(bot, "import sys; [open(path, 'ab').close() for path in sys.argv[1:]]", *sorted(logs))
     if problem:
         raise RolloutError(
-            f"{state.bot.name} writes to files that {state.bot.user} could not open anew: {problem}. Nobody could "
-            f"start it again, so it was not touched. Make them writable and run again"
+            f"{bot.name} writes to files that {bot.user} could not open anew: {problem}. Nobody could start it again, "
+            f"so it {outcome}. Make them writable and run this again"
         )
 
 
@@ -2852,6 +2867,7 @@ def _plan_revert(store: Store, state: State, target: Release, force: bool) -> Re
         rule = state.files.get(path, FileRule())
         if rule.shared and store.needed_by_others(path, have):
             plan.kept_shared.append(path)
+            del final[path]  # a process is not ended for a file that stays as it is
             continue
         final[path] = want
         plan.restore[path] = store.bytes_of(want)
@@ -2928,13 +2944,16 @@ def _revert(store: Store, state: State, target: str, reason: str, force: bool = 
 
 def _must_be_startable(state: State, plan: RevertPlan, runs: bool) -> None:
     """Refuse to end a running process for one that cannot be started."""
+    if not runs or plan.process_stays or plan.target.runner.kind == "none":
+        return
     process = plan.target.runner.process if plan.target.runner.kind == "process" else None
     python = os.path.join(process.cwd, _executable(process)) if process else state.bot.python
-    if runs and not plan.process_stays and plan.target.runner.kind != "none" and not os.access(python, os.X_OK):
+    if not os.access(python, os.X_OK):
         raise RolloutError(
             f"{state.bot.name} is not taken back to release {plan.target.id}: {python} is not there to run it. "
             "It goes on as it runs now. Put that back and run this again"
         )
+    _can_write_again(state.bot, f"goes on as it runs now, not taken back to release {plan.target.id}")
 
 
 def _mark_reverting(store: Store, state: State, target: str, reason: str, paths: Iterable[str]) -> None:

@@ -241,7 +241,7 @@ AT_A_MOMENT = (
         "unit installed",
     ),
     (Fault("log directory read-only", logs_read_only, logs_writable, ends="old"), "unit installed"),
-    (Fault("log directory read-only", logs_read_only, logs_writable), "switched"),
+    (Fault("log directory read-only", logs_read_only, logs_writable, ends="new"), "switched"),
     (Fault("clock set back", set_clock_back, set_clock_right, ends="new"), "armed"),
     (CLOCK_AND_KILL, "patched"),
     (CLOCK_AND_KILL, "switched"),

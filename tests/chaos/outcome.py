@@ -39,14 +39,15 @@ def standings(lab: Lab, bots: tuple[str, ...] = BOTS) -> dict[str, str]:
 SETTLED = ("recorded", "blessed", "reverted")
 
 
-def under_trial(lab: Lab) -> bool:
-    """Whether the VM itself still has something to take back, or to let stay.
+def under_trial(lab: Lab) -> list[str]:
+    """What the VM itself still has to take back, or to let stay: bot, phase and what was noted last.
 
     The guard being asleep is not asked for: for some minutes it watches processes that were only recorded. The state
     is read from the VM's disk, for a program started there every few seconds would slow everything else down.
     """
-    states = lab.machine.root.glob("var/lib/webex-rollout/*/state.json")
-    return any(json.loads(path.read_bytes())["content"]["phase"] not in SETTLED for path in states)
+    paths = sorted(lab.machine.root.glob("var/lib/webex-rollout/*/state.json"))
+    states = [json.loads(path.read_bytes())["content"] for path in paths]
+    return [f"{s['bot']['name']} is {s['phase']}: {s['note']}" for s in states if s["phase"] not in SETTLED]
 
 
 OWN = (

@@ -14,6 +14,7 @@ from tests.chaos.faults import CANARY, MOMENTS, Fault
 from tests.chaos.outcome import NEW, OLD, Outcome, leftovers, standings, under_trial
 from tests.integration.conftest import written
 from tests.integration.test_rollout import QUICK
+from tests.lab.errors import LabError
 from tests.lab.lab import Lab, temporary
 from tests.lab.paths import BOTS
 from tests.lab.playbooks import Run, run_playbook
@@ -92,15 +93,13 @@ class Scene:
         lab, bots = self.lab, self.conditions.bots
         # After a power cut nobody starts a process that was never under this project's care.
         cared = _recorded(lab) if self.fault.loses_processes else bots
-        if self.fault.ends:
-            first = bots[:1]
-            wait_for(
-                lambda: not under_trial(lab) and standings(lab, first)[first[0]] == self.fault.ends,
-                f"{first[0]} to be {self.fault.ends}",
-                timeout=self.conditions.deadline + self.fault.takes + 120,
-                pause=3,
-            )
-        wait_for(lambda: not under_trial(lab), "the guard to be done", timeout=self.conditions.deadline + 120, pause=1)
+        first = bots[:1]
+        ended = lambda: not self.fault.ends or standings(lab, first)[first[0]] == self.fault.ends  # noqa: E731
+        timeout = self.conditions.deadline + self.fault.takes + 120
+        try:
+            wait_for(lambda: not under_trial(lab) and ended(), "nothing left to do", timeout=timeout, pause=3)
+        except LabError as error:
+            raise LabError("; ".join([str(error), *under_trial(lab), str(standings(lab, bots))])) from None
         # A bot that was put back is a process at once and a websocket a little later.
         lab.webex.wait_connected(cared, timeout=2 * START)
         left_alone, until = standings(lab, cared), lab.webex.books().now

@@ -66,6 +66,8 @@ class FakeSystemd:
         name = next((word for word in rest if not word.startswith("-")), "")
         if f"{verb} {name}".strip() in self.refuse:
             return subprocess.CompletedProcess(argv, 1, b"", f"Job for {name} failed".encode())
+        if verb == "stop" and not self.running(name) and "LoadState=loaded" not in self._show(name, []):
+            return subprocess.CompletedProcess(argv, 5, b"", f"Unit {name} not loaded.".encode())
         method: Callable[[str, Sequence[str]], str] = getattr(self, "_" + verb.replace("-", "_"))
         return subprocess.CompletedProcess(argv, 0, method(name, rest).encode(), b"")
 
@@ -100,7 +102,11 @@ class FakeSystemd:
         if seen["pid"] and not pid and not timer:
             active = "failed" if seen["ended"] == "inactive" else seen["ended"]
         loaded = timer or bool(self.files(name))
-        bad = any("ExecStart" not in p.read_text() for p in self.files(name)[1:])
+        texts = [path.read_text() for path in self.files(name)]
+        # Either no drop-in, and a template is no unit without one, or one that takes the command away
+        bad = (
+            loaded and not timer and ("ExecStart" not in "".join(texts) or any("ExecStart" not in t for t in texts[1:]))
+        )
         return (
             f"LoadState={'bad-setting' if bad else 'loaded' if loaded else 'not-found'}\nActiveState={active}\n"
             f"SubState={'running' if pid else 'dead'}\nUnitFileState={'enabled' if seen['enabled'] else 'disabled'}\n"

@@ -347,7 +347,7 @@ def test_a_log_nobody_could_open_anew_stops_the_switch_before_it_begins(
     program.arm(machine.vm, "jarvis", 600)
     machine.deploy()
     busy = str(Path(machine.python).resolve())  # a running program: not even root can open it for writing
-    monkeypatch.setattr(program, "open_for_writing", lambda _: [busy])
+    monkeypatch.setattr(program, "open_for_writing", lambda *_, **__: [busy])
     with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*not touched"):
         program.switch(machine.vm, "jarvis")
     assert machine.pids() == [pid]

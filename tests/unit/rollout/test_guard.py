@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -297,6 +298,41 @@ def test_shared_file_stays_while_another_bot_needs_it(machine: Machine) -> None:
     assert machine.tree() == before
 
 
+def test_process_that_was_not_replaced_runs_on_though_a_shared_file_stays(machine: Machine) -> None:
+    """A bot of the fleet whose switch was refused, after its canary."""
+    machine.add_bot("tars")
+    machine.nohup()
+    tars = machine.nohup("tars")
+    forward(machine)
+    opened(machine, "tars")
+    result = program.revert(machine.vm, "tars")
+    assert result.kept_shared
+    assert machine.script("tars").read_text() == OLD
+    assert not machine.drop_in("tars").exists()
+    assert machine.pids("tars") == [tars]
+
+
+def test_way_back_of_one_of_many_can_be_tried_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first try took the drop-in away; the template, which others need, is no unit without one."""
+    machine.add_bot("tars")
+    for bot in ("jarvis", "tars"):
+        machine.nohup(bot)
+        forward(machine, bot)
+
+    def start_found(*_: object) -> tuple[int, float]:
+        raise RolloutError("no room for a process")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(program, "start_found", start_found)
+        with pytest.raises(RolloutError, match="no room for a process"):
+            program.revert(machine.vm, "tars", to="0")
+    assert machine.pids("tars") == []
+    edit_state(machine, "tars", retry=Deadline.after(-1))
+    assert program.guard(machine.vm) == []
+    assert len(machine.pids("tars")) == 1
+    assert machine.script("tars").read_text() == OLD
+
+
 def test_second_bot_is_recorded_with_the_shared_file_as_the_first_found_it(machine: Machine) -> None:
     machine.add_bot("tars")
     machine.nohup()
@@ -463,6 +499,22 @@ def test_running_bot_is_not_ended_for_a_release_that_cannot_be_started(machine: 
         program.revert(machine.vm, "jarvis", to="0")
     assert (machine.pids(), machine.tree()) == (pids, tree)
     linked.symlink_to(machine.python)
+    program.revert(machine.vm, "jarvis", to="0")
+    assert machine.script().read_text() == OLD
+
+
+def test_running_bot_is_not_ended_while_its_log_could_not_be_opened_anew(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.nohup()
+    forward(machine)
+    pids, tree = machine.pids(), machine.tree()
+    busy = str(Path(machine.python).resolve())
+    with monkeypatch.context() as patched:
+        patched.setattr(program, "open_for_writing", lambda *_, **__: [busy])
+        with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*goes on as it runs now"):
+            program.revert(machine.vm, "jarvis", to="0")
+    assert (machine.pids(), machine.tree()) == (pids, tree)
     program.revert(machine.vm, "jarvis", to="0")
     assert machine.script().read_text() == OLD
 

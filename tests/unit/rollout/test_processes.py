@@ -129,6 +129,17 @@ def test_redaction_leaves_the_next_option_alone() -> None:
     assert redact_argv(["a.py", "--token", "--verbose", "x"]) == ["a.py", "--token", "--verbose", "x"]
 
 
+def test_what_somebody_else_opened_for_it_is_told_from_what_it_opened(machine: Machine) -> None:
+    machine.script().write_text(
+        "import time\nheld = open('logs/jarvis.log', 'a')\nprint(1, flush=True)\ntime.sleep(300)\n"
+    )
+    pid = machine.start("sh", "-c", f"exec {machine.python} webex_bots/jarvis.py > nohup.out")
+    out, log = machine.home / "nohup.out", machine.home / "logs/jarvis.log"
+    machine.wait_for(lambda: out.exists() and out.read_text() != "")
+    assert program.open_for_writing(pid) == [str(log), str(out)]
+    assert program.open_for_writing(pid, streams=False) == [str(log)]
+
+
 def test_names_the_log_and_the_hangup_proof(machine: Machine) -> None:
     machine.script().write_text(
         "import time\nheld = open('logs/jarvis.log', 'a')\nheld.write('x')\nheld.flush()\ntime.sleep(300)\n"
