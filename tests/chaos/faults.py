@@ -193,15 +193,33 @@ def set_clock_back_and_kill_controller(lab: Lab) -> None:
     kill_controller(lab)
 
 
+LOGS = f"{VM_CHECKOUT}/logs"
+# Read-only before it is there: units have mounts of their own, to which a later change of one would not spread.
+LOGS_READ_ONLY = (
+    f"mkdir -p /run/read-only && mount --bind {LOGS} /run/read-only && mount -o remount,bind,ro /run/read-only"
+    f" && mount --bind /run/read-only {LOGS}"
+)
+# Lazily: whoever has a file open on it would keep it.
+LOGS_WRITABLE = f"umount --lazy {LOGS}"
+
+
 def logs_read_only(lab: Lab) -> None:
     """The file system that the logs are on: who has one open writes on, nobody opens one for writing any more."""
-    logs = f"{VM_CHECKOUT}/logs"
-    lab.machine.execute(["mount", "--bind", logs, logs])
-    lab.machine.execute(["mount", "-o", "remount,bind,ro", logs])
+    lab.machine.execute(["sh", "-c", LOGS_READ_ONLY])
 
 
 def logs_writable(lab: Lab) -> None:
-    lab.machine.execute(["umount", f"{VM_CHECKOUT}/logs"])
+    lab.machine.execute(["sh", "-c", LOGS_WRITABLE])
+
+
+def logs_read_only_at_start(lab: Lab) -> None:
+    """Read-only from when jarvis's new process exists, which waits for it before it opens its log, for 20 s."""
+    flag = "/run/read-only.done"
+    under_systemd(f"import time\n    while not os.path.exists({flag!r}): time.sleep(0.02)")(lab)
+    main_pid = "systemctl show --property=MainPID --value webex-bot@jarvis.service"
+    wait = f'until [ "$({main_pid})" -gt 0 ]; do sleep 0.02; done'
+    script = f"{wait}; {LOGS_READ_ONLY}; touch {flag}; sleep 20; {LOGS_WRITABLE}"
+    lab.machine.execute(["systemd-run", "--quiet", "--collect", "sh", "-c", script])
 
 
 def kill_new_process(lab: Lab) -> None:
@@ -241,7 +259,7 @@ AT_A_MOMENT = (
         "unit installed",
     ),
     (Fault("log directory read-only", logs_read_only, logs_writable, ends="old"), "unit installed"),
-    (Fault("log directory read-only", logs_read_only, logs_writable, ends="new"), "switched"),
+    (Fault("log directory read-only", logs_read_only, logs_writable, ends="new"), "checked"),
     (Fault("clock set back", set_clock_back, set_clock_right, ends="new"), "armed"),
     (CLOCK_AND_KILL, "patched"),
     (CLOCK_AND_KILL, "switched"),
@@ -274,5 +292,6 @@ BROKEN_RELEASE = (
     Fault("release exits with 0", under_systemd("os._exit(0)"), without_broken_release, ends="old"),
     Fault("pool module raises on import", under_systemd(PYTHON_OF_POOL), without_broken_release, ends="old"),
     Fault("unit is invalid", invalid_unit, valid_unit, ends="old"),
+    Fault("log directory read-only at start", logs_read_only_at_start, without_broken_release, ends="old"),
 )
 """There before the rollout begins; the bots found must run on as they were."""

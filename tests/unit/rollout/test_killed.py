@@ -16,7 +16,7 @@ import pytest
 from ansible.module_utils import webex_rollout as program
 from ansible.module_utils.webex_rollout import State, unseal
 
-from tests.unit.rollout.machine import NEW, Machine
+from tests.unit.rollout.machine import NEW, Machine, forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,10 +87,15 @@ def state_of(machine: Machine) -> State:
     return State.load(unseal(machine.state / "jarvis/state.json"))
 
 
-def prepared(root: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def prepared(root: Path, step: int, monkeypatch: pytest.MonkeyPatch, after_canary: bool = False) -> Machine:
+    """A machine with jarvis to roll out; `after_canary` has tars rolled out before, who needs the shared files."""
     machine = Machine(root / str(step))
     monkeypatch.setattr(program, "run_command", machine.systemd)
     monkeypatch.setenv("PATH", f"{machine.bin}:/usr/local/bin:/usr/bin:/bin")
+    if after_canary:
+        machine.add_bot("tars")
+        machine.nohup("tars")
+        forward(machine, "tars")
     return machine
 
 
@@ -143,11 +148,15 @@ def blessed(machine: Machine) -> None:
     program.bless(machine.vm, "jarvis")
 
 
+AFTER_CANARY = pytest.mark.parametrize("after_canary", [False, True], ids=["canary", "fleet"])
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "FOUND_SETTLE", 0.05)
 
 
+@AFTER_CANARY
 @pytest.mark.parametrize(
     ("before_it", "action", "least"),
     [
@@ -160,12 +169,17 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["arm", "switch", "bless", "revert", "revert-blessed"],
 )
 def test_guard_recovers_from_a_kill_at_every_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_it: Callable, action: Callable, least: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before_it: Callable,
+    action: Callable,
+    least: int,
+    after_canary: bool,
 ) -> None:
     step, killed = 1 - STRIDE, True
     while killed:
         step += STRIDE
-        machine = prepared(tmp_path, step, monkeypatch)
+        machine = prepared(tmp_path, step, monkeypatch, after_canary)
         try:
             tree = machine.tree()
             before_it(machine)
@@ -179,11 +193,14 @@ def test_guard_recovers_from_a_kill_at_every_step(
     assert step > least
 
 
-def test_guard_recovers_from_a_kill_of_the_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@AFTER_CANARY
+def test_guard_recovers_from_a_kill_of_the_guard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_canary: bool
+) -> None:
     step, killed = 1 - STRIDE, True
     while killed:
         step += STRIDE
-        machine = prepared(tmp_path, step, monkeypatch)
+        machine = prepared(tmp_path, step, monkeypatch, after_canary)
         try:
             tree = machine.tree()
             switched(machine)
