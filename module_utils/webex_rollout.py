@@ -2421,7 +2421,7 @@ def _ready_to_start(vm: Vm, state: State) -> None:
             f"{state.bot.name} was not touched. `systemd-analyze verify {state.unit}` says more"
         )
     compiles = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"
-    problem = _as_the_bot(state.bot, compiles, state.bot.script_path)
+    problem = _as_the_bot(state.bot, state.bot.python, compiles, state.bot.script_path)
     if problem:
         raise RolloutError(
             f"{state.bot.python} cannot compile {state.bot.script_path}: {problem}. {state.bot.name} was not touched"
@@ -2431,8 +2431,12 @@ def _ready_to_start(vm: Vm, state: State) -> None:
 
 def _can_write_again(bot: Bot, outcome: str) -> None:
     """Refuse to stop a bot that could not open its log when it is started again; the error says `outcome` of it."""
-    logs = {path for pid in bot_pids(bot) for path in open_for_writing(pid, streams=False) if os.path.isfile(path)}
-    problem = _as_the_bot(bot, "import sys; [open(path, 'ab').close() for path in sys.argv[1:]]", *sorted(logs))
+    logs: set[str] = set()
+    for pid in bot_pids(bot):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended by itself
+            logs.update(filter(os.path.isfile, open_for_writing(pid, streams=False)))
+    opens = "import sys; [open(path, 'ab').close() for path in sys.argv[1:]]"
+    problem = _as_the_bot(bot, sys.executable, opens, *sorted(logs)) if logs else ""
     if problem:
         raise RolloutError(
             f"{bot.name} writes to files that {bot.user} could not open anew: {problem}. Nobody could start it again, "
@@ -2440,9 +2444,9 @@ def _can_write_again(bot: Bot, outcome: str) -> None:
         )
 
 
-def _as_the_bot(bot: Bot, code: str, *arguments: str) -> str:
-    """Run some Python as the bot's user with the bot's Python; returns why it failed, or nothing."""
-    done = run_command(["runuser", "-u", bot.user, "--", bot.python, "-I", "-c", code, *arguments], timeout=30)
+def _as_the_bot(bot: Bot, python: str, code: str, *arguments: str) -> str:
+    """Run some Python as the bot's user; returns why it failed, or nothing."""
+    done = run_command(["runuser", "-u", bot.user, "--", python, "-I", "-c", code, *arguments], timeout=30)
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return (said[-1] if said else f"exit status {done.returncode}") if done.returncode != 0 else ""
 

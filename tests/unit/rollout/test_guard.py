@@ -519,6 +519,23 @@ def test_running_bot_is_not_ended_while_its_log_could_not_be_opened_anew(
     assert machine.script().read_text() == OLD
 
 
+def test_bot_that_ends_while_it_is_looked_at_is_taken_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.nohup()
+    forward(machine)
+    real = program.open_for_writing
+
+    def ended(pid: int, streams: bool = True) -> list[str]:
+        if not streams:
+            end_unit(machine)
+            os.waitpid(pid, 0)  # this test is its parent, and would keep what is left of it
+        return real(pid, streams)
+
+    monkeypatch.setattr(program, "open_for_writing", ended)
+    program.revert(machine.vm, "jarvis", to="0")
+    assert machine.script().read_text() == OLD
+    assert len(machine.pids()) == 1
+
+
 def test_guard_is_awake_while_a_blessed_bot_is_taken_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.nohup()
     forward(machine)
