@@ -316,7 +316,7 @@ def _figures(evidence: Evidence) -> Figures:
         control_worse = sum(_exp(log - same) for log in worse) / len(worse)
         same, rise = shared_likelihoods(counted, seen / spread, evidence.hours, own, group, changes[:2])
         against_rise = (against_rise + _exp(same - rise)) / 2
-    old_rate = history.incidents / history.hours if history.hours else None
+    old_rate = history.incidents / history.hours if history.hours * 3600 >= 1 else None  # a log's resolution
     return Figures(
         rate=evidence.counted / evidence.hours if evidence.hours > 0 else 0.0,
         old_rate=old_rate,

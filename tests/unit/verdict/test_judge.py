@@ -301,6 +301,10 @@ def test_any_record_gives_the_same_verdict_again(evidence: Evidence) -> None:
     assert to_record(evidence_of(record), again)["verdict"]["summary"] == record["verdict"]["summary"]
 
 
+def test_less_than_a_second_of_history_gives_no_rate() -> None:
+    assert judge(replace(GOOD, elapsed=0.0, history=History(incidents=1, hours=5e-324))).figures.due is None
+
+
 def test_a_record_that_says_otherwise_is_found_out() -> None:
     record = to_record(GOOD, judge(GOOD))
     record["verdict"]["outcome"] = ROLL_BACK
