@@ -88,18 +88,23 @@ class Scene:
         self.before = written(self.lab)
         self.since = self.lab.webex.books().now
 
+    def _unfinished(self) -> list[str]:
+        """What has yet to happen by itself before the bots can be judged."""
+        found, first = under_trial(self.lab), self.conditions.bots[:1]
+        if not found and self.fault.ends:
+            found = [f"{bot} is {now}" for bot, now in standings(self.lab, first).items() if now != self.fault.ends]
+        return found
+
     def conclude(self, moment: str, struck: bool) -> Outcome:
         """Wait until the guard has nothing left to do, look, mend, run the same command again, look again."""
         lab, bots = self.lab, self.conditions.bots
         # After a power cut nobody starts a process that was never under this project's care.
         cared = _recorded(lab) if self.fault.loses_processes else bots
-        first = bots[:1]
-        ended = lambda: not self.fault.ends or standings(lab, first)[first[0]] == self.fault.ends  # noqa: E731
         timeout = self.conditions.deadline + self.fault.takes + 120
         try:
-            wait_for(lambda: not under_trial(lab) and ended(), "nothing left to do", timeout=timeout, pause=3)
+            wait_for(lambda: not self._unfinished(), "nothing left to do", timeout=timeout, pause=3)
         except LabError as error:
-            raise LabError("; ".join([str(error), *under_trial(lab), str(standings(lab, bots))])) from None
+            raise LabError("; ".join([str(error), *self._unfinished()])) from None
         # A bot that was put back is a process at once and a websocket a little later.
         lab.webex.wait_connected(cared, timeout=2 * START)
         left_alone, until = standings(lab, cared), lab.webex.books().now

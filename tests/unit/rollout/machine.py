@@ -103,10 +103,8 @@ class FakeSystemd:
             active = "failed" if seen["ended"] == "inactive" else seen["ended"]
         loaded = timer or bool(self.files(name))
         texts = [path.read_text() for path in self.files(name)]
-        # Either no drop-in, and a template is no unit without one, or one that takes the command away
-        bad = (
-            loaded and not timer and ("ExecStart" not in "".join(texts) or any("ExecStart" not in t for t in texts[1:]))
-        )
+        # A drop-in that takes the command away, or a template without the drop-in that gives it one
+        bad = not timer and any("ExecStart" not in text for text in texts[1:] or texts)
         return (
             f"LoadState={'bad-setting' if bad else 'loaded' if loaded else 'not-found'}\nActiveState={active}\n"
             f"SubState={'running' if pid else 'dead'}\nUnitFileState={'enabled' if seen['enabled'] else 'disabled'}\n"
