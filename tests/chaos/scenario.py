@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ class Conditions:
 @contextmanager
 def pristine(name: str, bots: tuple[str, ...] = BOTS) -> Iterator[Lab]:
     """A pristine lab whose bots are written to."""
-    with temporary(f"c{hashlib.sha256(name.encode()).hexdigest()[:7]}") as lab:
+    digest = hashlib.sha256(f"{os.getpid()} {name}".encode()).hexdigest()
+    with temporary(f"c{digest[:7]}") as lab:
         # What is lost here is to be lost to the fault, not to the NAT.
         lab.network.forget_idle_after(3600)
         lab.start_bots(bots)
