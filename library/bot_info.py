@@ -89,14 +89,32 @@ open_files_allowed:
   returned: always
   type: int
 facts:
-  description: What was found. C(processes) and C(starters) are described at M(bot_process_info).
+  description: What was found.
   returned: always
   type: dict
+  contains:
+    processes:
+      description:
+        - The running copies, oldest first, with C(pid), C(ppid), C(start_time) (clock ticks since boot), C(started),
+          C(argv) (secrets masked), C(cwd), C(uid), C(gid), C(groups), C(umask), C(limits), C(environment_names),
+          C(supervisor) (a unit, V(nohup), V(tmux), V(screen) or V(other)), C(unit), C(unit_is_user),
+          C(restarting_parent) (a living parent that may start the bot again), C(children) and C(log_files).
+      type: list
+      elements: dict
+    starters:
+      description:
+        - Other places that would start the script, with C(kind) (V(unit), V(user unit), V(cron), V(script) or
+          V(supervisor)), C(file), C(line), C(what), and C(certain), which is false where only a shell could tell.
+      type: list
+      elements: dict
+    unit:
+      description: The bot's unit as systemd sees it, with C(active), C(enabled), C(main_pid), C(restarts) and more.
+      type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bot_facts import Wanted, allowed_open_files, collect, problems
-from ansible.module_utils.webex_rollout import Bot
+from ansible.module_utils.webex_rollout.facts import Needs, collect, problems
+from ansible.module_utils.webex_rollout.processes import Bot
 
 
 def main() -> None:
@@ -121,15 +139,15 @@ def main() -> None:
     )
     given = module.params
     bot = Bot(given["bot"], given["home"], given["script"], given["python"], given["user"])
-    wanted = Wanted(
+    needs = Needs(
         given["log"], given["open_files"], given["connections"], given["min_free_mib"], given["take_over_starters"]
     )
-    facts = collect(bot, wanted)
+    facts = collect(bot, needs)
     module.exit_json(
         changed=False,
         facts=facts,
-        problems=problems(facts, wanted),
-        open_files_allowed=allowed_open_files(facts["limits"], wanted.open_files),
+        problems=problems(facts, needs),
+        open_files_allowed=min(needs.open_files, facts["limits"]["open_files"]),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: webex_lock
-short_description: Take or release the lock of a bots' machine
+short_description: Acquire or release the lock of a bots' machine
 description:
   - One rollout of a machine at a time. A run that is refused says who holds the lock, from where, since and until when.
   - The controller's side adds who asks, from which host, with which process. A holder on the same host whose process
@@ -17,7 +17,7 @@ description:
   - Several bots of one machine may ask in one run; they get the same token.
 options:
   state:
-    description: Whether to take or to release the lock.
+    description: Whether to acquire or to release the lock.
     type: str
     choices: [acquired, released]
     default: acquired
@@ -26,7 +26,7 @@ options:
     type: float
     default: 900
   token:
-    description: For V(released), the token the lock was taken with. Somebody else's lock is left alone.
+    description: For V(released), the token the lock was acquired with. Somebody else's lock is left alone.
     type: int
   holder:
     description: Who asks; filled in on the controller.
@@ -43,7 +43,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Take the machine's lock
+- name: Acquire the machine's lock
   webex_lock:
   register: lock
 
@@ -75,7 +75,9 @@ message:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout import Holder, RolloutError, Vm, release_lock, take_lock
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.lock import Holder, acquire_lock, release_lock
+from ansible.module_utils.webex_rollout.store import Vm
 
 
 def main() -> None:
@@ -104,13 +106,13 @@ def main() -> None:
     try:
         if given["state"] == "acquired":
             holder = Holder(**given["holder"])
-            result = take_lock(Vm(who=holder.who), holder, given["expires"], given["dead_token"], module.check_mode)
+            result = acquire_lock(Vm(who=holder.who), holder, given["expires"], given["dead_token"], module.check_mode)
         else:
             result = release_lock(Vm(), given["token"], check=module.check_mode)
     except RolloutError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg=f"cannot take the lock: {error.filename or 'the machine'}: {error.strerror}")
+        module.fail_json(msg=f"cannot acquire the lock: {error.filename or 'the machine'}: {error.strerror}")
     lock = result.lock
     module.exit_json(
         changed=result.changed,

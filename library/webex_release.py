@@ -8,17 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: webex_release
-short_description: Record, arm, switch, check, bless or revert the release a bot runs
+short_description: Record, arm, switch, check, confirm or roll back the release of a bot
 description:
   - One step of a bot's rollout on its machine, by the same code as the program C(webex-rollout) and the guard.
-  - V(recorded) writes down what the bot is now, the way back. V(armed) opens an attempt; from then on files may be
-    written, and the guard on the machine takes back what is not V(blessed) by the deadline, whatever happens to the
+  - V(recorded) writes down what the bot is now, the release to roll back to. V(armed) opens an attempt; from then on files may be
+    written, and the guard on the machine rolls back what is not V(confirmed) by the deadline, whatever happens to the
     controller, the connection or the machine. V(switched) has exactly one process run under the unit, started from the
     files as they are, and restarts only where what runs is something else. V(checked) proves that the process stays.
-    V(blessed) lets the release stay. V(reverted) goes back.
-  - Recording a watch, arming and blessing are book-keeping of the rollout. They count as a change only where they
-    change the bot (V(armed) writes the file of carried variables) or what it would be taken back to.
-  - A failed V(checked) ends the attempt; the guard takes it back at its next tick unless V(reverted) does before.
+    V(confirmed) lets the release stay. V(rolled_back) puts an earlier one back.
+  - Recording again, arming and confirming are book-keeping of the rollout. They count as a change only where they
+    change the bot (V(armed) writes the file of carried variables) or what it would be rolled back to.
+  - A failed V(checked) ends the attempt; the guard rolls it back at its next tick unless V(rolled_back) does before.
 options:
   bot:
     description: Name of the bot.
@@ -28,7 +28,7 @@ options:
     description: The step.
     type: str
     required: true
-    choices: [recorded, armed, switched, checked, blessed, reverted]
+    choices: [recorded, armed, switched, checked, confirmed, rolled_back]
   token:
     description: Fencing token of the machine's lock. A step with a token that is not the latest is refused.
     type: int
@@ -44,14 +44,6 @@ options:
   user:
     description: The user who runs the bot. Required for V(recorded).
     type: str
-  unit:
-    description: The unit to run the bot under, for V(recorded). By default C(webex-bot@<bot>.service).
-    type: str
-  environment_file:
-    description:
-      - File that carries the variables of the process that was found, readable for root alone. It is part of the
-        release. By default C(/etc/webex-bots/<bot>.env).
-    type: path
   files:
     description:
       - What a release consists of, for V(recorded). Paths that do not exist yet belong here too. Paths named once stay.
@@ -85,65 +77,51 @@ options:
     type: list
     elements: str
     default: []
-  watch:
-    description: For V(recorded), seconds in which the guard starts a process as found again that a reboot took.
-    type: float
-    default: 900
   seconds:
     description: For V(armed), seconds from now to the deadline. Arming again in the same run moves it.
     type: float
     default: 600
   stop_seconds:
-    description: For V(switched), seconds a process gets to end before it is killed.
+    description: For V(recorded), seconds a stopped process has to end by itself, in a switch and in a rollback.
     type: float
     default: 10
   pending:
     description: For V(switched) in check mode, whether files would have been written before.
     type: bool
     default: false
-  hold:
-    description: For V(checked), seconds the same process has to stay. One restart by systemd begins it anew.
+  settle:
+    description: For V(checked), seconds the same process has to stay. After one restart by systemd they begin anew.
     type: float
     default: 30
   open_files:
     description: For V(checked), the soft limit of open files wanted, or what the machine allows if that is less.
     type: int
     default: 0
-  ports:
-    description: For V(checked), the process needs a connection to one of them, or to a proxy of its environment.
-    type: list
-    elements: int
-    default: [443]
   log:
     description: For V(checked), log in which the pool's ready line of the new process has to be.
     type: path
   log_cursor:
     description:
-      - For V(checked), where to begin in O(log), with C(inode) and C(offset) as M(bot_log_info) returns them.
-        Without it the whole log is searched.
+      - For V(checked), where to begin in O(log), as M(bot_log_info) returns it. Without it the whole log is searched.
     type: dict
   keep:
-    description: For V(blessed), number of releases to keep. The ways back are never removed.
+    description: For V(confirmed), number of releases to keep. Those that a bot could be rolled back to always stay.
     type: int
     default: 5
   probation:
     description:
-      - For V(blessed), seconds in which the guard still takes the release back should its unit end as failed. Counted
-        from when the release was blessed first.
+      - For V(confirmed), seconds in which the guard still rolls the release back should its unit end as failed. Counted
+        from when the release was confirmed first.
     type: float
     default: 0
   to:
-    description: For V(reverted), V(previous), V(0) (as found) or a release.
+    description: For V(rolled_back), V(previous), V(0) (as found) or a release.
     type: str
     default: previous
   reason:
-    description: For V(reverted), what the audit says.
+    description: For V(rolled_back), what the audit says.
     type: str
     default: the rollout failed
-  force:
-    description: For V(reverted), give up edits made since by somebody else; their bytes are kept on the machine.
-    type: bool
-    default: false
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
@@ -171,8 +149,8 @@ EXAMPLES = r"""
 - name: Arm the guard
   webex_release: {bot: jarvis, state: armed, seconds: 600, token: "{{ lock.token }}"}
 
-- name: Put jarvis back as he was found
-  webex_release: {bot: jarvis, state: reverted, to: "0", reason: asked for}
+- name: Roll jarvis back to what was found
+  webex_release: {bot: jarvis, state: rolled_back, to: "0", reason: asked for}
 """
 
 RETURN = r"""
@@ -189,7 +167,7 @@ candidate:
   returned: always
   type: str
 previous:
-  description: The release that V(reverted) would go to once this one is blessed.
+  description: The release that V(rolled_back) would put back once this one is confirmed.
   returned: always
   type: str
 attempt:
@@ -197,7 +175,7 @@ attempt:
   returned: always
   type: int
 deadline:
-  description: Until when the attempt has to be blessed, in UTC.
+  description: Until when the attempt has to be confirmed, in UTC.
   returned: always
   type: str
 seconds_left:
@@ -205,15 +183,15 @@ seconds_left:
   returned: always
   type: float
 reasons:
-  description: Why the process was (or would be) restarted or taken back. For V(recorded), why it was the last time.
+  description: Why the process was (or would be) restarted or rolled back. For V(recorded), why it was the last time.
   returned: always
   type: list
 files:
-  description: For V(recorded), files that differ from what is recorded. For V(reverted), files put back.
+  description: For V(recorded), files that differ from what is recorded. For V(rolled_back), files put back.
   returned: always
   type: list
 kept_shared:
-  description: For V(reverted), shared files left as they are because another bot needs them.
+  description: For V(rolled_back), shared files left as they are because another bot needs them.
   returned: always
   type: list
 pids_before:
@@ -239,7 +217,7 @@ environment:
   returned: always
   type: dict
 checks:
-  description: For V(checked), the parts of the check as C(name), C(ok) and C(detail).
+  description: For V(checked), the parts of the check as C(name), C(ok), C(detail) and C(value).
   returned: always
   type: list
   elements: dict
@@ -252,38 +230,30 @@ message:
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout import (
-    KEEP_RELEASES,
-    Bot,
-    CheckFailedError,
-    FileRule,
-    Proof,
-    Result,
-    RolloutError,
-    Vm,
-    Wanted,
-    arm,
-    bless,
-    check_start,
-    record,
-    revert,
-    switch,
-)
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.processes import Bot
+from ansible.module_utils.webex_rollout.state import KEEP_RELEASES, FileRule
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.check import CheckFailedError, Proof, check_start
+from ansible.module_utils.webex_rollout.steps.confirm import confirm
+from ansible.module_utils.webex_rollout.steps.record import Wanted, record
+from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
+from ansible.module_utils.webex_rollout.steps.step import Result
+from ansible.module_utils.webex_rollout.steps.switch import switch
+from ansible.module_utils.webex_rollout.store import Vm
 
 ARGUMENTS = {
     "bot": {"type": "str", "required": True},
     "state": {
         "type": "str",
         "required": True,
-        "choices": ["recorded", "armed", "switched", "checked", "blessed", "reverted"],
+        "choices": ["recorded", "armed", "switched", "checked", "confirmed", "rolled_back"],
     },
     "token": {"type": "int", "no_log": False},
     "home": {"type": "path"},
     "script": {"type": "str"},
     "python": {"type": "path"},
     "user": {"type": "str"},
-    "unit": {"type": "str"},
-    "environment_file": {"type": "path"},
     "files": {
         "type": "list",
         "elements": "dict",
@@ -297,20 +267,17 @@ ARGUMENTS = {
     "take_over": {"type": "bool", "default": False},
     "keep_variables": {"type": "list", "elements": "str", "default": []},
     "drop_variables": {"type": "list", "elements": "str", "default": []},
-    "watch": {"type": "float", "default": 900},
     "seconds": {"type": "float", "default": 600},
     "stop_seconds": {"type": "float", "default": 10},
     "pending": {"type": "bool", "default": False},
-    "hold": {"type": "float", "default": 30},
+    "settle": {"type": "float", "default": 30},
     "open_files": {"type": "int", "default": 0},
-    "ports": {"type": "list", "elements": "int", "default": [443]},
     "log": {"type": "path"},
     "log_cursor": {"type": "dict"},
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "probation": {"type": "float", "default": 0},
     "to": {"type": "str", "default": "previous"},
     "reason": {"type": "str", "default": "the rollout failed"},
-    "force": {"type": "bool", "default": False},
 }
 
 
@@ -319,12 +286,10 @@ def _wanted(given: dict) -> Wanted:
     return Wanted(
         bot=Bot(given["bot"], given["home"], given["script"], given["python"], given["user"]),
         files={file["path"]: FileRule(file["shared"], file["restart"]) for file in given["files"]},
-        unit=given["unit"] or "",
-        environment_file=given["environment_file"] or "",
         take_over=given["take_over"],
         keep_variables=given["keep_variables"],
         drop_variables=given["drop_variables"],
-        watch=given["watch"],
+        stop_seconds=given["stop_seconds"],
     )
 
 
@@ -336,7 +301,7 @@ def act(vm: Vm, given: dict, check: bool) -> Result:
     if given["state"] == "armed":
         return arm(vm, bot, given["seconds"], token, check)
     if given["state"] == "switched":
-        return switch(vm, bot, token, given["stop_seconds"], check, given["pending"])
+        return switch(vm, bot, token, check, given["pending"])
     if given["state"] == "checked":
         cursor = given["log_cursor"] or {}
         place = {
@@ -344,11 +309,11 @@ def act(vm: Vm, given: dict, check: bool) -> Result:
             "inode": int(cursor.get("inode", 0)),
             "offset": int(cursor.get("offset", 0)),
         }
-        proof = Proof(given["hold"], given["open_files"], given["ports"], **place)
+        proof = Proof(given["settle"], given["open_files"], **place)
         return check_start(vm, bot, proof, token, check)
-    if given["state"] == "blessed":
-        return bless(vm, bot, token, given["keep"], given["probation"], check)
-    return revert(vm, bot, given["to"], given["reason"], given["force"], token, check)
+    if given["state"] == "confirmed":
+        return confirm(vm, bot, token, given["keep"], given["probation"], check)
+    return roll_back(vm, bot, given["to"], given["reason"], token=token, check=check)
 
 
 def report(result: Result) -> dict:

@@ -15,8 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.bot_starters import find_starters
-from ansible.module_utils.webex_rollout import Bot, find_processes, run_command
+from .paths import absolute, unit_name
+from .processes import Bot, find_processes
+from .procfs import allowed_open_files
+from .starters import find_starters
+from .system import run_command
+from .systemd import show_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +54,7 @@ print(json.dumps(facts))
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Needs:
     """What the rollout asks of the machine."""
 
     log: str
@@ -60,9 +64,9 @@ class Wanted:
     take_over_starters: bool
 
 
-def collect(bot: Bot, wanted: Wanted) -> dict[str, Any]:
+def collect(bot: Bot, needs: Needs) -> dict[str, Any]:
     """Everything preflight, the table and the roles need to know, in one look."""
-    log = str(Path(bot.home, wanted.log))
+    log = absolute(bot.home, needs.log)
     checkout = Path(bot.home).is_dir()
     return {
         "bot": asdict(bot),
@@ -76,27 +80,15 @@ def collect(bot: Bot, wanted: Wanted) -> dict[str, Any]:
         "free_mib": {path: shutil.disk_usage(path).free >> 20 for path in _places(bot.home)},
         "limits": _limits(),
         "systemd": _systemd_version(),
-        "unit": _unit(f"webex-bot@{bot.name}.service"),
+        "unit": _unit(bot.name),
         "processes": [asdict(process) for process in find_processes(bot)],
         "starters": [asdict(starter) for starter in find_starters(bot)],
     }
 
 
-def allowed_open_files(limits: dict[str, int], wanted: int) -> int:
-    """The largest limit up to `wanted` that may be set on this machine.
-
-    Above `fs.nr_open` setrlimit(2) fails for everybody; above PID 1's own hard limit it fails where PID 1 lacks
-    CAP_SYS_RESOURCE, as in many containers. pam_limits then refuses the login, and nobody gets in any more.
-    """
-    ceiling = limits["nr_open"]
-    if not limits["may_raise"]:
-        ceiling = min(ceiling, limits["pid1_hard"])
-    return min(wanted, ceiling)
-
-
-def problems(facts: dict[str, Any], wanted: Wanted) -> list[str]:
+def problems(facts: dict[str, Any], needs: Needs) -> list[str]:
     """Everything that forbids the rollout of this bot, each as one sentence with its next step."""
-    return [*_checkout_problems(facts), *_owner_problems(facts, wanted), *_room_problems(facts, wanted)]
+    return [*_checkout_problems(facts), *_owner_problems(facts, needs), *_room_problems(facts, needs)]
 
 
 def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
@@ -127,41 +119,41 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
         yield f"{bot['user']} may not write {log['path']}; correct the owner and mode of the file or its directory"
 
 
-def _owner_problems(facts: dict[str, Any], wanted: Wanted) -> Iterable[str]:
+def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
     name = facts["bot"]["name"]
     for starter in facts["starters"]:
-        if starter["certain"] and not wanted.take_over_starters:
+        if starter["certain"] and not needs.take_over_starters:
             yield (
                 f"{starter['kind']} {starter['what']} ({starter['file']} line {starter['line']}) starts {name} too, "
                 f"and two copies answer everything twice; remove it, or set bot_take_over_starters to go on regardless"
             )
     for process in facts["processes"]:
         unit = process["supervisor"]
-        own = f"webex-bot@{name}.service"
-        if unit.endswith(".service") and unit != own and not wanted.take_over_starters:
+        own = unit_name(name)
+        if unit.endswith(".service") and unit != own and not needs.take_over_starters:
             yield (
-                f"{name} runs under {unit} (pid {process['pid']}), which would start it again beside ours; "
+                f"{name} runs under {unit} (pid {process['pid']}), which would start a second copy; "
                 f"disable that unit, or set bot_take_over_starters to go on regardless"
             )
 
 
-def _room_problems(facts: dict[str, Any], wanted: Wanted) -> Iterable[str]:
+def _room_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
     if facts["systemd"] is None:
         yield "systemd does not run on the VM; the bots' units need it"
     for path, free in facts["free_mib"].items():
-        if free < wanted.min_free_mib:
-            yield f"{path} has {free} MiB free, not {wanted.min_free_mib}; make room or lower rollout_min_free_mib"
+        if free < needs.min_free_mib:
+            yield f"{path} has {free} MiB free, not {needs.min_free_mib}; make room or lower rollout_min_free_mib"
     limits = facts["limits"]
-    allowed = allowed_open_files(limits, wanted.open_files)
-    if allowed < wanted.connections:
+    allowed = min(needs.open_files, limits["open_files"])
+    if allowed < needs.connections:
         yield (
-            f"the kernel allows {allowed} open files a process and the pools may need {wanted.connections}; "
+            f"the kernel allows {allowed} open files a process and the pools may need {needs.connections}; "
             f"raise fs.nr_open or lower webex_pool_maxsize"
         )
-    if limits["file_max"] - limits["files_open"] < wanted.connections:
+    if limits["file_max"] - limits["files_open"] < needs.connections:
         yield (
             f"fs.file-max is {limits['file_max']} with {limits['files_open']} in use, and this bot may need "
-            f"{wanted.connections} more; raise fs.file-max"
+            f"{needs.connections} more; raise fs.file-max"
         )
 
 
@@ -204,15 +196,10 @@ def _places(home: str) -> list[str]:
 
 
 def _limits() -> dict[str, int]:
-    pid1 = Path("/proc/1/limits").read_text().split("Max open files", 1)[1].split()[:2]
-    capabilities = next(line for line in Path("/proc/1/status").read_text().splitlines() if line.startswith("CapEff:"))
-    cap_sys_resource = 24
     return {
         "file_max": int(Path("/proc/sys/fs/file-max").read_text()),
         "files_open": int(Path("/proc/sys/fs/file-nr").read_text().split()[0]),
-        "nr_open": int(Path("/proc/sys/fs/nr_open").read_text()),
-        "pid1_hard": int(pid1[1]),
-        "may_raise": bool(int(capabilities.split()[1], 16) >> cap_sys_resource & 1),
+        "open_files": allowed_open_files(),
     }
 
 
@@ -222,7 +209,6 @@ def _systemd_version() -> int | None:
     return int(run_command(["systemctl", "--version"]).stdout.split()[1])
 
 
-def _unit(name: str) -> dict[str, str]:
-    wanted = "LoadState,ActiveState,SubState,UnitFileState,MainPID,NRestarts"
-    shown = run_command(["systemctl", "show", f"--property={wanted}", name]).stdout.decode()
-    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+def _unit(bot: str) -> dict[str, Any]:
+    unit = show_unit(unit_name(bot))
+    return {**asdict(unit), "enabled": unit.enabled}

@@ -3,9 +3,6 @@
 Runs on the bots' machine with its own Python (3.8 or later); reads only.
 """
 
-# Paths in other people's configuration are kept as the strings they are; pathlib would tidy them.
-# ruff: noqa: PTH113, PTH118, PTH119, PTH202
-
 from __future__ import annotations
 
 import os
@@ -16,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible.module_utils.webex_rollout import PYTHON_NAME, SHELL_NAMES, Bot, python_target, runs_script, to_text
+from .processes import PYTHON_NAME, SHELL_NAMES, Bot, python_target, runs_script
+from .system import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,0 +1,81 @@
+"""What runs, against what should run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .clock import boot_key, wall_start
+from .errors import RolloutError
+from .files import Entry, unchanged_since
+from .processes import bot_pids
+from .procfs import read_stat
+from .state import Phase, Release, Running, State
+from .store import Vm
+from .systemd import show_unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# systemd may start a killed bot again once; it has to settle anew then. The second time is the release's fault.
+RESTARTS_ALLOWED = 1
+
+
+def failed_on_probation(state: State) -> str:
+    """Why a release that was confirmed cannot stay after all; empty while it can, and once its probation is over.
+
+    A bot that dies some time after its check is started again by systemd until the unit's start limit, and then stays
+    down. A unit that ended as failed because it did not stop in time was stopped by somebody: that is no such end.
+    """
+    if state.phase is not Phase.CONFIRMED or not state.previous or state.probation is None or state.probation.past():
+        return ""
+    unit = show_unit(state.unit)
+    return unit.end_described() if unit.active == "failed" and unit.result != "timeout" else ""
+
+
+def unstable(vm: Vm, bot: str, release: str) -> str:
+    """Why a release under watch is not what runs, or does not run steadily; empty while it does."""
+    state = vm.store(bot).load()
+    if state is None or release != {Phase.CONFIRMED: state.current, Phase.CHECKED: state.candidate}.get(state.phase):
+        now = f"release {state.current}, {state.phase}: {state.note or 'no reason given'}" if state else "no record"
+        return f"release {release} is not what it runs any more ({now})"
+    unit, running = show_unit(state.unit), state.running
+    before = running.restarts if running and running.boot == boot_key() else 0
+    if unit.active == "failed" or unit.restarts - before > RESTARTS_ALLOWED:
+        return f"started again {unit.restarts - before} times since its start-up check; {unit.end_described()}"
+    return ""
+
+
+def reasons_to_restart(state: State, manifest: Mapping[str, Entry]) -> list[str]:
+    """Why what runs is not what is wanted: the files as they are, once, under the unit."""
+    copies = list(bot_pids(state.bot))
+    unit = show_unit(state.unit)
+    if not copies:
+        return ["it does not run"]
+    if len(copies) > 1:
+        return [f"it runs {len(copies)} times (pids {', '.join(map(str, copies))})"]
+    if copies != [unit.main_pid]:
+        return [f"it runs outside {state.unit} (pid {copies[0]})"]
+    return [f"{path} has changed since it was started" for path in stale_files(state, copies[0], manifest)]
+
+
+def stale_files(state: State, pid: int, manifest: Mapping[str, Entry]) -> list[str]:
+    """Files that a process was not started from. Of a process nobody here started only the times can tell."""
+    stat = read_stat(pid)
+    if stat is None:
+        return sorted(manifest)
+    paths = sorted(path for path, rule in state.files.items() if rule.restart and path in manifest)
+    running = state.running
+    if running and (running.pid, running.start_time, running.boot) == (pid, stat.start_time, boot_key()):
+        return [path for path in paths if running.files.get(path) != manifest[path].identity]
+    started = wall_start(stat.start_time)
+    return [path for path in paths if not unchanged_since(path, started)]
+
+
+def note_running(state: State, release: Release) -> None:
+    """Note which process runs, and from which files."""
+    unit = show_unit(state.unit)
+    stat = read_stat(unit.main_pid)
+    if stat is None:
+        raise RolloutError(f"{state.bot.name} ended right after its start: {unit.end_described()}")
+    files = {path: release.manifest[path].identity for path, rule in state.files.items() if rule.restart}
+    state.running = Running(unit.main_pid, stat.start_time, boot_key(), files, unit.restarts)

@@ -1,0 +1,19 @@
+"""Errors whose text is for the operator: raised by the rooms above, printed by command line and modules."""
+
+from __future__ import annotations
+
+
+class RolloutError(Exception):
+    """Something the operator has to know: what, which bot or file, why, and what to do next."""
+
+
+class BusyError(RolloutError):
+    """Another process acts on the same bot, or the same machine, at this moment."""
+
+
+class LogError(RolloutError):
+    """A log that cannot be read; the message names it."""
+
+
+class SoakError(RolloutError):
+    """What is kept of a soak cannot be used; the message says what to do."""

@@ -1,0 +1,33 @@
+"""What older programs left in the state, as this one writes it. Pure functions over the content of sealed files.
+
+A file is migrated when it is read and written in the new format when it is next saved; until then an older program
+can still be put back. Format 1 is that of version 0.1.0; its soaks were not sealed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PHASES_OF_1 = {"blessed": "confirmed", "reverting": "rolling_back", "reverted": "rolled_back"}
+
+
+def migrated(name: str, version: int, content: dict[str, Any]) -> dict[str, Any]:
+    """The content of the sealed file `name`, written in an older `version`, in the present format.
+
+    :raises KeyError: when it is not what that version wrote.
+    """
+    steps: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {("state.json", 1): _state_of_1}
+    step = steps.get((name, version))
+    return step(content) if step else content
+
+
+def _state_of_1(state: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 had other words for the phases, and did not keep how long a stopped bot may take."""
+    state = {"probation": None, **state}
+    state["phase"] = PHASES_OF_1.get(state["phase"], state["phase"])
+    state["roll_back_to"] = state.pop("revert_to")
+    state["stop_seconds"] = 10.0
+    return state

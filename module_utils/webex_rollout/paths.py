@@ -1,0 +1,30 @@
+"""Where things are on the VM: the one place that spells directories, files and unit names."""
+
+from __future__ import annotations
+
+import os
+
+STATE_DIR = "/var/lib/webex-rollout"
+PROGRAM = "/usr/local/sbin/webex-rollout"
+ENVIRONMENT_DIR = "/etc/webex-bots"
+GUARD_TIMER = "webex-rollout-guard.timer"
+
+
+def unit_name(bot: str) -> str:
+    """The unit that the rollout runs a bot under, by the bot's name."""
+    return f"webex-bot@{bot}.service"
+
+
+def drop_in(bot: str) -> str:
+    """The drop-in with the bot's own settings."""
+    return f"/etc/systemd/system/{unit_name(bot)}.d/10-bot.conf"
+
+
+def environment_file(bot: str) -> str:
+    """The variables that a bot's unit carries over from the process that was found; readable by root alone."""
+    return f"{ENVIRONMENT_DIR}/{bot}.env"
+
+
+def absolute(home: str, path: str) -> str:
+    """A path of a bot as its settings give it: relative to the checkout `home`, or absolute."""
+    return os.path.normpath(os.path.join(home, path))

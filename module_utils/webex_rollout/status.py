@@ -1,0 +1,148 @@
+"""Status: the machine as it is, against how it should be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .drift import stale_files
+from .errors import RolloutError
+from .files import Entry, look_at
+from .lock import read_lock
+from .paths import GUARD_TIMER
+from .processes import bot_pids
+from .procfs import HTTPS_PORTS, connections_of, open_files_of
+from .sharing import put_there
+from .state import Phase, Release, State
+from .steps.step import Result
+from .store import Store, Vm
+from .systemd import show_unit
+from .timer import guard_needed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def bot_status(vm: Vm, name: str) -> dict[str, Any]:
+    """One bot as it is, against how it should be; a damaged state is shown, not raised."""
+    try:
+        store = vm.store(name)
+        state = store.need()
+        copies = sorted(bot_pids(state.bot))
+        unit = show_unit(state.unit)
+        release = store.release(state.candidate or state.current)
+        looks = {path: look_at(path)[0] for path in release.manifest}
+        main = unit.main_pid if unit.main_pid in copies else (copies[0] if len(copies) == 1 else 0)
+        return {
+            **asdict(Result(name, "status", pids_after=copies).of(state)),
+            "unit": {**asdict(unit), "enabled": unit.enabled},
+            "main_pid": main,
+            "strays": [pid for pid in copies if pid != main],
+            "differs_from_release": _edited(store, state, release, looks),
+            "newer_than_process": stale_files(state, main, looks) if main else [],
+            "releases": store.release_names(),
+            "note": state.note,
+            "tries": state.tries,
+            "open_files": open_files_of(main),
+            "connections": connections_of(main, HTTPS_PORTS) if main else 0,
+            "soak": _soak_described(store),
+            "problem": "",
+        }
+    except (RolloutError, OSError) as error:
+        return {"bot": name, "problem": str(error)}
+
+
+def _soak_described(store: Store) -> str:
+    """How the soak stands at its last look (bot_soak.py keeps it); empty where there is none."""
+    try:
+        soak = json.loads((store.path / "soak.json").read_bytes())
+        since = soak["own"]["since"]
+        counts = (
+            f"{since['incidents']} failed in {since['pool']['requests']} requests" if since else "not looked at yet"
+        )
+        decision = soak["decision"] or {}
+        hand = f", {decision['outcome']} by {decision['who']}" if decision else ""
+        return f"{soak['outcome'] or 'extend'} after {soak['elapsed'] / 60:.0f} min, {counts}{hand}"
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return "damaged, the next run of rollout.yml says what to do"
+
+
+def _edited(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:
+    """Files that are not what the release has. One shared with a bot whose rollout is further on is no edit."""
+    differing = [path for path, entry in looks.items() if entry.content != release.manifest[path].content]
+    shared = {path for path, rule in state.files.items() if rule.shared}
+    return sorted(path for path in differing if path not in shared or not put_there(store, path, looks[path]))
+
+
+def status(vm: Vm, bots: Sequence[str] = ()) -> dict[str, Any]:
+    """The machine's lock, guard, bots and latest audit lines."""
+    try:
+        lock = read_lock(vm)
+        lock_shown: dict[str, Any] = {**asdict(lock), "held": lock.held, "described": lock.described(), "problem": ""}
+    except RolloutError as error:
+        lock_shown = {"held": None, "described": f"unknown: {error}", "problem": str(error)}
+    timer = show_unit(GUARD_TIMER)
+    return {
+        "lock": lock_shown,
+        "guard": {"active": timer.active == "active", "enabled": timer.enabled, "needed_by": guard_needed(vm)},
+        "bots": [bot_status(vm, name) for name in (bots or vm.bot_names())],
+        "audit": vm.audit_tail(10),
+    }
+
+
+def status_problems(shown: Mapping[str, Any]) -> list[str]:
+    """What an operator should look at, a line each."""
+    problems = []
+    if shown["guard"]["needed_by"] and not shown["guard"]["active"]:
+        needed = ", ".join(shown["guard"]["needed_by"])
+        problems.append(
+            f"the guard's timer is inactive although {needed} needs it: `systemctl enable --now {GUARD_TIMER}`"
+        )
+    if shown["lock"]["problem"]:
+        problems.append(f"{shown['lock']['problem']}; `webex-rollout unlock --repair`")
+    for bot in shown["bots"]:
+        name = bot["bot"]
+        if bot["problem"]:
+            problems.append(f"{name}: {bot['problem']}")
+            continue
+        if bot["strays"]:
+            problems.append(
+                f"{name}: runs more than once, pids {', '.join(map(str, bot['strays']))} are strays; end them"
+            )
+        if not bot["main_pid"] and bot["phase"] in (Phase.CONFIRMED, Phase.SWITCHED, Phase.CHECKED):
+            problems.append(f"{name}: does not run; `journalctl -u {bot['unit']['name']}`")
+        if bot["differs_from_release"] and bot["phase"] is not Phase.ARMED and not bot["phase"].interrupted:
+            problems.append(f"{name}: edited since: {', '.join(bot['differs_from_release'])}")
+        if bot["tries"]:
+            problems.append(f"{name}: the rollback failed {bot['tries']} times: {bot['note']}")
+    return problems
+
+
+def print_status(shown: Mapping[str, Any]) -> None:
+    """Print the status for people."""
+    row = "{:<12} {:<12} {:<14} {:<14} {:<9} {:<11} {:<6} {:<26} {}"
+    print(row.format("bot", "phase", "release", "previous", "pid", "open files", "to 443", "deadline", "soak"))
+    for bot in shown["bots"]:
+        if bot["problem"]:
+            print(row.format(bot["bot"], *"???????", ""))
+            continue
+        release = f"{bot['release']} > {bot['candidate']}" if bot["candidate"] else bot["release"]
+        left = (
+            f"{bot['deadline']} ({bot['seconds_left']:.0f} s left)"
+            if bot["deadline"] and bot["phase"] is not Phase.RECORDED
+            else "-"
+        )
+        now = (bot["main_pid"] or "-", bot["open_files"], bot["connections"], left, bot["soak"] or "-")
+        print(row.format(bot["bot"], bot["phase"], release, bot["previous"] or "-", *now))
+    guard_state = "active" if shown["guard"]["active"] else "inactive"
+    print(f"lock: {shown['lock']['described']}\nguard: {guard_state}")
+    for problem in status_problems(shown):
+        print(f"PROBLEM {problem}")
+    for bot in shown["bots"]:
+        if bot.get("phase") is Phase.ROLLED_BACK:
+            print(f"{bot['bot']} was rolled back to release {bot['release']}: {bot['note']}")
+    for line in shown["audit"]:
+        print(f"  {line}")

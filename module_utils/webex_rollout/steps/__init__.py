@@ -1,0 +1,1 @@
+"""The steps of a rollout. Each holds its bot's mutex, writes down what it is about to do, and does it."""

@@ -1,0 +1,230 @@
+"""Check: prove that the new process stays, alone, connected and logging."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from ..clock import Timing
+from ..drift import RESTARTS_ALLOWED, note_running
+from ..environment import missing_variables, render_environment
+from ..errors import RolloutError
+from ..files import look_at
+from ..lock import act_under_lock
+from ..processes import Bot, bot_pids
+from ..procfs import HTTPS_PORTS, allowed_open_files, connections_of, proxy_ports, read_limits, read_stat
+from ..state import Phase, State
+from ..store import Store, Vm
+from ..system import wait_until
+from ..systemd import Unit, show_unit
+from .step import Result, environment_plan, must_be_open
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the start-up check asks for; ``settle`` is in seconds, in which the process must stay up and the same."""
+
+    settle: float = 30.0
+    open_files: int = 0
+    ports: Sequence[int] = HTTPS_PORTS
+    log: str = ""
+    inode: int = 0
+    offset: int = 0
+    ready: str = "webex-pool ready "
+
+
+class CheckFailedError(RolloutError):
+    """The start-up check did not pass; ``result`` says which part."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        """Keep what was found."""
+        super().__init__(message)
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of the check."""
+
+    name: str
+    ok: bool
+    detail: str
+    value: str = ""
+    """What was measured, where that is one number or word."""
+
+
+def check_start(vm: Vm, bot: str, proof: Proof, token: int | None = None, check: bool = False) -> Result:
+    """Prove that the new process stays: the same one while it settles, alone, with its limits, connected, logging.
+
+    Judged by pid, start time and restart count; `active` is also what systemd says of a bot that dies every 20 s.
+    A failed check ends the attempt: the guard rolls it back at its next tick, if nobody does before.
+    """
+    store = vm.store(bot)
+    result = Result(bot, "check")
+    if check:
+        state = store.load()
+        result.message = "would be checked"
+        return result.of(state) if state else result
+    with store.mutex():
+        act_under_lock(vm, token)
+        state = store.need()
+        _must_be_ready_for_check(state, token, proof.settle, vm.timing.connect)
+        expected = _expected_environment(store, state)
+    findings = _watch(state, proof, expected, vm.timing)
+    result.checks = [asdict(finding) for finding in findings]
+    failed = [finding for finding in findings if not finding.ok]
+    with store.mutex():
+        now = store.need()
+        if (now.attempt, now.phase) != (state.attempt, state.phase):
+            must_be_open(now, token)  # says who rolled it back
+            raise RolloutError(f"{bot}: attempt {state.attempt} is over (now {now.attempt}, {now.phase})")
+        _conclude_check(store, now, result, failed)
+        if failed:
+            said = "; ".join(f"{finding.name}: {finding.detail}" for finding in failed)
+            raise CheckFailedError(f"{bot} did not pass its start-up check: {said}", result)
+        return result
+
+
+def _must_be_ready_for_check(state: State, token: int | None, settle: float, connect: float) -> None:
+    """Refuse a check that has nothing to look at, or that the deadline would cut off."""
+    if state.phase is Phase.CONFIRMED:
+        return
+    must_be_open(state, token, (Phase.SWITCHED, Phase.CHECKED))
+    if state.deadline and state.deadline.remaining() < settle + connect:
+        raise RolloutError(
+            f"the deadline of {state.bot.name} is {state.deadline.remaining():.0f} s away, and the bot needs "
+            f"{settle:.0f} s to settle; arm it again with more time (rollout_guard_deadline, rollout_settle)"
+        )
+
+
+def _conclude_check(store: Store, state: State, result: Result, failed: Sequence[Finding]) -> None:
+    """Write down how a check went."""
+    unit = show_unit(state.unit)
+    result.pids_before = result.pids_after = [unit.main_pid] if unit.main_pid else []
+    if state.phase is Phase.CONFIRMED:
+        result.of(state)
+        return
+    if failed:
+        state.phase, state.note = Phase.FAILED, "start-up check: " + "; ".join(f"{f.name}: {f.detail}" for f in failed)
+    else:
+        note_running(state, store.release(state.candidate))
+        state.phase = Phase.CHECKED
+    store.save(state)
+    names = ",".join(finding.name for finding in failed)
+    result.of(state)
+    details = {"release": state.candidate, "attempt": state.attempt, "failed": names}
+    store.vm.audit("check", state.bot.name, "failed" if failed else "ok", **details)
+
+
+def _expected_environment(store: Store, state: State) -> dict[str, str]:
+    """Variables the process must have got; none where somebody has edited the file since."""
+    if not state.carried_from:
+        return {}
+    plan = environment_plan(state.keep_variables, state.drop_variables, store.release(state.carried_from).runner)
+    have, data = look_at(state.environment_file)
+    return plan.carried if have.kind == "file" and data == render_environment(state.bot.name, plan.carried) else {}
+
+
+def _watch(state: State, proof: Proof, expected: Mapping[str, str], timing: Timing) -> list[Finding]:
+    """Watch a bot while it settles and look at everything at the end."""
+    stays, unit = _settle(state, proof.settle)
+    if not stays.ok:
+        return [stays]
+    pid = unit.main_pid
+    wait_until(lambda: connections_of(pid, proof.ports) > 0 and _said_ready(pid, proof), timing.connect)
+    findings = [
+        stays,
+        _find_alone(state.bot, pid),
+        _find_limit(pid, proof.open_files),
+        _find_connection(pid, proof.ports),
+    ]
+    if expected:
+        findings.append(_find_environment(pid, expected))
+    if proof.log:
+        ok = _said_ready(pid, proof)
+        findings.append(
+            Finding("ready line", ok, f"`{proof.ready.strip()} pid={pid}` {'is' if ok else 'is not'} in {proof.log}")
+        )
+    stat = read_stat(pid)
+    if stat is None or show_unit(state.unit).main_pid != pid:
+        return [
+            Finding(
+                "stays up", False, f"pid {pid} ended at the end of the check; {show_unit(state.unit).end_described()}"
+            )
+        ]
+    return findings
+
+
+def _settle(state: State, seconds: float) -> tuple[Finding, Unit]:
+    """Wait until one process has stayed for `seconds`; after one restart they begin anew."""
+    running = state.running
+    pid, before = (running.pid, running.restarts) if running else (0, 0)
+    since, limit = time.monotonic(), time.monotonic() + 2 * seconds + 60
+    others = 0
+    while True:
+        unit = show_unit(state.unit)
+        if unit.over or unit.crashed:
+            return Finding("stays up", False, unit.end_described()), unit
+        if unit.main_pid and unit.main_pid != pid:
+            others += 1
+            pid, since = unit.main_pid, time.monotonic()
+        restarts = max(others, unit.restarts - before)
+        if restarts > RESTARTS_ALLOWED:
+            return Finding("stays up", False, f"restarted {restarts} times meanwhile; {unit.end_described()}"), unit
+        if unit.main_pid and time.monotonic() - since >= seconds:
+            again = f", restarted once before ({unit.restarts})" if restarts else ""
+            return Finding("stays up", True, f"pid {pid} for {seconds:.0f} s{again}"), unit
+        if time.monotonic() > limit:
+            return Finding("stays up", False, f"no process stayed for {seconds:.0f} s; {unit.end_described()}"), unit
+        time.sleep(0.25)
+
+
+def _find_alone(bot: Bot, pid: int) -> Finding:
+    copies = sorted(bot_pids(bot))
+    return Finding("one process", copies == [pid], f"pids {', '.join(map(str, copies)) or 'none'}, main process {pid}")
+
+
+def _find_limit(pid: int, wanted: int) -> Finding:
+    """Open files; where systemd itself may not have as many, its own limit is all there is."""
+    soft, hard = read_limits(pid)["open files"]
+    allowed = min(wanted, allowed_open_files())
+    ok = soft == "unlimited" or int(soft) >= allowed
+    clamped = f", of {wanted} wanted this machine allows {allowed}" if allowed < wanted else f", wanted {wanted}"
+    return Finding("open files", ok, f"{soft} (hard {hard}){clamped}", soft)
+
+
+def _find_connection(pid: int, ports: Sequence[int]) -> Finding:
+    ok = connections_of(pid, ports) > 0
+    said = "/".join(map(str, sorted({*ports, *proxy_ports(pid)})))
+    return Finding("connection", ok, f"{'an' if ok else 'no'} established connection to port {said}")
+
+
+def _find_environment(pid: int, expected: Mapping[str, str]) -> Finding:
+    missing = missing_variables(pid, expected)
+    detail = f"not as carried over: {', '.join(missing)}" if missing else f"{len(expected)} variables carried over"
+    return Finding("environment", not missing, detail)
+
+
+def _said_ready(pid: int, proof: Proof) -> bool:
+    """Whether the process has written its ready line since the cursor, also across a rotation of the log."""
+    if not proof.log:
+        return True
+    pattern = re.compile(re.escape(proof.ready.strip()).encode() + rb"\s+pid=%d\b" % pid)
+    for path in (proof.log, proof.log + ".1"):
+        try:
+            with open(path, "rb") as file:
+                if os.fstat(file.fileno()).st_ino == proof.inode:
+                    file.seek(proof.offset)
+                elif path != proof.log:
+                    continue  # an older file
+                if pattern.search(file.read()):
+                    return True
+        except FileNotFoundError:
+            continue
+    return False

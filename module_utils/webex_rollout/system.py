@@ -1,0 +1,71 @@
+"""The system as the rooms above see it: running commands, text and bytes, waiting, times for people."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import pwd
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from .errors import RolloutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+POLL = 0.02
+
+
+def run_command(
+    argv: Sequence[str], timeout: float | None = 120, stdin: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command without a shell; the caller checks its exit status. Never given secrets as arguments.
+
+    :param timeout: seconds, None for a command that is bounded by something else.
+    :raises RolloutError: when it cannot be run, or gave no answer in time.
+    """
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    try:
+        return subprocess.run(list(argv), capture_output=True, timeout=timeout, check=False, **given)
+    except OSError as error:
+        raise RolloutError(f"cannot run {argv[0]}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise RolloutError(f"`{' '.join(argv)}` gave no answer within {timeout:.0f} s") from None
+
+
+def to_text(data: bytes) -> str:
+    """Bytes of the system as text, whatever the locale; undecodable bytes survive as surrogates."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def to_bytes(string: str) -> bytes:
+    """The bytes that `to_text` was given."""
+    return string.encode("utf-8", "surrogateescape")
+
+
+def utc(seconds: float) -> str:
+    """A time as people and sort(1) read it, in UTC."""
+    return datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local_user() -> str:
+    """Who acts here by hand: the login behind sudo, else the user."""
+    name = os.environ.get("SUDO_USER")
+    if not name:
+        try:
+            name = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait up to `seconds` for a condition; whether it came true."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(POLL)
+    return True
