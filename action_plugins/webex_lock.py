@@ -9,7 +9,6 @@ import os
 import platform
 import socket
 import subprocess
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,13 @@ def start_time(pid: int) -> str:
 def place() -> str:
     """Names the space in which a pid and a start time are proof: host, boot and process namespace, as one hash.
 
+    Every worker of a run must get the same. No MAC takes part: where no interface has one, `uuid.getnode` makes one up
+    for each process.
+
     Two containers share a machine id, a host keeps it over a reboot; only with all of these equal may the absence of a
     process be taken for its death.
     """
-    parts = [platform.node(), f"{uuid.getnode():x}"]
+    parts = [platform.node()]
     for path in ("/etc/machine-id", "/proc/sys/kernel/random/boot_id"):
         if Path(path).exists():
             parts.append(Path(path).read_text().strip())
@@ -66,7 +68,7 @@ def is_dead(holder: dict[str, Any]) -> bool:
 
 
 class ActionModule(ActionBase):
-    """Take the lock for this run, over the dead body of an earlier one of this host if need be."""
+    """Acquire the lock for this run, taking over from a dead run of this host."""
 
     TRANSFERS_FILES = False
 

@@ -11,8 +11,8 @@ module: webex_release
 short_description: Record, arm, switch, check, confirm or roll back the release of a bot
 description:
   - One step of a bot's rollout on its machine, by the same code as the program C(webex-rollout) and the guard.
-  - V(recorded) writes down what the bot is now, the release to roll back to. V(armed) opens an attempt; from then on files may be
-    written, and the guard on the machine rolls back what is not V(confirmed) by the deadline, whatever happens to the
+  - V(recorded) writes down what the bot is now, the release to roll back to. V(armed) opens an attempt; from then on
+    files may be written, and the guard on the machine rolls back what is not V(confirmed) by the deadline, whatever happens to the
     controller, the connection or the machine. V(switched) has exactly one process run under the unit, started from the
     files as they are, and restarts only where what runs is something else. V(checked) proves that the process stays.
     V(confirmed) lets the release stay. V(rolled_back) puts an earlier one back.

@@ -39,6 +39,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
     fd = os.open(str(temporary), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(fd, "wb") as file:
+            os.fchmod(file.fileno(), mode)  # whatever the umask
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -96,6 +97,14 @@ def unseal(path: Path) -> dict[str, Any]:
             "Nothing was done with it. Run the newer checkout of this project, or install its program again"
         )
     return migrated(path.name, version, content)
+
+
+def format_of(path: Path) -> int:
+    """The format that a sealed file was written in; 0 where there is none, or none that can be read."""
+    try:
+        return int(json.loads(path.read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 @contextlib.contextmanager

@@ -133,17 +133,17 @@ def alive(pid: int, start_time: int) -> bool:
 
 
 def allowed_open_files() -> int:
-    """The highest limit of open files that a unit, or a login, can get on this machine.
-
-    Above `fs.nr_open` setrlimit(2) fails for everybody; above PID 1's own hard limit it fails where PID 1 lacks
-    CAP_SYS_RESOURCE, as in many containers. pam_limits then refuses the login, and nobody gets in any more.
-    """
-    highest = int(Path("/proc/sys/fs/nr_open").read_text())
+    """The highest limit of open files that a unit, or a login, can get on this machine."""
+    hard = read_limits(1)["open files"][1]
     sys_resource = 24
-    if not int(status_fields(1)["CapEff"], 16) >> sys_resource & 1:
-        hard = read_limits(1)["open files"][1]
-        highest = highest if hard == "unlimited" else min(highest, int(hard))
-    return highest
+    may_raise = bool(int(status_fields(1)["CapEff"], 16) >> sys_resource & 1)
+    return open_files_ceiling(int(Path("/proc/sys/fs/nr_open").read_text()), hard, may_raise)
+
+
+def open_files_ceiling(nr_open: int, pid1_hard: str, may_raise: bool) -> int:
+    """Above `fs.nr_open` setrlimit(2) fails for everybody; above PID 1's own hard limit it fails where PID 1 lacks
+    CAP_SYS_RESOURCE, as in many containers. pam_limits then refuses the login, and nobody gets in any more."""
+    return nr_open if may_raise or pid1_hard == "unlimited" else min(nr_open, int(pid1_hard))
 
 
 def proxy_ports(pid: int) -> set[int]:

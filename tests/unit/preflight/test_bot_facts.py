@@ -6,9 +6,10 @@ import copy
 from typing import Any
 
 import pytest
-from ansible.module_utils.bot_facts import Wanted, allowed_open_files, problems
+from ansible.module_utils.webex_rollout.facts import Needs, problems
+from ansible.module_utils.webex_rollout.procfs import open_files_ceiling
 
-WANTED = Wanted("logs/jarvis.log", open_files=65536, connections=150, min_free_mib=200, take_over_starters=False)
+NEEDS = Needs("logs/jarvis.log", open_files=65536, connections=150, min_free_mib=200, take_over_starters=False)
 GOOD: dict[str, Any] = {
     "bot": {
         "name": "jarvis",
@@ -31,7 +32,7 @@ GOOD: dict[str, Any] = {
         "log_writable": True,
     },
     "free_mib": {"/srv/IR": 1000, "/var/lib": 1000},
-    "limits": {"file_max": 10**6, "files_open": 1000, "nr_open": 1048576, "pid1_hard": 524288, "may_raise": True},
+    "limits": {"file_max": 10**6, "files_open": 1000, "open_files": 1048576},
     "systemd": 252,
     "processes": [],
     "starters": [],
@@ -51,7 +52,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def test_nothing_speaks_against_a_sound_bot() -> None:
-    assert problems(GOOD, WANTED) == []
+    assert problems(GOOD, NEEDS) == []
 
 
 @pytest.mark.parametrize(
@@ -70,12 +71,12 @@ def test_nothing_speaks_against_a_sound_bot() -> None:
         ("processes", [{"supervisor": "old.service", "pid": 7}], ["old.service", "pid 7", "bot_take_over_starters"]),
         ("systemd", None, ["systemd does not run"]),
         ("free_mib", {"/var/lib": 5}, ["/var/lib has 5 MiB", "rollout_min_free_mib"]),
-        ("limits.nr_open", 100, ["100 open files", "fs.nr_open"]),
+        ("limits.open_files", 100, ["100 open files", "fs.nr_open"]),
         ("limits.files_open", 10**6 - 10, ["fs.file-max is 1000000"]),
     ],
 )
 def test_each_reason_is_one_sentence_with_its_next_step(path: str, value: Any, words: list[str]) -> None:
-    found = problems(changed(path, value), WANTED)
+    found = problems(changed(path, value), NEEDS)
     assert len(found) == 1, found
     assert [word for word in words if word not in found[0]] == []
 
@@ -83,34 +84,35 @@ def test_each_reason_is_one_sentence_with_its_next_step(path: str, value: Any, w
 def test_several_reasons_are_all_told_at_once() -> None:
     facts = changed("starters", [CRON])
     facts["systemd"] = None
-    assert len(problems(facts, WANTED)) == 2
+    assert len(problems(facts, NEEDS)) == 2
 
 
 def test_the_projects_own_unit_and_uncertain_starters_are_no_objection() -> None:
     facts = changed("processes", [{"supervisor": "webex-bot@jarvis.service", "pid": 7}])
     facts["starters"] = [{**CRON, "certain": False}]
-    assert problems(facts, WANTED) == []
+    assert problems(facts, NEEDS) == []
 
 
 def test_starters_are_accepted_when_told_to_take_over() -> None:
     facts = changed("starters", [CRON])
     facts["processes"] = [{"supervisor": "old.service", "pid": 7}]
-    take_over = Wanted("logs/jarvis.log", 65536, 150, 200, take_over_starters=True)
+    take_over = Needs("logs/jarvis.log", 65536, 150, 200, take_over_starters=True)
     assert problems(facts, take_over) == []
 
 
 @pytest.mark.parametrize(
     ("nr_open", "pid1_hard", "may_raise", "allowed"),
     [
-        (1048576, 524288, True, 65536),
-        (1048576, 20000, True, 65536),
-        (1048576, 20000, False, 20000),
-        (4096, 524288, True, 4096),
-        (4096, 1024, False, 1024),
+        (1048576, "524288", True, 1048576),
+        (1048576, "20000", True, 1048576),
+        (1048576, "20000", False, 20000),
+        (1048576, "unlimited", False, 1048576),
+        (4096, "524288", True, 4096),
+        (4096, "524288", False, 4096),
+        (4096, "1024", False, 1024),
     ],
 )
 def test_open_files_never_exceed_what_the_kernel_lets_be_set(
-    nr_open: int, pid1_hard: int, may_raise: bool, allowed: int
+    nr_open: int, pid1_hard: str, may_raise: bool, allowed: int
 ) -> None:
-    limits = {"nr_open": nr_open, "pid1_hard": pid1_hard, "may_raise": may_raise}
-    assert allowed_open_files(limits, 65536) == allowed
+    assert open_files_ceiling(nr_open, pid1_hard, may_raise) == allowed

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_rollout
+from ansible.module_utils.webex_rollout import paths
 
-from tests.unit.rollout.machine import Machine
+from tests.unit.rollout.machine import Machine, everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     """A machine with one bot, jarvis, not running."""
     made = Machine(tmp_path)
-    monkeypatch.setattr(webex_rollout, "run_command", made.systemd)
-    monkeypatch.setattr(webex_rollout, "FOUND_SETTLE", 0.1)
-    monkeypatch.setattr(webex_rollout, "CONNECT_GRACE", 0.2)
+    everywhere(monkeypatch, "run_command", made.systemd)
+    monkeypatch.setattr(paths, "ENVIRONMENT_DIR", str(made.env_dir))
     monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
     yield made
     made.close()

@@ -18,13 +18,27 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible.module_utils import webex_rollout
-from ansible.module_utils.webex_rollout import Bot, FileRule, Proof, Result, Vm, Wanted, bot_pids, read_stat
+from ansible.module_utils.webex_rollout import cli, processes
+from ansible.module_utils.webex_rollout.clock import Timing
+from ansible.module_utils.webex_rollout.files import unchanged_since
+from ansible.module_utils.webex_rollout.processes import Bot, bot_pids
+from ansible.module_utils.webex_rollout.procfs import all_pids, read_stat
+from ansible.module_utils.webex_rollout.state import FileRule
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.check import Proof, check_start
+from ansible.module_utils.webex_rollout.steps.confirm import confirm
+from ansible.module_utils.webex_rollout.steps.record import Wanted, record
+from ansible.module_utils.webex_rollout.steps.step import Result
+from ansible.module_utils.webex_rollout.steps.switch import switch
+from ansible.module_utils.webex_rollout.store import Vm
+
+from plugin_utils.program import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PROGRAM = Path(webex_rollout.__file__)
+    import pytest
+
 SCRIPT = """\
 import os, socket, sys, time
 held = None
@@ -48,6 +62,15 @@ ExecStart={python} webex_bots/{bot}.py
 """
 
 
+def everywhere(monkeypatch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    """Replace a function of the program in every room that uses it."""
+    package = cli.__name__.rpartition(".")[0]
+    rooms = [room for path, room in sys.modules.items() if path.startswith(package + ".") and hasattr(room, name)]
+    assert rooms, name
+    for room in rooms:
+        monkeypatch.setattr(room, name, value)
+
+
 class FakeSystemd:
     """Answers what the program asks of `systemctl` and `runuser`; its memory is a directory, so it outlives a fork."""
 
@@ -58,9 +81,11 @@ class FakeSystemd:
         self.refuse: set[str] = set()  # "start webex-bot@jarvis.service": fails with an error
         memory.mkdir(parents=True)
 
-    def __call__(self, argv: Sequence[str], timeout: float = 120) -> subprocess.CompletedProcess:
+    def __call__(
+        self, argv: Sequence[str], timeout: float | None = 120, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess:
         if argv[0] == "runuser":
-            return subprocess.run(argv[4:], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
+            return subprocess.run(argv[4:], input=stdin or b"", capture_output=True, timeout=timeout, check=False)
         assert argv[0] == "systemctl", argv
         verb, *rest = argv[1:]
         name = next((word for word in rest if not word.startswith("-")), "")
@@ -201,6 +226,9 @@ class Machine:
         scope.chmod(0o755)
         self.webex = socket.create_server(("127.0.0.1", 0), backlog=64)  # never accepts: the kernel connects them
         self.port = self.webex.getsockname()[1]
+        self.timing = Timing(found_settle=0.1, connect=0.2)
+        self.program = root / "webex-rollout"
+        self.program.write_bytes(build())
         self.undo: list[Callable[[], None]] = []
         self.add_bot("jarvis")
 
@@ -223,12 +251,12 @@ class Machine:
     @property
     def proof(self) -> Proof:
         """A start-up check that takes a fifth of a second."""
-        return Proof(hold=0.2, ports=(self.port,))
+        return Proof(settle=0.2, ports=(self.port,))
 
     @property
     def vm(self) -> Vm:
-        vm = Vm(str(self.state), "tester@here")
-        vm.program = str(PROGRAM)
+        vm = Vm(str(self.state), "tester@here", self.timing)
+        vm.program = str(self.program)
         return vm
 
     def wanted(self, name: str = "jarvis", **changes: object) -> Wanted:
@@ -239,7 +267,7 @@ class Machine:
             str(self.units / "webex-bot@.service"): FileRule(shared=True),
             str(self.units / "webex-bots.target"): FileRule(shared=True, restart=False),
         }
-        return Wanted(self.bot(name), files, environment_file=str(self.env_file(name)), **changes)
+        return Wanted(self.bot(name), files, **changes)
 
     def nohup(self, name: str = "jarvis", env: dict[str, str] | None = None, cwd: Path | None = None) -> int:
         """Start a bot as the operator does; returns once it runs."""
@@ -283,13 +311,13 @@ class Machine:
     def in_unit(self, unit: str) -> None:
         """Have the process of a fake unit look as if it lived in the unit's cgroup."""
         pid = self.systemd.running(unit)
-        real = webex_rollout.unit_of
-        webex_rollout.unit_of = lambda asked: (unit, False) if asked == pid else real(asked)
-        self.undo.append(lambda: setattr(webex_rollout, "unit_of", real))
+        real = processes.unit_of
+        processes.unit_of = lambda asked: (unit, False) if asked == pid else real(asked)
+        self.undo.append(lambda: setattr(processes, "unit_of", real))
 
     def age(self, path: str) -> None:
         """Wait until a file's last change is more than a second ago, the resolution that times are trusted to."""
-        self.wait_for(lambda: webex_rollout.unchanged_since(path, time.time() - 0.1))
+        self.wait_for(lambda: unchanged_since(path, time.time() - 0.1))
 
     def log(self, name: str = "jarvis") -> str:
         path = self.home / f"logs/{name}.log"
@@ -319,7 +347,7 @@ class Machine:
 
     def close(self) -> None:
         """End every process that lives in this machine's directory."""
-        for pid in webex_rollout.all_pids():
+        for pid in all_pids():
             with contextlib.suppress(OSError):
                 if str(Path(f"/proc/{pid}/cwd").readlink()).startswith(str(self.root)):
                     os.kill(pid, signal.SIGKILL)
@@ -339,12 +367,12 @@ def forward(
     keep: int = 5,
     probation: float = 0.0,
 ) -> Result:
-    """Roll out to one bot: record, arm, write, switch, check, bless. Returns what the switch said."""
+    """Roll out to one bot: record, arm, write, switch, check, confirm. Returns what the switch said."""
     vm = machine.vm
-    webex_rollout.record(vm, machine.wanted(bot), token)
-    webex_rollout.arm(vm, bot, 600, token)
+    record(vm, machine.wanted(bot), token)
+    arm(vm, bot, 600, token)
     machine.deploy(bot, version)
-    switched = webex_rollout.switch(vm, bot, token)
-    webex_rollout.check_start(vm, bot, machine.proof, token)
-    webex_rollout.bless(vm, bot, token, keep, probation)
+    switched = switch(vm, bot, token)
+    check_start(vm, bot, machine.proof, token)
+    confirm(vm, bot, token, keep, probation)
     return switched

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_rollout as program
-from ansible.module_utils.webex_rollout import CheckFailedError, Proof, RolloutError, State, unseal
+from ansible.module_utils.webex_rollout.disk import unseal
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.state import State
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.check import CheckFailedError, Proof, check_start
+from ansible.module_utils.webex_rollout.steps.confirm import confirm
+from ansible.module_utils.webex_rollout.steps.record import record
+from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
+from ansible.module_utils.webex_rollout.steps.step import Result
+from ansible.module_utils.webex_rollout.steps.switch import switch
+from ansible.module_utils.webex_rollout.systemd import Unit
+
+from tests.unit.rollout.machine import everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +37,10 @@ UNIT = "webex-bot@jarvis.service"
 def started(machine: Machine) -> Machine:
     """Jarvis, switched to his unit and not yet checked."""
     machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     return machine
 
 
@@ -41,14 +54,14 @@ def during_the_hold(action: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def findings(result: program.Result) -> dict[str, bool]:
+def findings(result: Result) -> dict[str, bool]:
     return {str(finding["name"]): bool(finding["ok"]) for finding in result.checks}
 
 
 def test_passes_with_every_part_looked_at(started: Machine) -> None:
     inode = (started.home / "logs/jarvis.log").stat().st_ino
     proof = Proof(0.2, 0, (started.port,), str(started.home / "logs/jarvis.log"), inode, 0)
-    result = program.check_start(started.vm, "jarvis", proof)
+    result = check_start(started.vm, "jarvis", proof)
     assert findings(result) == {
         "stays up": True,
         "one process": True,
@@ -64,17 +77,17 @@ def test_process_that_ended_fails_at_once(started: Machine) -> None:
     os.kill(started.pids()[0], signal.SIGKILL)
     begun = time.monotonic()
     with pytest.raises(CheckFailedError, match="stays up"):
-        program.check_start(started.vm, "jarvis", Proof(100, 0, (started.port,)))
+        check_start(started.vm, "jarvis", Proof(100, 0, (started.port,)))
     assert time.monotonic() - begun < 50
     assert phase(started) == "failed"
 
 
 def test_one_restart_in_the_hold_is_no_failure(started: Machine) -> None:
     thread = during_the_hold(lambda: started.systemd.restart_behind(UNIT))
-    result = program.check_start(started.vm, "jarvis", Proof(0.6, 0, (started.port,)))
+    result = check_start(started.vm, "jarvis", Proof(0.6, 0, (started.port,)))
     thread.join()
     assert "restarted once" in str(result.checks[0]["detail"])
-    program.bless(started.vm, "jarvis")
+    confirm(started.vm, "jarvis")
 
 
 def test_two_restarts_in_the_hold_are_a_failure(started: Machine) -> None:
@@ -84,7 +97,7 @@ def test_two_restarts_in_the_hold_are_a_failure(started: Machine) -> None:
 
     thread = during_the_hold(twice)
     with pytest.raises(CheckFailedError, match="restarted 2 times"):
-        program.check_start(started.vm, "jarvis", Proof(0.6, 0, (started.port,)))
+        check_start(started.vm, "jarvis", Proof(0.6, 0, (started.port,)))
     thread.join()
 
 
@@ -93,73 +106,73 @@ def test_two_restarts_in_the_hold_are_a_failure(started: Machine) -> None:
     [(1, 1, True), (1, 0, True), (2, 9, False), (2, 15, False), (2, 11, True), (3, 6, True)],
 )
 def test_crash_is_told_from_a_kill(code: int, status: int, crashed: bool) -> None:
-    waiting = program.Unit(UNIT, "loaded", "activating", "auto-restart", "enabled", 0, 1, "", code, status, "")
+    waiting = Unit(UNIT, "loaded", "activating", "auto-restart", "enabled", 0, 1, "", code, status, "")
     assert waiting.crashed == crashed
-    running = program.Unit(UNIT, "loaded", "active", "running", "enabled", 7, 1, "", code, status, "")
+    running = Unit(UNIT, "loaded", "active", "running", "enabled", 7, 1, "", code, status, "")
     assert not running.crashed
 
 
 def test_stray_copy_fails(started: Machine) -> None:
     stray = started.nohup()
     with pytest.raises(CheckFailedError, match=rf"one process: pids .*{stray}"):
-        program.check_start(started.vm, "jarvis", started.proof)
+        check_start(started.vm, "jarvis", started.proof)
 
 
 def test_no_connection_fails(started: Machine) -> None:
     with pytest.raises(CheckFailedError, match="connection: no established connection to port 9"):
-        program.check_start(started.vm, "jarvis", Proof(0.1, 0, (9,)))
+        check_start(started.vm, "jarvis", Proof(0.1, 0, (9,)))
 
 
 def test_connection_of_somebody_else_does_not_count(machine: Machine) -> None:
     machine.nohup(env={"BOT_PORT": ""})
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     with (
-        program.socket.create_connection(("127.0.0.1", machine.port)),
+        socket.create_connection(("127.0.0.1", machine.port)),
         pytest.raises(CheckFailedError, match="connection"),
     ):
-        program.check_start(machine.vm, "jarvis", machine.proof)
+        check_start(machine.vm, "jarvis", machine.proof)
 
 
 def test_connection_to_the_proxy_of_its_environment_counts(machine: Machine) -> None:
     machine.nohup(env={"HTTPS_PROXY": f"http://user:hush@127.0.0.1:{machine.port}/"})
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    program.switch(machine.vm, "jarvis")
-    result = program.check_start(machine.vm, "jarvis", Proof(0.1, 0, (443,)))
+    switch(machine.vm, "jarvis")
+    result = check_start(machine.vm, "jarvis", Proof(0.1, 0, (443,)))
     assert findings(result)["connection"]
     assert "hush" not in str(result)
 
 
 def test_limit_below_what_is_wanted_fails(started: Machine) -> None:
     (pid,) = started.pids()
-    program.resource.prlimit(pid, program.resource.RLIMIT_NOFILE, (64, 64))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))
     with pytest.raises(CheckFailedError, match=r"open files: 64 \(hard 64\)"):
-        program.check_start(started.vm, "jarvis", Proof(0.1, 128, (started.port,)))
+        check_start(started.vm, "jarvis", Proof(0.1, 128, (started.port,)))
 
 
 def test_limit_that_the_machine_cannot_give_is_asked_for_only_as_far_as_it_can(
     started: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (pid,) = started.pids()
-    program.resource.prlimit(pid, program.resource.RLIMIT_NOFILE, (512, 512))
-    monkeypatch.setattr(program, "allowed_open_files", lambda: 512)
-    result = program.check_start(started.vm, "jarvis", Proof(0.1, 65536, (started.port,)))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (512, 512))
+    everywhere(monkeypatch, "allowed_open_files", lambda: 512)
+    result = check_start(started.vm, "jarvis", Proof(0.1, 65536, (started.port,)))
     assert "this machine allows 512" in str([f for f in result.checks if f["name"] == "open files"])
 
 
 def test_variable_that_did_not_arrive_fails_by_name(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.nohup(env={"EXTRA": "hush"})
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
     machine.systemd.unset = {"EXTRA"}
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     with pytest.raises(CheckFailedError, match=r"environment: not as carried over: EXTRA$") as caught:
-        program.check_start(machine.vm, "jarvis", machine.proof)
+        check_start(machine.vm, "jarvis", machine.proof)
     assert "hush" not in str(caught.value.result)
 
 
@@ -172,7 +185,7 @@ def test_ready_line_counts_only_after_the_cursor_and_of_this_process(started: Ma
     proof = Proof(0.1, 0, (started.port,), str(log), status.st_ino, status.st_size)
     log.open("a").write(f"webex-pool ready pid={pid}0 session=api\n")
     with pytest.raises(CheckFailedError, match="ready line"):
-        program.check_start(started.vm, "jarvis", proof)
+        check_start(started.vm, "jarvis", proof)
     state = State.load(unseal(started.state / "jarvis/state.json"))
     state.phase = "switched"
     started.vm.store("jarvis").save(state)
@@ -180,37 +193,37 @@ def test_ready_line_counts_only_after_the_cursor_and_of_this_process(started: Ma
     if rotated:
         log.rename(f"{log}.1")
         log.write_text("after\n")
-    assert findings(program.check_start(started.vm, "jarvis", proof))["ready line"]
+    assert findings(check_start(started.vm, "jarvis", proof))["ready line"]
 
 
 def test_deadline_inside_the_hold_is_refused(started: Machine) -> None:
-    program.arm(started.vm, "jarvis", 5)
-    program.switch(started.vm, "jarvis")
+    arm(started.vm, "jarvis", 5)
+    switch(started.vm, "jarvis")
     with pytest.raises(RolloutError, match="arm it again with more time"):
-        program.check_start(started.vm, "jarvis", Proof(30))
+        check_start(started.vm, "jarvis", Proof(30))
     assert phase(started) == "switched"
 
 
 def test_attempt_taken_back_during_the_hold_is_not_checked_off(started: Machine) -> None:
-    thread = during_the_hold(lambda: program.revert(started.vm, "jarvis"))
+    thread = during_the_hold(lambda: roll_back(started.vm, "jarvis"))
     with pytest.raises(RolloutError):
-        program.check_start(started.vm, "jarvis", Proof(1, 0, (started.port,)))
+        check_start(started.vm, "jarvis", Proof(1, 0, (started.port,)))
     thread.join()
-    assert phase(started) == "reverted"
+    assert phase(started) == "rolled_back"
 
 
 def test_only_the_checked_process_is_blessed(started: Machine) -> None:
     with pytest.raises(RolloutError, match="jarvis is switched; this step needs it to be checked"):
-        program.bless(started.vm, "jarvis")
-    program.check_start(started.vm, "jarvis", started.proof)
+        confirm(started.vm, "jarvis")
+    check_start(started.vm, "jarvis", started.proof)
     started.systemd.restart_behind(UNIT)
     with pytest.raises(RolloutError, match="is not the process that was checked"):
-        program.bless(started.vm, "jarvis")
+        confirm(started.vm, "jarvis")
 
 
 def test_blessed_bot_can_be_checked_again_and_stays_blessed(started: Machine) -> None:
-    program.check_start(started.vm, "jarvis", started.proof)
-    program.bless(started.vm, "jarvis")
+    check_start(started.vm, "jarvis", started.proof)
+    confirm(started.vm, "jarvis")
     with pytest.raises(CheckFailedError):
-        program.check_start(started.vm, "jarvis", Proof(0.1, 0, (9,)))
-    assert phase(started) == "blessed"
+        check_start(started.vm, "jarvis", Proof(0.1, 0, (9,)))
+    assert phase(started) == "confirmed"

@@ -8,13 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils.webex_rollout import (
-    missing_variables,
-    plan_environment,
-    render_environment,
-    to_bytes,
-    to_text,
-)
+from ansible.module_utils.webex_rollout.environment import missing_variables, plan_environment, render_environment
+from ansible.module_utils.webex_rollout.system import to_bytes, to_text
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_rollout as program
-from ansible.module_utils.webex_rollout import RolloutError, read_nul_list, read_stat
+from ansible.module_utils.webex_rollout.disk import unseal
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.launch import _stop_family
+from ansible.module_utils.webex_rollout.procfs import all_pids, read_limits, read_nul_list, read_stat, status_fields
+from ansible.module_utils.webex_rollout.state import State
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.check import check_start
+from ansible.module_utils.webex_rollout.steps.confirm import confirm
+from ansible.module_utils.webex_rollout.steps.record import record
+from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
+from ansible.module_utils.webex_rollout.steps.switch import switch
 
-from tests.unit.rollout.machine import NEW, OLD, forward
+from tests.unit.rollout.machine import NEW, OLD, everywhere, forward
 
 if TYPE_CHECKING:
-    from tests.unit.rollout.machine import Machine
+    from tests.unit.rollout.machine import Machine, everywhere
 
 UNIT = "webex-bot@jarvis.service"
 
@@ -36,7 +46,7 @@ def test_forward_and_back_restores_every_byte_and_the_process_as_found(machine: 
     assert machine.script().read_text() == NEW
     assert machine.tree() != before
 
-    result = program.revert(machine.vm, "jarvis", to="0")
+    result = roll_back(machine.vm, "jarvis", to="0")
 
     (back,) = machine.pids()
     assert result.changed
@@ -52,11 +62,11 @@ def test_second_run_changes_nothing_and_keeps_the_process(machine: Machine) -> N
     pids, tree = machine.pids(), machine.tree()
     results = []
     vm = machine.vm
-    results.append(program.record(vm, machine.wanted()))
-    results.append(program.arm(vm, "jarvis", 600))
-    results.append(program.switch(vm, "jarvis"))
-    results.append(program.check_start(vm, "jarvis", machine.proof))
-    results.append(program.bless(vm, "jarvis"))
+    results.append(record(vm, machine.wanted()))
+    results.append(arm(vm, "jarvis", 600))
+    results.append(switch(vm, "jarvis"))
+    results.append(check_start(vm, "jarvis", machine.proof))
+    results.append(confirm(vm, "jarvis"))
     assert [result.changed for result in results] == [False] * 5
     assert (machine.pids(), machine.tree()) == (pids, tree)
 
@@ -75,9 +85,9 @@ def test_restart_is_decided_by_what_runs(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     (pid,) = machine.pids()
-    program.arm(machine.vm, "jarvis", 600)
+    arm(machine.vm, "jarvis", 600)
     machine.script().write_text(NEW + "# more\n")
-    result = program.switch(machine.vm, "jarvis")
+    result = switch(machine.vm, "jarvis")
     assert result.changed
     assert result.reasons == [f"{machine.script()} has changed since it was started"]
     assert machine.pids() != [pid]
@@ -87,9 +97,9 @@ def test_file_that_wants_no_restart_causes_none(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     pids = machine.pids()
-    program.arm(machine.vm, "jarvis", 600)
+    arm(machine.vm, "jarvis", 600)
     (machine.units / "webex-bots.target").write_text("[Unit]\nDescription=other\n")
-    assert not program.switch(machine.vm, "jarvis").changed
+    assert not switch(machine.vm, "jarvis").changed
     assert machine.pids() == pids
 
 
@@ -97,13 +107,13 @@ def test_process_that_systemd_restarted_is_not_restarted_again(machine: Machine)
     """Its pid is another one, but it was started after the files were last written."""
     machine.nohup()
     forward(machine)
-    for path in program.State.load(program.unseal(machine.state / "jarvis/state.json")).files:
+    for path in State.load(unseal(machine.state / "jarvis/state.json")).files:
         machine.age(path)
     machine.systemd.restart_behind(UNIT)
     machine.wait_for(lambda: len(machine.pids()) == 1)
     pids = machine.pids()
-    program.arm(machine.vm, "jarvis", 600)
-    result = program.switch(machine.vm, "jarvis")
+    arm(machine.vm, "jarvis", 600)
+    result = switch(machine.vm, "jarvis")
     assert (result.changed, result.reasons) == (False, [])
     assert machine.pids() == pids
 
@@ -111,7 +121,7 @@ def test_process_that_systemd_restarted_is_not_restarted_again(machine: Machine)
 @pytest.mark.parametrize("copies", [0, 2])
 def test_adopts_none_and_two(machine: Machine, copies: int) -> None:
     started = [machine.nohup() for _ in range(copies)]
-    result = program.record(machine.vm, machine.wanted())
+    result = record(machine.vm, machine.wanted())
     assert result.pids_before == started
     assert result.found["copies"] == copies
 
@@ -121,7 +131,7 @@ def test_two_copies_become_one_and_go_back_to_one(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     assert len(machine.pids()) == 1
-    program.revert(machine.vm, "jarvis", to="0")
+    roll_back(machine.vm, "jarvis", to="0")
     assert len(machine.pids()) == 1
 
 
@@ -129,7 +139,7 @@ def test_bot_that_was_not_running_is_not_started_by_a_revert(machine: Machine) -
     machine.env_file().write_text(f'BOT_PORT="{machine.port}"\n')
     forward(machine)
     assert len(machine.pids()) == 1
-    program.revert(machine.vm, "jarvis", to="0")
+    roll_back(machine.vm, "jarvis", to="0")
     assert machine.pids() == []
 
 
@@ -139,7 +149,7 @@ def test_revert_goes_to_the_previous_release(machine: Machine) -> None:
     first = machine.tree()
     forward(machine, version=NEW + "# second\n")
     (pid,) = machine.pids()
-    program.revert(machine.vm, "jarvis")
+    roll_back(machine.vm, "jarvis")
     assert machine.tree() == first
     assert machine.pids() == [machine.systemd.running(UNIT)] != [pid]
     assert machine.systemd.read(UNIT)["enabled"]
@@ -148,19 +158,19 @@ def test_revert_goes_to_the_previous_release(machine: Machine) -> None:
 def test_reverted_bot_reverts_no_further(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
-    program.revert(machine.vm, "jarvis")
+    roll_back(machine.vm, "jarvis")
     tree, pids = machine.tree(), machine.pids()
-    assert not program.revert(machine.vm, "jarvis").changed
+    assert not roll_back(machine.vm, "jarvis").changed
     assert (machine.tree(), machine.pids()) == (tree, pids)
 
 
 def test_revert_before_the_switch_leaves_the_old_process_alone(machine: Machine) -> None:
     pid = machine.nohup()
     before = machine.tree()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    result = program.revert(machine.vm, "jarvis")
+    result = roll_back(machine.vm, "jarvis")
     assert machine.tree() == before
     assert machine.pids() == [pid]
     assert result.seconds_down == 0
@@ -172,7 +182,7 @@ def test_edit_by_somebody_else_stops_the_way_back_before_anything_is_touched(mac
     machine.script().write_text(NEW + "# edited by hand\n")
     tree, pids = machine.tree(), machine.pids()
     with pytest.raises(RolloutError, match=r"jarvis\.py was edited by somebody .* --force"):
-        program.revert(machine.vm, "jarvis", to="0")
+        roll_back(machine.vm, "jarvis", to="0")
     assert (machine.tree(), machine.pids()) == (tree, pids)
 
 
@@ -181,11 +191,11 @@ def test_forced_revert_keeps_the_bytes_it_gives_up(machine: Machine) -> None:
     forward(machine)
     edited = NEW + "# edited by hand\n"
     machine.script().write_text(edited)
-    program.revert(machine.vm, "jarvis", to="0", force=True)
+    roll_back(machine.vm, "jarvis", to="0", force=True)
     assert machine.script().read_text() == OLD
-    (kept,) = (machine.state / "jarvis/displaced").iterdir()
+    (kept,) = (machine.state / "jarvis/backups").iterdir()
     assert kept.read_text() == edited
-    assert any("action=displace" in line for line in machine.vm.audit_tail(20))
+    assert any("action=back_up" in line for line in machine.vm.audit_tail(20))
 
 
 def test_found_process_comes_back_with_its_limits_umask_and_outputs(machine: Machine) -> None:
@@ -195,18 +205,18 @@ def test_found_process_comes_back_with_its_limits_umask_and_outputs(machine: Mac
     finally:
         os.umask(old_umask)
     os.setpriority(os.PRIO_PROCESS, pid, 5)
-    program.resource.prlimit(pid, program.resource.RLIMIT_NOFILE, (512, 1024))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (512, 1024))
     forward(machine)
-    program.revert(machine.vm, "jarvis", to="0")
+    roll_back(machine.vm, "jarvis", to="0")
     (back,) = machine.pids()
-    assert program.read_limits(back)["open files"] == ["512", "1024"]
-    assert program._status_fields(back)["Umask"] == "0027"
+    assert read_limits(back)["open files"] == ["512", "1024"]
+    assert status_fields(back)["Umask"] == "0027"
     assert os.getpriority(os.PRIO_PROCESS, back) == 5
     assert str(Path(f"/proc/{back}/fd/0").readlink()) == "/dev/null"
     stat = read_stat(back)
     assert stat is not None
     assert stat.session == back
-    assert int(program._status_fields(back)["SigIgn"], 16) & 1  # SIGHUP
+    assert int(status_fields(back)["SigIgn"], 16) & 1  # SIGHUP
 
 
 def test_look_alikes_survive_the_switch(machine: Machine) -> None:
@@ -232,10 +242,10 @@ def test_bot_that_ignores_sigterm_is_killed(machine: Machine) -> None:
     machine.script().write_text("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + OLD)
     pid = machine.nohup()
     machine.wait_for(lambda: "started" in machine.log())
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted(stop_seconds=0.2))
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    program.switch(machine.vm, "jarvis", stop_seconds=0.2)
+    switch(machine.vm, "jarvis")
     assert pid not in machine.pids()
     assert len(machine.pids()) == 1
 
@@ -244,7 +254,7 @@ def test_children_of_the_old_process_end_with_it(machine: Machine) -> None:
     machine.script().write_text("import subprocess; subprocess.Popen(['sleep', '300'])\n" + OLD)
     pid = machine.nohup()
     machine.wait_for(lambda: "started" in machine.log())
-    (child,) = [p for p in program.all_pids() if (stat := read_stat(p)) and stat.ppid == pid]
+    (child,) = [p for p in all_pids() if (stat := read_stat(p)) and stat.ppid == pid]
     forward(machine)
     stat = read_stat(child)
     assert stat is None or stat.state in "ZX"
@@ -252,22 +262,22 @@ def test_children_of_the_old_process_end_with_it(machine: Machine) -> None:
 
 def test_switch_refuses_a_script_that_does_not_compile_before_the_stop(machine: Machine) -> None:
     pid = machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy(version="def broken(:\n")
-    with pytest.raises(RolloutError, match=r"cannot compile .*jarvis\.py: SyntaxError.* was not touched"):
-        program.switch(machine.vm, "jarvis")
+    with pytest.raises(RolloutError, match=r"cannot compile .*jarvis\.py.*, line 1: SyntaxError.* was not touched"):
+        switch(machine.vm, "jarvis")
     assert machine.pids() == [pid]
 
 
 def test_switch_refuses_a_unit_that_does_not_load_before_the_stop(machine: Machine) -> None:
     pid = machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
     machine.drop_in().write_text("[Service]\nNonsense\n")
     with pytest.raises(RolloutError, match=r"cannot be started \(bad-setting\).*not touched"):
-        program.switch(machine.vm, "jarvis")
+        switch(machine.vm, "jarvis")
     assert machine.pids() == [pid]
 
 
@@ -275,13 +285,13 @@ def test_releases_beyond_the_limit_go_but_never_the_way_back(machine: Machine) -
     machine.nohup()
     for number in range(4):
         forward(machine, version=f"{NEW}# {number}\n", keep=3)
-    state = program.State.load(program.unseal(machine.state / "jarvis/state.json"))
+    state = State.load(unseal(machine.state / "jarvis/state.json"))
     names = machine.vm.store("jarvis").release_names()
     assert len(names) == 3
     assert {"0", state.current, state.previous} <= set(names)
-    program.revert(machine.vm, "jarvis")
+    roll_back(machine.vm, "jarvis")
     assert machine.script().read_text() == f"{NEW}# 2\n"
-    program.revert(machine.vm, "jarvis", to="0")
+    roll_back(machine.vm, "jarvis", to="0")
     assert machine.script().read_text() == OLD
 
 
@@ -295,14 +305,14 @@ def test_unit_of_another_name_is_refused_unless_told_and_comes_back(machine: Mac
     machine.wait_for(lambda: len(machine.pids()) == 1)
     machine.in_unit(other)
     with pytest.raises(RolloutError, match=r"runs under the unit old-jarvis\.service.*take_over"):
-        program.record(machine.vm, machine.wanted())
-    program.record(machine.vm, machine.wanted(take_over=True))
-    program.arm(machine.vm, "jarvis", 600)
+        record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted(take_over=True))
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     assert not machine.systemd.read(other)["enabled"]
     assert machine.pids() == [machine.systemd.running(UNIT)]
-    program.revert(machine.vm, "jarvis")
+    roll_back(machine.vm, "jarvis")
     assert machine.systemd.read(other)["enabled"]
     assert machine.pids() == [machine.systemd.running(other)]
 
@@ -312,30 +322,30 @@ def test_keeper_that_would_start_the_bot_again_is_refused(machine: Machine) -> N
     loop.write_text(f"while true; do {machine.python} webex_bots/jarvis.py; sleep 1; done\n")
     pid = machine.start("sh", str(loop))
     machine.wait_for(lambda: len(machine.pids()) == 1)
-    with pytest.raises(RolloutError, match=rf"looked after by process {pid} \(sh\).*Nothing was done"):
-        program.record(machine.vm, machine.wanted())
+    with pytest.raises(RolloutError, match=rf"is a child of process {pid} \(sh\).*Nothing was done"):
+        record(machine.vm, machine.wanted())
 
 
 def test_restarted_by_something_unseen_stops_the_switch(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A keeper that is no parent: here the test itself starts the bot whenever it has been stopped."""
     machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    real = program._stop_family
-    monkeypatch.setattr(program, "_stop_family", lambda *stopped: (real(*stopped), machine.nohup()))
+    real = _stop_family
+    everywhere(monkeypatch, "_stop_family", lambda *stopped: (real(*stopped), machine.nohup()))
     with pytest.raises(RolloutError, match="jarvis is started again as soon as it is stopped"):
-        program.switch(machine.vm, "jarvis")
+        switch(machine.vm, "jarvis")
 
 
 def test_process_killed_by_hand_between_record_and_switch_is_no_obstacle(machine: Machine) -> None:
     pid = machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
     os.kill(pid, signal.SIGKILL)
     machine.wait_for(lambda: not machine.pids())
-    assert program.switch(machine.vm, "jarvis").reasons == ["it does not run"]
+    assert switch(machine.vm, "jarvis").reasons == ["it does not run"]
 
 
 def test_a_log_nobody_could_open_anew_stops_the_switch_before_it_begins(
@@ -343,21 +353,37 @@ def test_a_log_nobody_could_open_anew_stops_the_switch_before_it_begins(
 ) -> None:
     """As on a file system that has turned read-only under a process that has its log open already."""
     pid = machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
     busy = str(Path(machine.python).resolve())  # a running program: not even root can open it for writing
-    monkeypatch.setattr(program, "open_for_writing", lambda *_, **__: [busy])
+    everywhere(monkeypatch, "open_for_writing", lambda *_, **__: [busy])
     with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*not touched"):
-        program.switch(machine.vm, "jarvis")
+        switch(machine.vm, "jarvis")
     assert machine.pids() == [pid]
 
 
 def test_deadline_counts_from_the_switch(machine: Machine) -> None:
     machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    armed = program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    armed = arm(machine.vm, "jarvis", 600)
     machine.deploy()
     time.sleep(0.2)
-    switched = program.switch(machine.vm, "jarvis")
+    switched = switch(machine.vm, "jarvis")
     assert switched.seconds_left > armed.seconds_left - 0.2
+
+
+def test_rollback_gives_a_bot_the_time_to_end_that_the_settings_give_it(machine: Machine) -> None:
+    slow = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: (time.sleep(1.5), sys.exit(0)))\n"
+    slow += "import atexit; atexit.register(lambda: open('ended', 'w').close())\n"
+    machine.nohup()
+    record(machine.vm, machine.wanted(stop_seconds=10))
+    arm(machine.vm, "jarvis", 600)
+    machine.deploy(version=slow + NEW)
+    switch(machine.vm, "jarvis")
+    pid = machine.systemd.running("webex-bot@jarvis.service")
+    machine.systemd.write("webex-bot@jarvis.service", pid=0)  # as if started by hand, so that a rollback ends it itself
+    machine.wait_for(lambda: f"started new {pid}" in machine.log())
+    machine.vm.store("jarvis")
+    roll_back(machine.vm, "jarvis", to="0")
+    assert (machine.home / "ended").exists()

@@ -5,22 +5,41 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_rollout as program
-from ansible.module_utils.webex_rollout import Deadline, RolloutError, State, unseal
+from ansible.module_utils.webex_rollout.clock import Deadline, boot_clock
+from ansible.module_utils.webex_rollout.disk import seal, unseal
+from ansible.module_utils.webex_rollout.drift import unstable
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.guard import TRIES_AT_MOST, guard
+from ansible.module_utils.webex_rollout.launch import stop_all
+from ansible.module_utils.webex_rollout.lock import Holder, acquire_lock
+from ansible.module_utils.webex_rollout.paths import GUARD_TIMER
+from ansible.module_utils.webex_rollout.procfs import open_for_writing
+from ansible.module_utils.webex_rollout.state import State
+from ansible.module_utils.webex_rollout.status import print_status, status, status_problems
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.check import check_start
+from ansible.module_utils.webex_rollout.steps.confirm import confirm
+from ansible.module_utils.webex_rollout.steps.record import record
+from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
+from ansible.module_utils.webex_rollout.steps.switch import switch
+from ansible.module_utils.webex_rollout.systemd import systemctl
+from ansible.module_utils.webex_rollout.timer import guard_needed, rest_guard
 
-from tests.unit.rollout.machine import NEW, OLD, forward
+from tests.unit.rollout.machine import NEW, OLD, everywhere, forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.unit.rollout.machine import Machine
+    from tests.unit.rollout.machine import Machine, everywhere
 
 UNIT = "webex-bot@jarvis.service"
-TIMER = program.GUARD_TIMER
+TIMER = GUARD_TIMER
 
 
 def state_of(machine: Machine, bot: str = "jarvis") -> State:
@@ -35,15 +54,15 @@ def edit_state(machine: Machine, bot: str = "jarvis", **changes: object) -> None
 
 
 def opened(machine: Machine, bot: str = "jarvis", seconds: float = 600) -> None:
-    program.record(machine.vm, machine.wanted(bot))
-    program.arm(machine.vm, bot, seconds)
+    record(machine.vm, machine.wanted(bot))
+    arm(machine.vm, bot, seconds)
     machine.deploy(bot)
 
 
 def test_nothing_is_taken_back_before_its_deadline(machine: Machine) -> None:
     pid = machine.nohup()
     opened(machine)
-    assert program.guard(machine.vm) == []
+    assert guard(machine.vm) == []
     assert state_of(machine).phase == "armed"
     assert machine.script().read_text() == NEW
     assert machine.pids() == [pid]
@@ -53,9 +72,9 @@ def test_past_deadline_is_taken_back(machine: Machine) -> None:
     machine.nohup()
     before = machine.tree()
     opened(machine, seconds=0)
-    assert program.guard(machine.vm) == []
+    assert guard(machine.vm) == []
     assert machine.tree() == before
-    assert state_of(machine).note == "not blessed within 0 s"
+    assert state_of(machine).note == "not confirmed within 0 s"
 
 
 @pytest.mark.parametrize("probation", [0, 600], ids=["for good", "on probation"])
@@ -64,7 +83,7 @@ def test_blessed_release_that_runs_is_left_and_the_guard_sleeps(machine: Machine
     forward(machine, probation=probation)
     tree, pids = machine.tree(), machine.pids()
     assert not machine.systemd.read(TIMER)["on"]
-    program.guard(machine.vm)
+    guard(machine.vm)
     assert (machine.tree(), machine.pids()) == (tree, pids)
 
 
@@ -80,17 +99,17 @@ def test_release_on_probation_whose_unit_failed_is_taken_back(machine: Machine) 
     before = machine.tree()
     forward(machine, probation=600)
     soak = machine.state / "jarvis/soak.json"
-    soak.write_text("{}")
+    soak.write_bytes(seal({"release": state_of(machine).current}))
     end_unit(machine)
-    assert program.guard_needed(machine.vm) == ["jarvis"]
-    assert program.guard(machine.vm) == []
+    assert guard_needed(machine.vm) == ["jarvis"]
+    assert guard(machine.vm) == []
     assert machine.tree() == before
     assert len(machine.pids()) == 1
     state = state_of(machine)
-    assert (state.phase, state.current) == ("reverted", "0")
+    assert (state.phase, state.current) == ("rolled_back", "0")
     assert not soak.exists()  # nobody goes on from evidence that a later attempt did not give
     assert state.note.startswith(f"{UNIT} is failed")
-    assert program.guard_needed(machine.vm) == []
+    assert guard_needed(machine.vm) == []
 
 
 def test_why_a_bot_was_taken_back_is_told_by_status_and_by_the_next_run(
@@ -98,26 +117,26 @@ def test_why_a_bot_was_taken_back_is_told_by_status_and_by_the_next_run(
 ) -> None:
     machine.nohup()
     forward(machine)
-    program.revert(machine.vm, "jarvis", to="0", reason="it did not hold")
-    program.print_status(program.status(machine.vm))
-    assert "jarvis was taken back to release 0: it did not hold\n" in capsys.readouterr().out
+    roll_back(machine.vm, "jarvis", to="0", reason="it did not hold")
+    print_status(status(machine.vm))
+    assert "jarvis was rolled back to release 0: it did not hold\n" in capsys.readouterr().out
     os.kill(machine.pids()[0], signal.SIGKILL)  # its parent is this test, which a run would take for its keeper
     machine.wait_for(lambda: not machine.pids())
-    assert program.record(machine.vm, machine.wanted()).reasons == ["it did not hold"]
-    program.arm(machine.vm, "jarvis", 600)
-    program.print_status(program.status(machine.vm))
-    assert "was taken back" not in capsys.readouterr().out
+    assert record(machine.vm, machine.wanted()).reasons == ["it did not hold"]
+    arm(machine.vm, "jarvis", 600)
+    print_status(status(machine.vm))
+    assert "was rolled back" not in capsys.readouterr().out
 
 
 def test_run_that_changed_nothing_and_was_killed_costs_no_evidence(machine: Machine) -> None:
     machine.nohup()
     release = forward(machine).candidate
     soak = machine.state / "jarvis/soak.json"
-    soak.write_text(json.dumps({"release": release}))
+    soak.write_bytes(seal({"release": release}))
     pids = machine.pids()
-    program.arm(machine.vm, "jarvis", 0)
-    assert program.guard(machine.vm) == []
-    assert (state_of(machine).phase, state_of(machine).current) == ("reverted", release)
+    arm(machine.vm, "jarvis", 0)
+    assert guard(machine.vm) == []
+    assert (state_of(machine).phase, state_of(machine).current) == ("rolled_back", release)
     assert machine.pids() == pids
     assert soak.exists()
 
@@ -128,7 +147,7 @@ def test_second_release_on_probation_goes_back_to_the_first(machine: Machine) ->
     first = machine.tree()
     forward(machine, version=NEW + "# more\n", probation=600)
     end_unit(machine)
-    program.guard(machine.vm)
+    guard(machine.vm)
     assert machine.tree() == first
     assert len(machine.pids()) == 1
     assert machine.pids() == [machine.systemd.running(UNIT)]
@@ -145,8 +164,8 @@ def test_failed_unit_that_says_nothing_of_its_release_is_left(
     end_unit(machine)
     machine.systemd.write(UNIT, result=result)
     tree = machine.tree()
-    assert program.guard_needed(machine.vm) == []
-    assert program.guard(machine.vm) == []
+    assert guard_needed(machine.vm) == []
+    assert guard(machine.vm) == []
     assert (machine.tree(), machine.pids()) == (tree, [])
 
 
@@ -164,61 +183,61 @@ def test_unit_that_fails_while_the_guard_goes_to_sleep_wakes_it_again(
     machine.nohup()
     forward(machine, probation=600)
     machine.systemd.write(TIMER, on=True, enabled=True)
-    real = program.systemctl
+    real = systemctl
 
-    def systemctl(*arguments: str) -> str:
-        said = real(*arguments)
+    def waking(*arguments: str, **named: object) -> str:
+        said = real(*arguments, **named)
         if arguments[0] == "disable":
             end_unit(machine)
         return said
 
-    monkeypatch.setattr(program, "systemctl", systemctl)
-    program.rest_guard(machine.vm)
+    everywhere(monkeypatch, "systemctl", waking)
+    rest_guard(machine.vm)
     assert machine.systemd.read(TIMER)["on"]
 
 
 def test_unsteady_says_what_became_of_a_release_under_watch(machine: Machine) -> None:
     machine.nohup()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    release = program.switch(machine.vm, "jarvis").candidate
-    assert program.unsteady(machine.vm, "jarvis", release) != ""  # not checked yet
-    program.check_start(machine.vm, "jarvis", machine.proof)
-    assert program.unsteady(machine.vm, "jarvis", release) == ""
-    program.bless(machine.vm, "jarvis", probation=600)
-    assert program.unsteady(machine.vm, "jarvis", release) == ""
+    release = switch(machine.vm, "jarvis").candidate
+    assert unstable(machine.vm, "jarvis", release) != ""  # not checked yet
+    check_start(machine.vm, "jarvis", machine.proof)
+    assert unstable(machine.vm, "jarvis", release) == ""
+    confirm(machine.vm, "jarvis", probation=600)
+    assert unstable(machine.vm, "jarvis", release) == ""
     machine.systemd.restart_behind(UNIT)
-    assert program.unsteady(machine.vm, "jarvis", release) == ""  # once may happen to the best
+    assert unstable(machine.vm, "jarvis", release) == ""  # once may happen to the best
     machine.systemd.restart_behind(UNIT)
-    assert program.unsteady(machine.vm, "jarvis", release).startswith("started again 2 times")
-    program.revert(machine.vm, "jarvis", to="0", reason="tired of it")
-    assert program.unsteady(machine.vm, "jarvis", release).endswith("(release 0, reverted: tired of it)")
+    assert unstable(machine.vm, "jarvis", release).startswith("started again 2 times")
+    roll_back(machine.vm, "jarvis", to="0", reason="tired of it")
+    assert unstable(machine.vm, "jarvis", release).endswith("(release 0, rolled_back: tired of it)")
 
 
 def test_reboot_ends_an_attempt_though_its_deadline_is_far(machine: Machine) -> None:
     machine.nohup()
     opened(machine)
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     edit_state(machine, deadline=Deadline("another boot", 1e9, 1e12, 1e6))
-    program.guard(machine.vm)
-    assert state_of(machine).phase == "reverted"
+    guard(machine.vm)
+    assert state_of(machine).phase == "rolled_back"
     assert machine.script().read_text() == OLD
     assert len(machine.pids()) == 1
 
 
 def test_clock_set_back_extends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     deadline = Deadline.after(10)
-    monkeypatch.setattr(program.time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
     assert deadline.remaining() <= 10
-    now = program.boot_clock
-    monkeypatch.setattr(program, "boot_clock", lambda: now() + 11)
+    now = boot_clock
+    everywhere(monkeypatch, "boot_clock", lambda: now() + 11)
     assert deadline.past()
 
 
 def test_clock_set_back_over_a_reboot_extends_by_no_more_than_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    deadline = Deadline("another boot", 0.0, program.time.time() + 10, 10)
-    monkeypatch.setattr(program.time, "time", lambda: 0.0)
+    deadline = Deadline("another boot", 0.0, time.time() + 10, 10)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
     assert deadline.remaining() == 10
 
 
@@ -229,9 +248,9 @@ def test_guard_sleeps_when_all_is_settled_and_not_before(machine: Machine) -> No
     opened(machine)
     opened(machine, "tars")
     assert machine.systemd.read(TIMER)["on"]
-    program.revert(machine.vm, "jarvis")
+    roll_back(machine.vm, "jarvis")
     assert machine.systemd.read(TIMER)["on"]
-    program.revert(machine.vm, "tars")
+    roll_back(machine.vm, "tars")
     assert not machine.systemd.read(TIMER)["on"]
     assert not machine.systemd.read(TIMER)["enabled"]
 
@@ -244,21 +263,21 @@ def test_damaged_state_of_one_bot_keeps_the_guard_awake_and_the_other_is_taken_b
     opened(machine, seconds=0)
     path = machine.state / "alpha/state.json"
     path.write_bytes(path.read_bytes()[:100])
-    (problem,) = program.guard(machine.vm)
+    (problem,) = guard(machine.vm)
     assert problem.startswith(f"alpha: {path} is damaged")
-    assert state_of(machine).phase == "reverted"
+    assert state_of(machine).phase == "rolled_back"
     assert machine.script().read_text() == OLD
     assert machine.systemd.read(TIMER)["on"]
 
 
-@pytest.mark.parametrize("phase", ["switching", "failed", "reverting"])
+@pytest.mark.parametrize("phase", ["switching", "failed", "rolling_back"])
 def test_step_left_half_way_is_taken_back_without_waiting(machine: Machine, phase: str) -> None:
     machine.nohup()
     before = machine.tree()
     opened(machine)
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     edit_state(machine, phase=phase)
-    assert program.guard(machine.vm) == []
+    assert guard(machine.vm) == []
     assert machine.tree() == before
     assert len(machine.pids()) == 1
 
@@ -267,7 +286,7 @@ def test_bot_that_somebody_acts_on_is_left_for_the_next_tick(machine: Machine) -
     machine.nohup()
     opened(machine, seconds=0)
     with machine.vm.store("jarvis").mutex():
-        assert program.guard(machine.vm) == []
+        assert guard(machine.vm) == []
     assert state_of(machine).phase == "armed"
 
 
@@ -278,7 +297,7 @@ def test_shared_file_is_given_up_when_all_who_have_it_leave_it(machine: Machine)
     before = machine.tree()
     for bot in ("jarvis", "tars"):
         opened(machine, bot, seconds=0)
-    assert program.guard(machine.vm) == []
+    assert guard(machine.vm) == []
     assert machine.tree() == before
 
 
@@ -289,12 +308,12 @@ def test_shared_file_stays_while_another_bot_needs_it(machine: Machine) -> None:
     before = machine.tree()
     forward(machine)
     forward(machine, "tars")
-    result = program.revert(machine.vm, "jarvis", to="0")
+    result = roll_back(machine.vm, "jarvis", to="0")
     assert str(machine.pool) in result.kept_shared
     assert machine.pool.exists()
     assert machine.script().read_text() == OLD
     assert machine.pids("tars") == [machine.systemd.running("webex-bot@tars.service")]
-    program.revert(machine.vm, "tars", to="0")
+    roll_back(machine.vm, "tars", to="0")
     assert machine.tree() == before
 
 
@@ -305,7 +324,7 @@ def test_process_that_was_not_replaced_runs_on_though_a_shared_file_stays(machin
     tars = machine.nohup("tars")
     forward(machine)
     opened(machine, "tars")
-    result = program.revert(machine.vm, "tars")
+    result = roll_back(machine.vm, "tars")
     assert result.kept_shared
     assert machine.script("tars").read_text() == OLD
     assert not machine.drop_in("tars").exists()
@@ -323,12 +342,12 @@ def test_way_back_of_one_of_many_can_be_tried_again(machine: Machine, monkeypatc
         raise RolloutError("no room for a process")
 
     with monkeypatch.context() as patched:
-        patched.setattr(program, "start_found", start_found)
+        everywhere(patched, "start_found", start_found)
         with pytest.raises(RolloutError, match="no room for a process"):
-            program.revert(machine.vm, "tars", to="0")
+            roll_back(machine.vm, "tars", to="0")
     assert machine.pids("tars") == []
     edit_state(machine, "tars", retry=Deadline.after(-1))
-    assert program.guard(machine.vm) == []
+    assert guard(machine.vm) == []
     assert len(machine.pids("tars")) == 1
     assert machine.script("tars").read_text() == OLD
 
@@ -338,32 +357,32 @@ def test_second_bot_is_recorded_with_the_shared_file_as_the_first_found_it(machi
     machine.nohup()
     tars = machine.nohup("tars")
     forward(machine)
-    program.record(machine.vm, machine.wanted("tars"))
+    record(machine.vm, machine.wanted("tars"))
     assert machine.vm.store("tars").release("0").manifest[str(machine.pool)].kind == "absent"
     assert machine.pids("tars") == [tars]
 
 
 def test_process_that_a_reboot_took_before_its_turn_is_started_again(machine: Machine) -> None:
     pid = machine.nohup()
-    program.record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted())
     os.kill(pid, signal.SIGKILL)
     machine.wait_for(lambda: machine.pids() == [])
-    program.guard(machine.vm)
+    guard(machine.vm)
     assert machine.pids() == []  # no reboot, so it was ended by somebody, or by itself
     deadline = state_of(machine).deadline
     assert deadline is not None
     edit_state(machine, deadline=Deadline("another boot", 1e9, deadline.wall, deadline.seconds))
-    program.guard(machine.vm)
+    guard(machine.vm)
     assert len(machine.pids()) == 1
 
 
 def test_reboot_long_after_the_rollout_starts_nothing(machine: Machine) -> None:
     pid = machine.nohup()
-    program.record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted())
     os.kill(pid, signal.SIGKILL)
     machine.wait_for(lambda: pid not in machine.pids())
     edit_state(machine, deadline=Deadline("another boot", 1e9, 1.0, 900))
-    program.guard(machine.vm)
+    guard(machine.vm)
     assert machine.pids() == []
     assert not machine.systemd.read(TIMER).get("on")
 
@@ -371,54 +390,54 @@ def test_reboot_long_after_the_rollout_starts_nothing(machine: Machine) -> None:
 def test_failing_way_back_is_tried_again_later_and_not_for_ever(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(program, "FOUND_SETTLE", 10)  # longer than a Python takes to start and to end
+    machine.timing = replace(machine.timing, found_settle=10)  # longer than a Python takes to start and to end
     machine.nohup(env={"BOT_ENDS": ""})
     opened(machine, seconds=0)
     release = machine.state / "jarvis/releases/0/release.json"
     content = unseal(release)
     content["runner"]["process"]["environment"].append("BOT_ENDS=1")
     content["runner"]["process"]["environment"].remove("BOT_ENDS=")
-    release.write_bytes(program.seal(content))
+    release.write_bytes(seal(content))
     for pid in machine.pids():
         os.kill(pid, signal.SIGKILL)
     machine.wait_for(lambda: not machine.pids())
-    for tries in range(1, program.TRIES_AT_MOST + 1):
-        (problem,) = program.guard(machine.vm)
+    for tries in range(1, TRIES_AT_MOST + 1):
+        (problem,) = guard(machine.vm)
         assert "as it was found ended at once" in problem
         assert state_of(machine).tries == tries
-        if tries < program.TRIES_AT_MOST:
-            assert program.guard(machine.vm) == []  # not yet time for another try
+        if tries < TRIES_AT_MOST:
+            assert guard(machine.vm) == []  # not yet time for another try
             assert state_of(machine).tries == tries
         edit_state(machine, retry=Deadline.after(-1))
-    (problem,) = program.guard(machine.vm)
+    (problem,) = guard(machine.vm)
     assert "given up after 8 tries" in problem
-    assert "webex-rollout revert jarvis" in problem
+    assert "webex-rollout rollback jarvis" in problem
     assert machine.script().read_text() == OLD  # the files are back all the same
 
 
 def test_edited_file_stops_the_guard_and_is_said_in_status(machine: Machine) -> None:
     machine.nohup()
     opened(machine)
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     machine.script().write_text(NEW + "# mine\n")
     edit_state(machine, deadline=Deadline.after(0))
-    (problem,) = program.guard(machine.vm)
+    (problem,) = guard(machine.vm)
     assert "was edited by somebody" in problem
     assert machine.pids() == [machine.systemd.running(UNIT)]
-    problems = program.status_problems(program.status(machine.vm))
+    problems = status_problems(status(machine.vm))
     assert any("was edited by somebody" in line for line in problems)
 
 
 def test_steps_after_the_guard_took_the_attempt_back_are_refused(machine: Machine) -> None:
     machine.nohup()
     opened(machine, seconds=0)
-    program.guard(machine.vm)
+    guard(machine.vm)
     for step in (
-        lambda: program.switch(machine.vm, "jarvis"),
-        lambda: program.check_start(machine.vm, "jarvis", machine.proof),
-        lambda: program.bless(machine.vm, "jarvis"),
+        lambda: switch(machine.vm, "jarvis"),
+        lambda: check_start(machine.vm, "jarvis", machine.proof),
+        lambda: confirm(machine.vm, "jarvis"),
     ):
-        with pytest.raises(RolloutError, match=r"jarvis was taken back to release 0: not blessed within 0 s\. Run"):
+        with pytest.raises(RolloutError, match=r"jarvis was rolled back to release 0: not confirmed within 0 s\. Run"):
             step()
 
 
@@ -426,19 +445,19 @@ def test_steps_after_the_deadline_are_refused_even_before_the_guard_has_acted(ma
     machine.nohup()
     opened(machine, seconds=0)
     with pytest.raises(RolloutError, match="the deadline of attempt 1 at jarvis has passed"):
-        program.switch(machine.vm, "jarvis")
+        switch(machine.vm, "jarvis")
 
 
 def test_same_command_again_converges_after_a_killed_controller(machine: Machine) -> None:
     machine.nohup()
     opened(machine)
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     (pid,) = machine.pids()
     forward(machine)
     assert machine.pids() == [pid]
-    assert state_of(machine).phase == "blessed"
+    assert state_of(machine).phase == "confirmed"
     assert state_of(machine).attempt == 2
-    program.revert(machine.vm, "jarvis")
+    roll_back(machine.vm, "jarvis")
     assert machine.script().read_text() == OLD
 
 
@@ -446,44 +465,44 @@ def test_file_written_after_the_guard_acted_is_put_back_by_the_same_run(machine:
     """The controller was slow, not dead: its copy came after the guard. Its rescue must not take that for an edit."""
     machine.nohup()
     before = machine.tree()
-    token = program.take_lock(machine.vm, program.Holder("me", "here", 1, "1", "p")).lock.token
-    program.record(machine.vm, machine.wanted(), token)
-    program.arm(machine.vm, "jarvis", 0, token)
-    program.guard(machine.vm)
+    token = acquire_lock(machine.vm, Holder("me", "here", 1, "1", "p")).lock.token
+    record(machine.vm, machine.wanted(), token)
+    arm(machine.vm, "jarvis", 0, token)
+    guard(machine.vm)
     machine.deploy()
-    program.revert(machine.vm, "jarvis", token=token)
+    roll_back(machine.vm, "jarvis", token=token)
     assert machine.tree() == before
 
 
 def test_status_shows_strays_and_what_does_not_run(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
-    assert program.status_problems(program.status(machine.vm)) == []
+    assert status_problems(status(machine.vm)) == []
     stray = machine.nohup()
-    (problem,) = program.status_problems(program.status(machine.vm))
+    (problem,) = status_problems(status(machine.vm))
     assert problem == f"jarvis: runs more than once, pids {stray} are strays; end them"
     os.kill(stray, signal.SIGKILL)
     machine.wait_for(lambda: stray not in machine.pids())
     machine.systemd(["systemctl", "stop", UNIT])
     machine.wait_for(lambda: machine.pids() == [])
-    (problem,) = program.status_problems(program.status(machine.vm))
+    (problem,) = status_problems(status(machine.vm))
     assert problem == f"jarvis: does not run; `journalctl -u {UNIT}`"
 
 
 def test_status_is_json_without_secrets(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
-    shown = json.dumps(program.status(machine.vm))
+    shown = json.dumps(status(machine.vm))
     assert "s3cret" not in shown
     assert "s3cret" not in "".join(machine.vm.audit_tail(100))
 
 
 def test_guard_that_does_not_start_stops_the_rollout_before_anything_is_changed(machine: Machine) -> None:
     machine.env_file().write_text("")
-    program.record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted())
     machine.systemd.refuse.add(f"enable {TIMER}")
     with pytest.raises(RolloutError, match=f"enable --now {TIMER}` failed"):
-        program.arm(machine.vm, "jarvis", 600)
+        arm(machine.vm, "jarvis", 600)
     assert state_of(machine).phase == "recorded"
 
 
@@ -496,10 +515,10 @@ def test_running_bot_is_not_ended_for_a_release_that_cannot_be_started(machine: 
     linked.unlink()
     pids, tree = machine.pids(), machine.tree()
     with pytest.raises(RolloutError, match=rf"{linked} is not there to run it\. It goes on as it runs now"):
-        program.revert(machine.vm, "jarvis", to="0")
+        roll_back(machine.vm, "jarvis", to="0")
     assert (machine.pids(), machine.tree()) == (pids, tree)
     linked.symlink_to(machine.python)
-    program.revert(machine.vm, "jarvis", to="0")
+    roll_back(machine.vm, "jarvis", to="0")
     assert machine.script().read_text() == OLD
 
 
@@ -511,18 +530,18 @@ def test_running_bot_is_not_ended_while_its_log_could_not_be_opened_anew(
     pids, tree = machine.pids(), machine.tree()
     busy = str(Path(machine.python).resolve())
     with monkeypatch.context() as patched:
-        patched.setattr(program, "open_for_writing", lambda *_, **__: [busy])
+        everywhere(patched, "open_for_writing", lambda *_, **__: [busy])
         with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*goes on as it runs now"):
-            program.revert(machine.vm, "jarvis", to="0")
+            roll_back(machine.vm, "jarvis", to="0")
     assert (machine.pids(), machine.tree()) == (pids, tree)
-    program.revert(machine.vm, "jarvis", to="0")
+    roll_back(machine.vm, "jarvis", to="0")
     assert machine.script().read_text() == OLD
 
 
 def test_bot_that_ends_while_it_is_looked_at_is_taken_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.nohup()
     forward(machine)
-    real = program.open_for_writing
+    real = open_for_writing
 
     def ended(pid: int, streams: bool = True) -> list[str]:
         if not streams:
@@ -530,8 +549,8 @@ def test_bot_that_ends_while_it_is_looked_at_is_taken_back(machine: Machine, mon
             os.waitpid(pid, 0)  # this test is its parent, and would keep what is left of it
         return real(pid, streams)
 
-    monkeypatch.setattr(program, "open_for_writing", ended)
-    program.revert(machine.vm, "jarvis", to="0")
+    everywhere(monkeypatch, "open_for_writing", ended)
+    roll_back(machine.vm, "jarvis", to="0")
     assert machine.script().read_text() == OLD
     assert len(machine.pids()) == 1
 
@@ -541,11 +560,9 @@ def test_guard_is_awake_while_a_blessed_bot_is_taken_back(machine: Machine, monk
     forward(machine)
     assert not machine.systemd.read(TIMER)["on"]
     seen = []
-    real = program.stop_all
-    monkeypatch.setattr(
-        program, "stop_all", lambda *args: (seen.append(machine.systemd.read(TIMER)["on"]), real(*args))
-    )
-    program.revert(machine.vm, "jarvis")
+    real = stop_all
+    everywhere(monkeypatch, "stop_all", lambda *args: (seen.append(machine.systemd.read(TIMER)["on"]), real(*args)))
+    roll_back(machine.vm, "jarvis")
     assert seen == [True]
     assert not machine.systemd.read(TIMER)["on"]
 
@@ -553,10 +570,10 @@ def test_guard_is_awake_while_a_blessed_bot_is_taken_back(machine: Machine, monk
 def test_way_back_goes_once_also_when_it_took_two_tries(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
-    edit_state(machine, phase="reverting", revert_to="0")
-    program.guard(machine.vm)
+    edit_state(machine, phase="rolling_back", roll_back_to="0")
+    guard(machine.vm)
     assert state_of(machine).previous == ""
-    assert not program.revert(machine.vm, "jarvis").changed
+    assert not roll_back(machine.vm, "jarvis").changed
 
 
 def test_bots_of_one_machine_are_rolled_out_and_taken_back_side_by_side(machine: Machine) -> None:
@@ -581,18 +598,18 @@ def test_bots_of_one_machine_are_rolled_out_and_taken_back_side_by_side(machine:
             children[child] = bot
         assert {os.waitpid(child, 0)[1] for child in children} == {0}
 
-    side_by_side(lambda bot: program.record(machine.vm, machine.wanted(bot)))
-    side_by_side(lambda bot: program.arm(machine.vm, bot, 600))
+    side_by_side(lambda bot: record(machine.vm, machine.wanted(bot)))
+    side_by_side(lambda bot: arm(machine.vm, bot, 600))
     for bot in bots:
         machine.deploy(bot)
-    side_by_side(lambda bot: program.switch(machine.vm, bot))
-    side_by_side(lambda bot: program.check_start(machine.vm, bot, machine.proof))
-    side_by_side(lambda bot: program.bless(machine.vm, bot))
-    assert [state_of(machine, bot).phase for bot in bots] == ["blessed"] * 3
+    side_by_side(lambda bot: switch(machine.vm, bot))
+    side_by_side(lambda bot: check_start(machine.vm, bot, machine.proof))
+    side_by_side(lambda bot: confirm(machine.vm, bot))
+    assert [state_of(machine, bot).phase for bot in bots] == ["confirmed"] * 3
     assert [machine.pids(bot) for bot in bots] == [
         [machine.systemd.running(f"webex-bot@{bot}.service")] for bot in bots
     ]
     assert not machine.systemd.read(TIMER)["on"]
-    side_by_side(lambda bot: program.revert(machine.vm, bot, to="0"))
+    side_by_side(lambda bot: roll_back(machine.vm, bot, to="0"))
     assert machine.tree() == before
     assert [len(machine.pids(bot)) for bot in bots] == [1] * 3

@@ -10,13 +10,24 @@ import os
 import signal
 import subprocess
 import threading
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_rollout as program
-from ansible.module_utils.webex_rollout import State, unseal
+from ansible.module_utils.webex_rollout import paths, system
+from ansible.module_utils.webex_rollout.clock import boot_clock
+from ansible.module_utils.webex_rollout.disk import sha256, unseal
+from ansible.module_utils.webex_rollout.guard import guard
+from ansible.module_utils.webex_rollout.state import State
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.check import check_start
+from ansible.module_utils.webex_rollout.steps.confirm import confirm
+from ansible.module_utils.webex_rollout.steps.record import record
+from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
+from ansible.module_utils.webex_rollout.steps.switch import switch
 
-from tests.unit.rollout.machine import NEW, Machine, forward
+from tests.unit.rollout.machine import NEW, Machine, everywhere, forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +38,6 @@ UNIT = "webex-bot@jarvis.service"
 STRIDE = int(os.environ.get("KILL_STRIDE", "7"))
 STEPS = (
     (os, ("fsync", "replace", "unlink", "kill", "mkdir", "rmdir")),
-    (program, ("run_command",)),
     (subprocess, ("Popen",)),
 )
 
@@ -51,6 +61,7 @@ def killed_at(step: int, action: Callable[[], object]) -> bool:
         for module, names in STEPS:
             for name in names:
                 setattr(module, name, counting(getattr(module, name)))
+        everywhere(pytest.MonkeyPatch(), "run_command", counting(system.run_command))
         try:
             action()
         except BaseException:
@@ -90,7 +101,9 @@ def state_of(machine: Machine) -> State:
 def prepared(root: Path, step: int, monkeypatch: pytest.MonkeyPatch, after_canary: bool = False) -> Machine:
     """A machine with jarvis to roll out; `after_canary` has tars rolled out before, who needs the shared files."""
     machine = Machine(root / str(step))
-    monkeypatch.setattr(program, "run_command", machine.systemd)
+    machine.timing = replace(machine.timing, found_settle=0.05)
+    everywhere(monkeypatch, "run_command", machine.systemd)
+    monkeypatch.setattr(paths, "ENVIRONMENT_DIR", str(machine.env_dir))
     monkeypatch.setenv("PATH", f"{machine.bin}:/usr/local/bin:/usr/bin:/bin")
     if after_canary:
         machine.add_bot("tars")
@@ -102,21 +115,21 @@ def prepared(root: Path, step: int, monkeypatch: pytest.MonkeyPatch, after_canar
 def guard_ahead(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the guard tick twice, long after every deadline."""
     with monkeypatch.context() as patched:
-        now = program.boot_clock
-        patched.setattr(program, "boot_clock", lambda: now() + 100_000)
-        patched.setattr(program, "wall_start", lambda ticks: ticks / 100 + program.time.time() - now())
-        assert program.guard(machine.vm) == []
-        assert program.guard(machine.vm) == []
+        now = boot_clock
+        everywhere(patched, "boot_clock", lambda: now() + 100_000)
+        everywhere(patched, "wall_start", lambda ticks: ticks / 100 + time.time() - now())
+        assert guard(machine.vm) == []
+        assert guard(machine.vm) == []
 
 
 def assert_all_old_or_all_new(machine: Machine, before: dict, step: int) -> None:
     state = state_of(machine)
     (pid,) = machine.pids()
-    if state.phase == "blessed":
+    if state.phase == "confirmed":
         assert machine.script().read_text() == NEW, step
         assert pid == machine.systemd.running(UNIT), step
     else:
-        assert state.phase in ("recorded", "reverted"), step
+        assert state.phase in ("recorded", "rolled_back"), step
         assert machine.tree() == before, step
         assert machine.systemd.running(UNIT) == 0, step
         assert not machine.systemd.read(UNIT)["enabled"], step
@@ -124,49 +137,44 @@ def assert_all_old_or_all_new(machine: Machine, before: dict, step: int) -> None
 
 def armed(machine: Machine) -> None:
     machine.nohup()
-    program.record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted())
 
 
 def deployed(machine: Machine) -> None:
     armed(machine)
-    program.arm(machine.vm, "jarvis", 600)
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
 
 
 def switched(machine: Machine) -> None:
     deployed(machine)
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
 
 
 def checked(machine: Machine) -> None:
     switched(machine)
-    program.check_start(machine.vm, "jarvis", machine.proof)
+    check_start(machine.vm, "jarvis", machine.proof)
 
 
-def blessed(machine: Machine) -> None:
+def confirmed(machine: Machine) -> None:
     checked(machine)
-    program.bless(machine.vm, "jarvis")
+    confirm(machine.vm, "jarvis")
 
 
 AFTER_CANARY = pytest.mark.parametrize("after_canary", [False, True], ids=["canary", "fleet"])
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "FOUND_SETTLE", 0.05)
 
 
 @AFTER_CANARY
 @pytest.mark.parametrize(
     ("before_it", "action", "least"),
     [
-        (armed, lambda machine: program.arm(machine.vm, "jarvis", 600), 10),
-        (deployed, lambda machine: program.switch(machine.vm, "jarvis"), 20),
-        (checked, lambda machine: program.bless(machine.vm, "jarvis"), 5),
-        (switched, lambda machine: program.revert(machine.vm, "jarvis"), 20),
-        (blessed, lambda machine: program.revert(machine.vm, "jarvis", to="0"), 20),
+        (armed, lambda machine: arm(machine.vm, "jarvis", 600), 10),
+        (deployed, lambda machine: switch(machine.vm, "jarvis"), 20),
+        (checked, lambda machine: confirm(machine.vm, "jarvis"), 5),
+        (switched, lambda machine: roll_back(machine.vm, "jarvis"), 20),
+        (confirmed, lambda machine: roll_back(machine.vm, "jarvis", to="0"), 20),
     ],
-    ids=["arm", "switch", "bless", "revert", "revert-blessed"],
+    ids=["arm", "switch", "confirm", "revert", "revert-confirmed"],
 )
 def test_guard_recovers_from_a_kill_at_every_step(
     tmp_path: Path,
@@ -208,7 +216,7 @@ def test_guard_recovers_from_a_kill_of_the_guard(
                 killed = killed_at(step, lambda: guard_ahead(machine, monkeypatch))  # noqa: B023
                 guard_ahead(machine, monkeypatch)
             assert_all_old_or_all_new(machine, tree, step)
-            assert state_of(machine).phase == "reverted"
+            assert state_of(machine).phase == "rolled_back"
             assert watch.most <= 1, step
         finally:
             machine.close()
@@ -223,11 +231,11 @@ def test_record_killed_at_any_step_can_be_repeated(tmp_path: Path, monkeypatch: 
         try:
             pid = machine.nohup()
             tree = machine.tree()
-            killed = killed_at(step, lambda: program.record(machine.vm, machine.wanted()))  # noqa: B023
-            assert program.guard(machine.vm) == []
-            program.record(machine.vm, machine.wanted())
+            killed = killed_at(step, lambda: record(machine.vm, machine.wanted()))  # noqa: B023
+            assert guard(machine.vm) == []
+            record(machine.vm, machine.wanted())
             found = machine.vm.store("jarvis").release("0")
-            assert found.manifest[str(machine.script())].sha256 == program.sha256(machine.script().read_bytes())
+            assert found.manifest[str(machine.script())].sha256 == sha256(machine.script().read_bytes())
             assert machine.pids() == [pid]
             assert machine.tree() == tree
         finally:

@@ -8,13 +8,33 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils import webex_rollout as program
-from ansible.module_utils.webex_rollout import Deadline, Holder, Lock, RolloutError, Vm, asdict, read_lock, seal
+from ansible.module_utils.webex_rollout.clock import Deadline, boot_clock
+from ansible.module_utils.webex_rollout.disk import make_directory, seal
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.lock import (
+    Holder,
+    Lock,
+    acquire_lock,
+    act_under_lock,
+    read_lock,
+    release_lock,
+    repair_lock,
+)
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.check import check_start
+from ansible.module_utils.webex_rollout.steps.confirm import confirm
+from ansible.module_utils.webex_rollout.steps.record import record
+from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
+from ansible.module_utils.webex_rollout.steps.switch import switch
+from ansible.module_utils.webex_rollout.store import Vm
+
+from tests.unit.rollout.machine import everywhere
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -36,66 +56,66 @@ def expire(vm: Vm) -> None:
 
 
 def test_one_run_holds_it_and_the_other_is_told_who(vm: Vm) -> None:
-    first = program.take_lock(vm, ANNA)
+    first = acquire_lock(vm, ANNA)
     assert (first.got, first.changed, first.lock.token) == (True, True, 1)
-    second = program.take_lock(vm, BERT)
+    second = acquire_lock(vm, BERT)
     assert not second.got
     assert "anna on laptop (pid 100) since 2" in second.lock.described()
     assert " until 2" in second.lock.described()
 
 
 def test_same_run_gets_the_same_token_for_each_of_its_bots(vm: Vm) -> None:
-    token = program.take_lock(vm, ANNA).lock.token
-    again = program.take_lock(vm, ANNA)
+    token = acquire_lock(vm, ANNA).lock.token
+    again = acquire_lock(vm, ANNA)
     assert (again.got, again.changed, again.lock.token) == (True, False, token)
 
 
 def test_run_whose_lock_expired_unclaimed_goes_on_with_its_token(vm: Vm) -> None:
-    token = program.take_lock(vm, ANNA).lock.token
+    token = acquire_lock(vm, ANNA).lock.token
     expire(vm)
-    assert program.take_lock(vm, ANNA).lock.token == token
-    program.require_token(vm, token)
+    assert acquire_lock(vm, ANNA).lock.token == token
+    act_under_lock(vm, token)
 
 
 def test_expired_lock_is_taken_over_and_its_token_is_stale(vm: Vm) -> None:
-    old = program.take_lock(vm, ANNA).lock.token
+    old = acquire_lock(vm, ANNA).lock.token
     expire(vm)
-    new = program.take_lock(vm, BERT)
+    new = acquire_lock(vm, BERT)
     assert new.got
     assert new.lock.token > old
     with pytest.raises(RolloutError, match=rf"lock \(token {old}\) is stale: .* held by bert on desk \(pid 200\)"):
-        program.require_token(vm, old)
+        act_under_lock(vm, old)
 
 
 def test_dead_holder_is_taken_over_at_once_but_only_that_one(vm: Vm) -> None:
-    token = program.take_lock(vm, ANNA).lock.token
-    assert not program.take_lock(vm, BERT, dead=token - 1).got
-    assert program.take_lock(vm, BERT, dead=token).got
-    late = program.take_lock(vm, Holder("carl", "desk", 300, "3", "desk-place"), dead=token)
+    token = acquire_lock(vm, ANNA).lock.token
+    assert not acquire_lock(vm, BERT, dead=token - 1).got
+    assert acquire_lock(vm, BERT, dead=token).got
+    late = acquire_lock(vm, Holder("carl", "desk", 300, "3", "desk-place"), dead=token)
     assert not late.got  # he saw the same dead holder, but bert was quicker
 
 
 def test_each_step_holds_it_on(vm: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = program.take_lock(vm, ANNA, seconds=100).lock.token
-    now = program.boot_clock
-    monkeypatch.setattr(program, "boot_clock", lambda: now() + 90)
-    program.require_token(vm, token)
-    monkeypatch.setattr(program, "boot_clock", lambda: now() + 180)
-    assert not program.take_lock(vm, BERT).got
+    token = acquire_lock(vm, ANNA, seconds=100).lock.token
+    now = boot_clock
+    everywhere(monkeypatch, "boot_clock", lambda: now() + 90)
+    act_under_lock(vm, token)
+    everywhere(monkeypatch, "boot_clock", lambda: now() + 180)
+    assert not acquire_lock(vm, BERT).got
 
 
 def test_release_frees_ones_own_and_leaves_anothers(vm: Vm) -> None:
-    token = program.take_lock(vm, ANNA).lock.token
-    assert not program.release_lock(vm, token + 1).changed
+    token = acquire_lock(vm, ANNA).lock.token
+    assert not release_lock(vm, token + 1).changed
     assert read_lock(vm).held
-    assert program.release_lock(vm, token).changed
+    assert release_lock(vm, token).changed
     assert not read_lock(vm).held
-    assert program.take_lock(vm, BERT).lock.token == token + 1
+    assert acquire_lock(vm, BERT).lock.token == token + 1
 
 
 def test_release_by_hand_is_recorded(vm: Vm) -> None:
-    program.take_lock(vm, ANNA)
-    program.release_lock(vm, 0, force=True)
+    acquire_lock(vm, ANNA)
+    release_lock(vm, 0, force=True)
     (line,) = [line for line in vm.audit_tail(5) if "action=unlock" in line]
     assert "who=tester@here" in line
     assert "result=forced" in line
@@ -103,24 +123,24 @@ def test_release_by_hand_is_recorded(vm: Vm) -> None:
 
 
 def test_check_mode_takes_nothing(vm: Vm) -> None:
-    assert program.take_lock(vm, ANNA, check=True).got
+    assert acquire_lock(vm, ANNA, check=True).got
     assert not vm.path.exists()
 
 
 def test_damaged_lock_is_an_error_and_is_mended_above_every_used_token(vm: Vm) -> None:
-    token = program.take_lock(vm, ANNA).lock.token
+    token = acquire_lock(vm, ANNA).lock.token
     path = vm.path / "lock.json"
     path.write_bytes(path.read_bytes().replace(b"anna", b"anne"))
     with pytest.raises(RolloutError, match=r"lock\.json is damaged"):
-        program.take_lock(vm, BERT)
+        acquire_lock(vm, BERT)
     with pytest.raises(RolloutError, match=r"lock\.json is damaged"):
-        program.require_token(vm, token)
-    assert program.repair_lock(vm).token > token
-    assert program.take_lock(vm, BERT).got
+        act_under_lock(vm, token)
+    assert repair_lock(vm).token > token
+    assert acquire_lock(vm, BERT).got
 
 
 def test_lock_with_a_missing_field_is_an_error(vm: Vm) -> None:
-    program.make_directory(vm.path)
+    make_directory(vm.path)
     (vm.path / "lock.json").write_bytes(seal({"token": 3}))
     with pytest.raises(RolloutError, match="is not what this program writes"):
         read_lock(vm)
@@ -128,19 +148,19 @@ def test_lock_with_a_missing_field_is_an_error(vm: Vm) -> None:
 
 def test_steps_without_the_lock_are_refused_and_do_nothing(machine: Machine) -> None:
     pid = machine.nohup()
-    token = program.take_lock(machine.vm, ANNA).lock.token
-    program.record(machine.vm, machine.wanted(), token)
-    program.arm(machine.vm, "jarvis", 600, token)
+    token = acquire_lock(machine.vm, ANNA).lock.token
+    record(machine.vm, machine.wanted(), token)
+    arm(machine.vm, "jarvis", 600, token)
     machine.deploy()
-    program.release_lock(machine.vm, token)
-    program.take_lock(machine.vm, BERT)
+    release_lock(machine.vm, token)
+    acquire_lock(machine.vm, BERT)
     for step in (
-        lambda: program.record(machine.vm, machine.wanted(), token),
-        lambda: program.arm(machine.vm, "jarvis", 600, token),
-        lambda: program.switch(machine.vm, "jarvis", token),
-        lambda: program.check_start(machine.vm, "jarvis", machine.proof, token),
-        lambda: program.bless(machine.vm, "jarvis", token),
-        lambda: program.revert(machine.vm, "jarvis", token=token),
+        lambda: record(machine.vm, machine.wanted(), token),
+        lambda: arm(machine.vm, "jarvis", 600, token),
+        lambda: switch(machine.vm, "jarvis", token),
+        lambda: check_start(machine.vm, "jarvis", machine.proof, token),
+        lambda: confirm(machine.vm, "jarvis", token),
+        lambda: roll_back(machine.vm, "jarvis", token=token),
     ):
         with pytest.raises(RolloutError, match="is stale"):
             step()
@@ -149,23 +169,23 @@ def test_steps_without_the_lock_are_refused_and_do_nothing(machine: Machine) -> 
 
 def test_attempt_of_an_earlier_run_is_not_switched_by_a_later_one(machine: Machine) -> None:
     machine.nohup()
-    first = program.take_lock(machine.vm, ANNA).lock.token
-    program.record(machine.vm, machine.wanted(), first)
-    program.arm(machine.vm, "jarvis", 600, first)
+    first = acquire_lock(machine.vm, ANNA).lock.token
+    record(machine.vm, machine.wanted(), first)
+    arm(machine.vm, "jarvis", 600, first)
     machine.deploy()
-    second = program.take_lock(machine.vm, BERT, dead=first).lock.token
+    second = acquire_lock(machine.vm, BERT, dead=first).lock.token
     with pytest.raises(RolloutError, match="opened under another run's lock"):
-        program.switch(machine.vm, "jarvis", second)
+        switch(machine.vm, "jarvis", second)
 
 
 def test_arming_again_in_one_run_moves_the_deadline_and_opens_no_new_attempt(machine: Machine) -> None:
     machine.nohup()
-    token = program.take_lock(machine.vm, ANNA).lock.token
-    program.record(machine.vm, machine.wanted(), token)
-    assert program.arm(machine.vm, "jarvis", 5, token).attempt == 1
+    token = acquire_lock(machine.vm, ANNA).lock.token
+    record(machine.vm, machine.wanted(), token)
+    assert arm(machine.vm, "jarvis", 5, token).attempt == 1
     machine.deploy()
-    program.switch(machine.vm, "jarvis", token)
-    again = program.arm(machine.vm, "jarvis", 500, token)
+    switch(machine.vm, "jarvis", token)
+    again = arm(machine.vm, "jarvis", 500, token)
     assert (again.attempt, again.phase) == (1, "switched")
     assert again.seconds_left > 400
 

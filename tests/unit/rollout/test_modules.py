@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
+import functools
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
-from ansible.module_utils import webex_rollout as program
 from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils.webex_rollout.cli import main
+from ansible.module_utils.webex_rollout.paths import GUARD_TIMER, PROGRAM
 
-from tests.unit.rollout.machine import NEW, OLD, PROGRAM, forward
+from tests.unit.rollout.machine import OLD, forward
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -41,11 +42,14 @@ class Run:
 
     def __init__(self, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
         self.machine, self.monkeypatch, self.capsys = machine, monkeypatch, capsys
+        self.port = machine.port
 
     def __call__(self, name: str, check: bool = False, **arguments: Any) -> dict[str, Any]:
         module = load(name)
         if hasattr(module, "Vm"):
             self.monkeypatch.setattr(module, "Vm", lambda who="": self.machine.vm)
+        if hasattr(module, "Proof"):
+            self.monkeypatch.setattr(module, "Proof", functools.partial(module.Proof, ports=(self.port,)))
         self.capsys.readouterr()
         with (
             patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),
@@ -60,8 +64,7 @@ class Run:
         bot, wanted = self.machine.bot(), self.machine.wanted()
         files = [{"path": path, "shared": r.shared, "restart": r.restart} for path, r in wanted.files.items()]
         place = {"home": bot.home, "script": bot.script, "python": bot.python, "user": bot.user}
-        own = {"files": files, "environment_file": str(self.machine.env_file())}
-        return self("webex_release", bot="jarvis", state="recorded", **place, **own, **more)
+        return self("webex_release", bot="jarvis", state="recorded", **place, files=files, **more)
 
     def step(self, state: str, **more: Any) -> dict[str, Any]:
         return self("webex_release", bot="jarvis", state=state, **more)
@@ -92,18 +95,17 @@ def test_whole_rollout_by_modules(machine: Machine, run: Run) -> None:
     assert 0 < switched["seconds_down"] < 20
     checked = run.step(
         "checked",
-        hold=0.2,
-        ports=[machine.port],
+        settle=0.2,
         log=str(machine.home / "logs/jarvis.log"),
         log_cursor={"inode": -1, "offset": 0},
     )
     assert (checked["changed"], {finding["ok"] for finding in checked["checks"]}) == (False, {True})
-    blessed = run.step("blessed")
-    assert (blessed["changed"], blessed["release"], blessed["previous"]) == (True, switched["candidate"], "0")
-    reverted = run.step("reverted", reason="test")
-    assert (reverted["changed"], reverted["release"], reverted["pids_after"]) == (True, "0", machine.pids())
+    confirmed = run.step("confirmed")
+    assert (confirmed["changed"], confirmed["release"], confirmed["previous"]) == (True, switched["candidate"], "0")
+    rolled_back = run.step("rolled_back", reason="test")
+    assert (rolled_back["changed"], rolled_back["release"], rolled_back["pids_after"]) == (True, "0", machine.pids())
     assert machine.script().read_text() == OLD
-    assert not run.step("reverted")["changed"]
+    assert not run.step("rolled_back")["changed"]
 
 
 def test_check_mode_on_a_bare_machine_tells_and_changes_nothing(machine: Machine, run: Run) -> None:
@@ -114,16 +116,16 @@ def test_check_mode_on_a_bare_machine_tells_and_changes_nothing(machine: Machine
         "armed": run.step("armed", check=True),
         "switched": run.step("switched", check=True, pending=True),
         "checked": run.step("checked", check=True),
-        "blessed": run.step("blessed", check=True),
-        "reverted": run.step("reverted", check=True),
+        "confirmed": run.step("confirmed", check=True),
+        "rolled_back": run.step("rolled_back", check=True),
     }
     assert {name: result["changed"] for name, result in results.items()} == {
         "recorded": True,
         "armed": False,
         "switched": True,
         "checked": False,
-        "blessed": False,
-        "reverted": False,
+        "confirmed": False,
+        "rolled_back": False,
     }
     assert not any(result.get("failed") for result in results.values())
     assert machine.tree() == before
@@ -140,7 +142,7 @@ def test_check_mode_on_a_deployed_machine_tells_of_a_restart_only_if_there_would
     assert not run.recorded(check=True)["changed"]
     assert not run.step("switched", check=True, pending=False)["changed"]
     assert run.step("switched", check=True, pending=True)["changed"]
-    assert run.step("reverted", check=True, to="0")["changed"]
+    assert run.step("rolled_back", check=True, to="0")["changed"]
     assert {p: p.read_bytes() for p in machine.state.rglob("*.json")} == state
     assert machine.pids() == pids
 
@@ -151,7 +153,8 @@ def test_failed_check_says_which_part(machine: Machine, run: Run) -> None:
     run.step("armed")
     machine.deploy()
     run.step("switched")
-    failed = run.step("checked", hold=0.1, ports=[9])
+    run.port = 9
+    failed = run.step("checked", settle=0.1)
     assert failed["failed"]
     assert "jarvis did not pass its start-up check: connection: no established" in failed["msg"]
     assert [finding["name"] for finding in failed["checks"] if not finding["ok"]] == ["connection"]
@@ -174,16 +177,6 @@ def test_bad_arguments_are_refused(run: Run, arguments: dict[str, Any], said: st
     assert said in run("webex_release", **arguments)["msg"]
 
 
-def test_process_info_counts_and_names(machine: Machine, run: Run) -> None:
-    pid = machine.nohup()
-    bot = machine.bot()
-    result = run(
-        "bot_process_info", check=True, bot="jarvis", home=bot.home, script=bot.script, python=bot.python, user=bot.user
-    )
-    assert (result["changed"], result["count"], result["processes"][0]["pid"]) == (False, 1, pid)
-    assert "WEBEX_TOKEN" in result["processes"][0]["environment_names"]
-
-
 def test_lock_module_takes_tells_and_releases(run: Run) -> None:
     anna = {"who": "anna", "host": "laptop", "pid": 1, "start_time": "1", "place": "a"}
     bert = {"who": "bert", "host": "desk", "pid": 2, "start_time": "2", "place": "b"}
@@ -200,29 +193,12 @@ def test_lock_module_takes_tells_and_releases(run: Run) -> None:
     assert run("webex_lock", state="released", token=2)["changed"]
 
 
-@pytest.mark.parametrize("name", ["webex_release", "webex_lock", "bot_process_info"])
-def test_documentation_has_every_argument_with_its_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load(name)
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(module, "AnsibleModule", lambda **named: given.update(named) or sys.exit())
-    with pytest.raises(SystemExit):
-        module.main()
-    spec, documented = given["argument_spec"], yaml.safe_load(module.DOCUMENTATION)["options"]
-    assert set(spec) == set(documented)
-    for key, argument in spec.items():
-        for part in ("type", "default", "choices", "elements"):
-            assert argument.get(part) == documented[key].get(part), (key, part)
-        assert argument.get("required", False) == documented[key].get("required", False), key
-    assert yaml.safe_load(module.RETURN)
-    assert yaml.safe_load(module.EXAMPLES)
-
-
 # -- the program ----------------------------------------------------------------------------------------------
 
 
 def call(machine: Machine, *arguments: str, python: str = sys.executable) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [python, "-I", str(PROGRAM), "--state", str(machine.state), *arguments],
+        [python, "-I", str(machine.program), "--state", str(machine.state), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -238,7 +214,7 @@ def test_lock_and_unlock_by_hand(machine: Machine) -> None:
 
 
 def test_error_is_one_line_and_the_status_1(machine: Machine) -> None:
-    done = call(machine, "revert", "nosuch")
+    done = call(machine, "rollback", "nosuch")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "webex-rollout: nosuch was never recorded on this machine (recorded: none); record it first\n"
@@ -246,66 +222,42 @@ def test_error_is_one_line_and_the_status_1(machine: Machine) -> None:
 
 
 def test_needs_root(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(program.os, "geteuid", lambda: 1000)
-    assert program.main(["--state", str(machine.state), "lock"]) == 1
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert main(["--state", str(machine.state), "lock"]) == 1
     assert capsys.readouterr().err == "webex-rollout: this needs root (sudo webex-rollout …)\n"
     assert not machine.state.exists()
 
 
-def test_all_commands_are_known_and_the_internal_one_is_not_shown() -> None:
-    shown = subprocess.run([sys.executable, str(PROGRAM), "--help"], capture_output=True, text=True, check=True).stdout
-    commands = set(re.findall(r"^    ([a-z-]+)  ", shown, re.MULTILINE))
-    assert commands == {"status", "revert", "guard", "record", "arm", "switch", "check", "bless", "lock", "unlock"}
+def test_all_commands_are_known_and_the_internal_one_is_not_shown(machine: Machine) -> None:
+    shown = call(machine, "--help").stdout
+    commands = set(re.findall(r"^    ([a-z-]+)", shown, re.MULTILINE))
+    assert commands == {"status", "rollback", "guard", "lock", "unlock"}
 
 
-def test_command_line_rolls_out_and_back(
+def test_command_line_rolls_back_and_shows_it(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     machine.nohup()
-    monkeypatch.setattr(program.sys, "argv", [str(PROGRAM)])
+    monkeypatch.setattr(sys, "argv", [str(machine.program)])
+    forward(machine)
     at = ["--state", str(machine.state)]
-    bot = machine.bot()
-    place = ["--home", bot.home, "--script", bot.script, "--python", bot.python, "--user", bot.user]
-    files = [
-        argument
-        for path, r in machine.wanted().files.items()
-        for argument in ("--shared-file" if r.shared else "--file", path)
-    ]
-    monkeypatch.setattr(program, "ENVIRONMENT_DIR", str(machine.env_dir))
-    assert program.main([*at, "record", "jarvis", *place, *files]) == 0
-    assert program.main([*at, "arm", "jarvis", "--seconds", "500"]) == 0
-    machine.deploy()
-    assert program.main([*at, "switch", "jarvis"]) == 0
-    assert program.main([*at, "check", "jarvis", "--hold", "0.1"]) == 1
-    assert "FAIL connection: no established connection to port 443" in capsys.readouterr().err
-    assert machine.script().read_text() == NEW
-    assert program.main([*at, "guard"]) == 0
+    assert main([*at, "revert", "jarvis", "--to", "0"]) == 0  # the name of the command in version 0.1.0
     assert machine.script().read_text() == OLD
-    assert program.main([*at, "status"]) == 0
-    assert re.search(r"^jarvis +reverted +0 ", capsys.readouterr().out, re.MULTILINE)
-    assert program.main([*at, "status", "--json"]) == 0
+    assert "jarvis: changed, rolled_back, release 0" in capsys.readouterr().out
+    assert main([*at, "rollback", "jarvis"]) == 0
+    assert "jarvis: unchanged, rolled_back, release 0" in capsys.readouterr().out
+    assert main([*at, "guard"]) == 0
+    assert main([*at, "status"]) == 0
+    assert re.search(r"^jarvis +rolled_back +0 ", capsys.readouterr().out, re.MULTILINE)
+    assert main([*at, "status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bots"][0]["bot"] == "jarvis"
 
 
-@pytest.mark.parametrize("name", ["webex_rollout.py", "bot_starters.py"])
-def test_program_is_written_for_python_3_8(name: str) -> None:
-    ast.parse(PROGRAM.with_name(name).read_text(), feature_version=(3, 8))
-
-
-def test_program_needs_nothing_but_the_standard_library() -> None:
-    imported = {
-        (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else node.names[0].name.split(".")[0]
-        for node in ast.walk(ast.parse(PROGRAM.read_text()))
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-    }
-    assert imported - {"collections"} <= sys.stdlib_module_names
-
-
 def test_guard_unit_calls_the_program_and_the_timer_needs_no_wall_clock() -> None:
-    files = ROOT / "roles/release/files"
+    files = ROOT / "roles/rollout/files"
     service, timer = (configparser.ConfigParser(strict=False) for _ in range(2))
     service.read(files / "webex-rollout-guard.service")
-    timer.read(files / program.GUARD_TIMER)
-    assert service["Service"]["ExecStart"] == f"{program.PROGRAM} guard"
+    timer.read(files / GUARD_TIMER)
+    assert service["Service"]["ExecStart"] == f"{PROGRAM} guard"
     assert "OnCalendar" not in timer["Timer"]
     assert timer["Install"]["WantedBy"] == "timers.target"

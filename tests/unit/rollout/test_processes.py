@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_rollout as program
-from ansible.module_utils.webex_rollout import (
+from ansible.module_utils.webex_rollout.processes import (
     FoundProcess,
     find_processes,
     python_target,
-    read_nul_list,
     redact_argv,
     runs_script,
     supervisor_of,
 )
+from ansible.module_utils.webex_rollout.procfs import open_for_writing, read_nul_list
+from ansible.module_utils.webex_rollout.state import Runner
 
 if TYPE_CHECKING:
     from tests.unit.rollout.machine import Machine
@@ -136,8 +138,8 @@ def test_what_somebody_else_opened_for_it_is_told_from_what_it_opened(machine: M
     pid = machine.start("sh", "-c", f"exec {machine.python} webex_bots/jarvis.py > nohup.out")
     out, log = machine.home / "nohup.out", machine.home / "logs/jarvis.log"
     machine.wait_for(lambda: out.exists() and out.read_text() != "")
-    assert program.open_for_writing(pid) == [str(log), str(out)]
-    assert program.open_for_writing(pid, streams=False) == [str(log)]
+    assert open_for_writing(pid) == [str(log), str(out)]
+    assert open_for_writing(pid, streams=False) == [str(log)]
 
 
 def test_names_the_log_and_the_hangup_proof(machine: Machine) -> None:
@@ -149,7 +151,7 @@ def test_names_the_log_and_the_hangup_proof(machine: Machine) -> None:
     (process,) = find_processes(machine.bot())
     assert process.log_files == [str(machine.home / "logs/jarvis.log")]
     assert process.supervisor == "nohup"
-    assert process.keeper is None
+    assert process.restarting_parent is None
 
 
 def test_bot_that_a_terminal_would_end_is_not_called_nohup(machine: Machine) -> None:
@@ -190,7 +192,7 @@ def test_shell_is_a_keeper_only_if_it_loops(machine: Machine, wrapper: str, kept
     machine.wait_for(lambda: "started" in machine.log())
     (process,) = find_processes(machine.bot())
     assert process.ppid == shell
-    assert bool(process.keeper) == kept
+    assert bool(process.restarting_parent) == kept
 
 
 def test_takes_a_process_down_byte_for_byte(machine: Machine) -> None:
@@ -203,5 +205,5 @@ def test_takes_a_process_down_byte_for_byte(machine: Machine) -> None:
     assert found.argv == [machine.python, "webex_bots/jarvis.py", "", "a b", "ü"]
     assert {"EMPTY=", "LATIN=\udcff", "NEWLINE=a\nb"} <= set(found.environment)
     assert found.environment == read_nul_list(f"/proc/{pid}/environ")
-    assert FoundProcess.load(program.json.loads(program.json.dumps(program.asdict(found)))) == found
-    assert "s3cret" not in repr(program.Runner("process", process=found))
+    assert FoundProcess.load(json.loads(json.dumps(asdict(found)))) == found
+    assert "s3cret" not in repr(Runner("process", process=found))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils.bot_starters import find_starters, starts_bot
-from ansible.module_utils.webex_rollout import Bot
+from ansible.module_utils.webex_rollout.processes import Bot
+from ansible.module_utils.webex_rollout.starters import find_starters, starts_bot
 
 if TYPE_CHECKING:
     from pathlib import Path

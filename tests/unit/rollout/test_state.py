@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_rollout as program
-from ansible.module_utils.webex_rollout import Entry, RolloutError, State, Vm, look_at, put_back, seal, unseal
+from ansible.module_utils.webex_rollout.disk import make_directory, seal, sha256, unseal
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.files import Entry, look_at, put_back
+from ansible.module_utils.webex_rollout.processes import Bot
+from ansible.module_utils.webex_rollout.state import FileRule, State
+from ansible.module_utils.webex_rollout.steps.arm import arm
+from ansible.module_utils.webex_rollout.steps.record import Wanted, record
+from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
+from ansible.module_utils.webex_rollout.steps.switch import switch
+from ansible.module_utils.webex_rollout.store import Vm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +48,7 @@ def test_sealed_file_gives_back_what_it_was_given(tmp_path: Path, content: dict)
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_truncated_or_altered_file_passes(tmp_path: Path, data: st.DataObject) -> None:
-    whole = seal({"phase": "blessed", "attempt": 12, "files": {"/a": ["b"]}})
+    whole = seal({"phase": "confirmed", "attempt": 12, "files": {"/a": ["b"]}})
     cut = data.draw(st.integers(0, len(whole) - 3))
     altered = bytearray(whole)
     at = data.draw(st.integers(0, len(whole) - 2))
@@ -49,15 +59,15 @@ def test_no_truncated_or_altered_file_passes(tmp_path: Path, data: st.DataObject
         unseal(path)
     path.write_bytes(bytes(altered))
     try:
-        assert unseal(path) == {"phase": "blessed", "attempt": 12, "files": {"/a": ["b"]}}  # a changed blank
+        assert unseal(path) == {"phase": "confirmed", "attempt": 12, "files": {"/a": ["b"]}}  # a changed blank
     except RolloutError as error:
         assert "is damaged" in str(error) or "has format" in str(error)
 
 
 def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(seal({}).replace(b'"version": 1', b'"version": 2'))
-    with pytest.raises(RolloutError, match="has format 2, this program reads 1"):
+    path.write_bytes(seal({}).replace(b'"version": 2', b'"version": 3'))
+    with pytest.raises(RolloutError, match="has format 3, this program reads formats up to 2"):
         unseal(path)
 
 
@@ -76,14 +86,14 @@ def test_nobody_but_root_can_look_into_the_state(machine: Machine) -> None:
 @pytest.mark.parametrize("damage", [b"", b"{", None])
 def test_damaged_state_is_refused_by_every_step(machine: Machine, damage: bytes | None) -> None:
     pid = machine.nohup()
-    program.record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted())
     path = machine.state / "jarvis/state.json"
     path.unlink() if damage is None else path.write_bytes(damage)
     said = "is gone while releases of jarvis are there" if damage is None else "is damaged"
     for step in (
-        lambda: program.record(machine.vm, machine.wanted()),
-        lambda: program.arm(machine.vm, "jarvis", 600),
-        lambda: program.revert(machine.vm, "jarvis"),
+        lambda: record(machine.vm, machine.wanted()),
+        lambda: arm(machine.vm, "jarvis", 600),
+        lambda: roll_back(machine.vm, "jarvis"),
     ):
         with pytest.raises(RolloutError, match=said):
             step()
@@ -91,7 +101,7 @@ def test_damaged_state_is_refused_by_every_step(machine: Machine, damage: bytes 
 
 
 def test_state_with_a_missing_field_is_refused(machine: Machine) -> None:
-    program.make_directory(machine.state / "jarvis")
+    make_directory(machine.state / "jarvis")
     (machine.state / "jarvis/state.json").write_bytes(seal({"phase": "armed"}))
     with pytest.raises(RolloutError, match="is not what this program writes"):
         machine.vm.store("jarvis").need()
@@ -100,30 +110,30 @@ def test_state_with_a_missing_field_is_refused(machine: Machine) -> None:
 def test_release_whose_bytes_are_damaged_stops_the_way_back_before_the_bot_is_stopped(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
-    digest = program.sha256(OLD.encode())
+    digest = sha256(OLD.encode())
     (machine.state / "jarvis/blobs" / digest).write_bytes(b"other")
     pids, tree = machine.pids(), machine.tree()
     with pytest.raises(RolloutError, match=f"{digest} is damaged"):
-        program.revert(machine.vm, "jarvis", to="0")
+        roll_back(machine.vm, "jarvis", to="0")
     assert (machine.pids(), machine.tree()) == (pids, tree)
 
 
 def test_bot_that_was_never_recorded_is_said_so(machine: Machine) -> None:
     with pytest.raises(RolloutError, match=r"jarvis was never recorded .*\(recorded: none\)"):
-        program.switch(machine.vm, "jarvis")
+        switch(machine.vm, "jarvis")
 
 
 @pytest.mark.parametrize("name", ["../x", "", "_shared", "a/b", "a b", "-x"])
 def test_name_that_would_be_another_path_is_refused(name: str) -> None:
     with pytest.raises(RolloutError, match="cannot be a bot's name"):
-        program.Bot(name, "/", "x.py", "/usr/bin/python3", "root")
+        Bot(name, "/", "x.py", "/usr/bin/python3", "root")
 
 
 def test_release_is_named_by_its_beginning_or_refused_with_the_list(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     with pytest.raises(RolloutError, match=r"jarvis has no release 'nosuch' \(there are: 0, "):
-        program.revert(machine.vm, "jarvis", to="nosuch")
+        roll_back(machine.vm, "jarvis", to="nosuch")
 
 
 # -- files ----------------------------------------------------------------------------------------------------
@@ -181,7 +191,7 @@ def test_anything_but_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_relative_path_is_refused(machine: Machine) -> None:
-    wanted = program.Wanted(machine.bot(), {"webex_bots/jarvis.py": program.FileRule()})
+    wanted = Wanted(machine.bot(), {"webex_bots/jarvis.py": FileRule()})
     with pytest.raises(RolloutError, match="give an absolute path"):
         wanted.rules()
 
@@ -191,7 +201,7 @@ def test_what_a_link_points_to_is_part_of_the_release(machine: Machine) -> None:
     machine.script().rename(real)
     machine.script().symlink_to(real)
     machine.nohup()
-    program.record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted())
     assert str(real) in machine.vm.store("jarvis").release("0").manifest
 
 
@@ -225,10 +235,10 @@ def test_attempt_is_not_opened_on_a_full_disk(machine: Machine, small_disk: Path
     machine.state = small_disk / "state"
     pid = machine.nohup()
     before = machine.tree()
-    program.record(machine.vm, machine.wanted())
+    record(machine.vm, machine.wanted())
     fill(small_disk)
-    with pytest.raises(RolloutError, match=r"no room for the way back .* nothing was changed"):
-        program.arm(machine.vm, "jarvis", 600)
+    with pytest.raises(RolloutError, match=r"no room for a rollback .* nothing was changed"):
+        arm(machine.vm, "jarvis", 600)
     assert machine.tree() == before
     assert machine.pids() == [pid]
 
@@ -237,14 +247,14 @@ def test_way_back_is_walked_though_the_disk_of_the_state_is_full(machine: Machin
     machine.state = small_disk / "state"
     machine.nohup()
     before = machine.tree()
-    program.record(machine.vm, machine.wanted())
-    program.arm(machine.vm, "jarvis", 600)
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
     machine.deploy()
-    program.switch(machine.vm, "jarvis")
+    switch(machine.vm, "jarvis")
     fill(small_disk)
-    program.revert(machine.vm, "jarvis")
+    roll_back(machine.vm, "jarvis")
     assert machine.tree() == before
-    assert State.load(unseal(machine.state / "jarvis/state.json")).phase == "reverted"
+    assert State.load(unseal(machine.state / "jarvis/state.json")).phase == "rolled_back"
 
 
 def test_file_is_put_back_over_a_longer_one_though_the_disk_is_full(small_disk: Path) -> None:
@@ -259,7 +269,7 @@ def test_file_is_put_back_over_a_longer_one_though_the_disk_is_full(small_disk: 
 
 def test_write_that_fails_leaves_the_old_state(small_disk: Path) -> None:
     vm = Vm(str(small_disk / "state"))
-    program.make_directory(vm.path)
+    make_directory(vm.path)
     vm.write(vm.path / "x", {"a": 1})
     fill(small_disk)
     with pytest.raises(RolloutError, match=r"cannot write .* Free some megabytes"):
@@ -272,10 +282,10 @@ def test_audit_that_cannot_be_written_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vm = Vm(str(tmp_path / "nosuch"))
-    vm.audit("revert", "jarvis", "ok")
+    vm.audit("rollback", "jarvis", "ok")
     assert "cannot write" in capsys.readouterr().err
 
 
 def test_entry_survives_its_journey_through_json() -> None:
     entry = Entry("file", "a" * 64, 0o644, 1, 2, 3, "", ("/a", "/a/b"))
-    assert Entry.load(program.json.loads(program.json.dumps(program.asdict(entry)))) == entry
+    assert Entry.load(json.loads(json.dumps(asdict(entry)))) == entry
