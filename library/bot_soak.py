@@ -138,9 +138,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bot_logs import vm_clock
 from ansible.module_utils.bot_soak import STATE_DIR, Soak, SoakError, begin, load, locked, save, state_path
 from ansible.module_utils.webex_rollout import RolloutError, Vm, unsteady
+from ansible.module_utils.webex_rollout.logs.cursor import vm_clock
 
 
 def act(given: dict[str, Any], check: bool, state_dir: Path = STATE_DIR) -> dict[str, Any]:

@@ -105,10 +105,11 @@ def test_a_cursor_of_another_log_is_refused(capsys: pytest.CaptureFixture[str], 
     assert "belongs to log" in result["msg"]
 
 
-def test_the_reader_is_a_plain_file_too(log: Path, tmp_path: Path) -> None:
-    """Beside a program on the VM, without Ansible."""
+def test_the_reader_runs_without_ansible(log: Path, tmp_path: Path) -> None:
+    """As part of the program on the VM."""
     code = "import sys; sys.path[:] = [sys.argv[1], *(p for p in sys.path if 'site-packages' not in p)]\n"
-    code += "import bot_logs; print(bot_logs.look_at_all(sys.argv[2]).tally.incidents, 'ansible' in sys.modules)"
+    code += "from webex_rollout.logs.cursor import look_at_all\n"
+    code += "print(look_at_all(sys.argv[2]).tally.incidents, 'ansible' in sys.modules)"
     ended = subprocess.run(
         [sys.executable, "-I", "-c", code, str(PROJECT / "module_utils"), str(log)],
         capture_output=True,
