@@ -72,7 +72,8 @@ class _Span:
 
     def _close_line(self) -> None:
         texts = self._mask & ~self._pool_mask
-        if self._mask != texts and self.line_end - self._line_start <= MAX_POOL_LINE:
+        whole = not self._continued and self.line_end - self._line_start <= MAX_POOL_LINE
+        if self._mask != texts and whole:
             self.found.pool_lines.append(self._file.read(self._line_start, self.line_end))
         if self._continued:
             self.found.continued = texts

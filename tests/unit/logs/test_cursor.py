@@ -558,6 +558,34 @@ def test_a_damaged_cursor_is_refused(log: Log, field: tuple[str, ...], damage: s
         Cursor.from_dict(raw)
 
 
+def test_a_cursor_of_the_first_version_goes_on(log: Log) -> None:
+    """As the program kept it before the pool's `hears` was called `log_level`, with this log."""
+    first = json.loads((PROJECT / "tests/unit/logs/cursor_v1.json").read_text())
+    log.path.write_text(
+        "2026-11-21 15:00:01,123 - jarvis.py:1 - INFO - started\n"
+        "2026-11-21 15:01:01,123 - webex_pool_config.py:210 - INFO - webex-pool ready pid=4711 session=api "
+        "timeout=120\n"
+        "2026-11-21 15:02:01,123 - webex_pool_config.py:210 - INFO - webex-pool stats pid=4711 requests=100 retried=2 "
+        "failed=1 recycled=3 open=2 hears=20\n"
+        "2026-11-21 15:03:01,123 - jarvis.py:12 - ERROR - Read timed out. (read timeout=60)\n"
+    )
+    assert log.path.stat().st_size == first["offset"]
+    cursor = Cursor.from_dict({**first, "path": str(log.path)})
+    with log.path.open("a") as stream:
+        stream.write("2026-11-21 15:04:01,123 - x.py:1 - INFO - webex-pool stats pid=4711 requests=150 retried=2 ")
+        stream.write("failed=1 recycled=3 open=2\n")
+        stream.write("2026-11-21 15:05:01,123 - x.py:1 - ERROR - Read timed out. (read timeout=60)\n")
+    seen = look(cursor)
+    found = evidence(seen.tally)
+    assert (found["incidents"], found["gaps"], found["ready_line"]) == (2, [], True)
+    assert (found["pool"]["requests"], found["pool"]["log_level"]) == (150, 20)
+    assert through_json(seen.cursor).version == cursors.CURSOR_VERSION == 2
+    assert first["version"] == 1
+    del first["tally"]["pool"]["hears"]
+    with pytest.raises(LogError, match=r"damaged: its pool is missing, or is of another version; take a new one"):
+        Cursor.from_dict(first)
+
+
 @pytest.mark.parametrize("raw", [None, "", [], {}, {"version": 99}])
 def test_what_is_no_cursor_is_refused(raw: Any) -> None:
     with pytest.raises(LogError, match="damaged"):

@@ -144,6 +144,27 @@ def test_a_sentence_about_the_pool_is_no_evidence(bot: Bot, message: str) -> Non
     assert seen(bot, cursor)["pool"]["requests"] == 0
 
 
+@pytest.mark.parametrize("number", ["²", "٣", "-1", "+1", "1_0", "1.5", "9" * 16, "9" * 400, "9" * 3000])
+@pytest.mark.parametrize("field", ["pid", "requests", "retried", "open", "hears"])
+def test_a_line_with_a_number_that_cannot_be_read_is_skipped(bot: Bot, field: str, number: str) -> None:
+    cursor = take_cursor(str(bot.path))
+    bot.ready()
+    fields = {"pid": "4711", "requests": "7000", "retried": "0", "failed": "0", "open": "2", "hears": "30"}
+    fields[field] = number
+    for event in ("stats", "ready"):
+        bot.line(f"webex-pool {event} " + " ".join(f"{key}={value}" for key, value in fields.items()))
+    bot.stats(12)
+    pool = seen(bot, cursor)["pool"]
+    assert (pool["requests"], pool["stats_lines"], pool["ready_lines"], pool["log_level"]) == (12, 1, 1, None)
+
+
+def test_numbers_of_fifteen_digits_are_read(bot: Bot) -> None:
+    cursor = take_cursor(str(bot.path))
+    bot.ready()
+    bot.stats(10**15 - 1)
+    assert seen(bot, cursor)["pool"]["requests"] == 10**15 - 1
+
+
 def test_the_level_that_is_let_through_is_read_when_reported(bot: Bot) -> None:
     cursor = take_cursor(str(bot.path))
     bot.ready()
