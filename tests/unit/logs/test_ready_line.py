@@ -96,6 +96,15 @@ def test_what_goes_on_in_a_long_line_is_no_line(log: Log, monkeypatch: pytest.Mo
     assert not line.seen()
 
 
+def test_a_line_begun_before_the_cursor_is_none(log: Log) -> None:
+    write(log, STAMP)
+    line = ready(log, now(log))
+    write(log, "webex-pool ready pid=123 session=api\n")
+    assert not line.seen()
+    write(log, READY.format(pid=123))
+    assert line.seen()
+
+
 def by_number(log: Log, _: int) -> None:
     log.rotate()
 
