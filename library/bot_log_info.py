@@ -165,8 +165,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.webex_rollout.clock import vm_clock
 from ansible.module_utils.webex_rollout.errors import LogError
-from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all, take_cursor, vm_clock
+from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all, take_cursor
 from ansible.module_utils.webex_rollout.logs.signatures import Signature, signatures_with
 from ansible.module_utils.webex_rollout.logs.tally import evidence
 

@@ -25,13 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
+    from ansible.module_utils.webex_rollout.clock import vm_clock
     from ansible.module_utils.webex_rollout.errors import LogError
-    from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all, vm_clock
+    from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all
     from ansible.module_utils.webex_rollout.logs.signatures import signatures_with
     from ansible.module_utils.webex_rollout.logs.tally import evidence
 except ImportError:  # installed on the VM by itself, beside the package
+    from webex_rollout.clock import vm_clock
     from webex_rollout.errors import LogError
-    from webex_rollout.logs.cursor import Cursor, look, look_at_all, vm_clock
+    from webex_rollout.logs.cursor import Cursor, look, look_at_all
     from webex_rollout.logs.signatures import signatures_with
     from webex_rollout.logs.tally import evidence
 

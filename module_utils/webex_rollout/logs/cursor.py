@@ -6,7 +6,6 @@ import copy
 import os
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LogError
@@ -240,13 +239,3 @@ def sources_of(cursor: Cursor, parts: Parts) -> list[tuple[LogFile, int]]:
     cursor.tally.gaps.append(f"{cursor.path} was {what} after byte {cursor.offset}; what else was written is lost")
     cursor.tally.open_line = None
     return newer
-
-
-def vm_clock() -> dict[str, Any]:
-    """This machine's time: since the epoch (may be set), and since boot (runs on through suspension, cannot be set)
-    with the boot's identity, so that the time between two looks is known even if the clock was set in between."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        boot = ""
-    return {"epoch": time.time(), "since_boot": time.clock_gettime(time.CLOCK_BOOTTIME), "boot": boot}
