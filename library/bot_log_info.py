@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module: what a bot's log says since a cursor."""
+"""Module: what a bot's log shows since a cursor was taken."""
 
 # ansible-doc wants the documentation before the imports.
 # ruff: noqa: E402
@@ -10,29 +10,29 @@ DOCUMENTATION = r"""
 module: bot_log_info
 short_description: Count what failed in a bot's log since a cursor
 description:
-  - Counts the lines and the incidents of a bot's log, from a cursor on, across rotation, and reads what the pool
-    module says about itself there.
-  - A I(line) is what C(grep -c) counts. An I(incident) is one failed call, which is one log record with its traceback;
-    records with the same signature within 5 s are one incident, and calls that are tried again are counted apart.
-  - Everything returned counts from where the cursor was taken. The cursor carries the counts, so only new bytes are
-    read, and a look whose result was lost can simply be repeated with the older cursor.
-  - Reads only.
+  - Counts lines and incidents in a bot's log since a cursor was taken, across rotations, and reads what the pool module
+    logged about itself.
+  - A I(line) is what C(grep -c) counts. An I(incident) is one failed call, that is one log record with its traceback;
+    records with the same signature within 5 s are one incident. Calls that are retried are counted separately.
+  - Everything returned is counted from where the cursor was taken. The cursor carries the counts, so only new bytes
+    are read, and a look whose result was lost can be repeated with the older cursor.
+  - Changes nothing.
 options:
   path:
-    description: The bot's log.
+    description: Path of the bot's log.
     type: path
     required: true
   cursor:
-    description: Where to go on; what an earlier call returned as RV(cursor). Without it the whole log is read.
+    description: Where to continue, as an earlier call returned it in RV(cursor). Without it the whole log is read.
     type: dict
   take:
-    description: Only return a cursor at the log's present end. The log need not exist yet.
+    description: Only return a cursor at the current end of the log, which need not exist yet.
     type: bool
     default: false
   history:
     description:
-      - Read the whole log with its rotated parts (C(.1) and so on, dated ones, C(.gz)), for the bot's own base rate.
-      - The cursor returned counts anew from the end of what was read.
+      - Read the whole log with its rotated parts (numbered, dated, compressed with gzip), for the bot's own base rate.
+      - The returned cursor starts counting at the end of what was read.
     type: bool
     default: false
   buckets:
@@ -41,8 +41,8 @@ options:
     default: false
   signatures:
     description:
-      - Signatures besides the built-in ones. An entry with a built-in name replaces that one, with an empty text it
-        removes it.
+      - Signatures in addition to the built-in ones. An entry with the name of a built-in one replaces it; with an empty
+        text it removes it.
     type: list
     elements: dict
     default: []
@@ -52,16 +52,16 @@ options:
         type: str
         required: true
       text:
-        description: The literal text, within one line.
+        description: The literal text to search for, within one line.
         type: str
         required: true
       kind:
-        description: Whether a record with it is a failed call, one that is tried again, or neither.
+        description: Whether a record with this text is a failed call, one that is retried, or neither.
         type: str
         choices: [failure, recovered, notice]
         default: failure
   timezone:
-    description: Zone of the log's time stamps, as in C(Europe/Berlin). By default the machine's own.
+    description: Time zone of the log's time stamps, such as C(Europe/Berlin). The VM's own by default.
     type: str
 author: [The webex-bot-rollout authors]
 attributes:
@@ -77,7 +77,7 @@ EXAMPLES = r"""
     take: true
   register: before
 
-- name: Look at what was written since
+- name: Count what has been written since
   bot_log_info:
     path: /home/vinay/pub/IR/logs/jarvis.log
     cursor: "{{ before.cursor }}"
@@ -86,15 +86,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 cursor:
-  description: Where the next call goes on. To be kept as it is.
+  description: Where the next call continues; to be passed on unchanged.
   returned: success
   type: dict
 now:
-  description: The machine's clock; C(epoch) may be set by hand, C(since_boot) runs evenly within one C(boot).
+  description:
+    - The VM's clock. C(epoch) can be set; C(since_boot), in seconds, cannot, and is comparable within one C(boot).
   returned: always
   type: dict
 lines:
-  description: Lines with any signature.
+  description: Lines with at least one signature.
   returned: success, without O(take)
   type: int
 failures:
@@ -102,49 +103,50 @@ failures:
   returned: success, without O(take)
   type: int
 incidents:
-  description: Failed calls, a burst counted once.
+  description: Failed calls, each burst counted once.
   returned: success, without O(take)
   type: int
 recovered:
-  description: Records of calls that failed and are tried again.
+  description: Records of calls that failed and are retried.
   returned: success, without O(take)
   type: int
 signatures:
-  description: The same four numbers for each signature, with its C(text) and C(kind).
+  description: The same four counts for each signature, with its C(text) and C(kind).
   returned: success, without O(take)
   type: dict
 pool:
   description:
-    - What the pool module wrote. C(ready) has its last ready lines, C(stats) the last cumulative counters of each
+    - What the pool module logged. C(ready) holds its last ready lines, C(stats) the last cumulative counters of each
       process; C(requests), C(retried), C(failed) and C(recycled) are what was added since the cursor was taken.
+    - C(log_level) is the lowest level the bot's logging lets through, null where the pool module does not report it.
   returned: success, without O(take)
   type: dict
-hearing:
-  description: Whether a ready line of the pool module was seen. Without one the absence of failures means nothing.
+ready_line:
+  description: Whether a ready line of the pool module was read. Without one the absence of failures is no evidence.
   returned: success, without O(take)
   type: bool
 dated:
-  description: Whether records with a time stamp were seen.
+  description: Whether records with a time stamp were found.
   returned: success, without O(take)
   type: bool
 first_time:
-  description: Stamp of the first record, in seconds since the epoch.
+  description: Time stamp of the first record, in seconds since the epoch; null without one.
   returned: success, without O(take)
   type: float
 last_time:
-  description: Stamp of the last record.
+  description: Time stamp of the last record, in seconds since the epoch; null without one.
   returned: success, without O(take)
   type: float
 hours:
-  description: Incidents by the hour; the keys are the hours' beginnings in seconds since the epoch.
+  description: Incidents per hour; each key is the beginning of an hour, in seconds since the epoch.
   returned: with O(buckets)
   type: dict
 rotations:
-  description: How often the log was rotated meanwhile.
+  description: How often the log was rotated since the cursor was taken.
   returned: success, without O(take)
   type: int
 gaps:
-  description: What of the log is lost, a sentence each. With an entry the counts are a lower bound.
+  description: Parts of the log that could not be read, one sentence each. With any, the counts are lower bounds.
   returned: success, without O(take)
   type: list
   elements: str
@@ -153,7 +155,7 @@ bytes_read:
   returned: success, without O(take)
   type: int
 seconds:
-  description: How long reading took this time.
+  description: How long this call took to read, in seconds.
   returned: success
   type: float
 """
@@ -163,17 +165,11 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bot_logs import (
-    Cursor,
-    LogError,
-    Signature,
-    evidence,
-    look,
-    look_at_all,
-    signatures_with,
-    take_cursor,
-    vm_clock,
-)
+from ansible.module_utils.webex_rollout.clock import vm_clock
+from ansible.module_utils.webex_rollout.errors import LogError
+from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all, take_cursor
+from ansible.module_utils.webex_rollout.logs.signatures import Signature, signatures_with
+from ansible.module_utils.webex_rollout.logs.tally import evidence
 
 
 def answer(given: dict[str, Any], signatures: tuple[Signature, ...]) -> dict[str, Any]:

@@ -138,9 +138,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bot_logs import vm_clock
 from ansible.module_utils.bot_soak import STATE_DIR, Soak, SoakError, begin, load, locked, save, state_path
-from ansible.module_utils.webex_rollout import RolloutError, Vm, unsteady
+from ansible.module_utils.webex_rollout.clock import vm_clock
+from ansible.module_utils.webex_rollout.drift import unstable
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.store import Vm
 
 
 def act(given: dict[str, Any], check: bool, state_dir: Path = STATE_DIR) -> dict[str, Any]:
@@ -243,7 +245,7 @@ def main() -> None:
         result = act(given, module.check_mode)
         told = standing(result["soak"], _running(given["bot"]), given["recipe"])
         if given["state"] == "looked":
-            result["unsteady"] = unsteady(Vm(), given["bot"], given["release"])
+            result["unsteady"] = unstable(Vm(), given["bot"], given["release"])
     except (RolloutError, SoakError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, standing=told, **result)

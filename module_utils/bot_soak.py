@@ -1,8 +1,8 @@
 """The soak as the VM keeps it: when it began, how long it lasts, where its logs were read up to, what was decided.
 
-Standard library only, Python 3.8 or newer, beside ``bot_logs``: the module ``bot_soak`` imports it, and installed on
-the VM as a plain file it is the program that `webex-rollout-soak.timer` starts between two runs of a playbook, so that
-the evidence is complete although nobody is connected and the log is rotated away meanwhile.
+Standard library only, Python 3.8 or newer, beside ``webex_rollout``: the module ``bot_soak`` imports it, and installed
+on the VM as a plain file it is the program that `webex-rollout-soak.timer` starts between two runs of a playbook, so
+that the evidence is complete although nobody is connected and the log is rotated away meanwhile.
 
 One file a bot, ``/var/lib/webex-rollout/<bot>/soak.json`` (root, 0600). Every look counts everything since the cursor
 was taken, so one that is lost loses nothing. Lengths of time are measured by the machine's time since boot, which
@@ -25,9 +25,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
-    from ansible.module_utils.bot_logs import Cursor, LogError, evidence, look, look_at_all, signatures_with, vm_clock
-except ImportError:  # installed on the VM by itself, beside the other file
-    from bot_logs import Cursor, LogError, evidence, look, look_at_all, signatures_with, vm_clock
+    from ansible.module_utils.webex_rollout.clock import vm_clock
+    from ansible.module_utils.webex_rollout.errors import LogError
+    from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all
+    from ansible.module_utils.webex_rollout.logs.signatures import signatures_with
+    from ansible.module_utils.webex_rollout.logs.tally import evidence
+except ImportError:  # installed on the VM by itself, beside the package
+    from webex_rollout.clock import vm_clock
+    from webex_rollout.errors import LogError
+    from webex_rollout.logs.cursor import Cursor, look, look_at_all
+    from webex_rollout.logs.signatures import signatures_with
+    from webex_rollout.logs.tally import evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +59,7 @@ class Watched:
     log: str
     cursor: dict[str, Any]
     history: dict[str, Any]
-    """What the log held before, as ``bot_logs.evidence`` says it."""
+    """What the log held before, as ``evidence`` returns it."""
     begun: float = 0.0
     """Seconds of soak at which it was begun to be watched."""
     since: dict[str, Any] = field(default_factory=dict)

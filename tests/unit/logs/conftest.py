@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible.module_utils import bot_logs
+from ansible.module_utils.webex_rollout.logs import cursor, files, search
 
 
 @pytest.fixture(autouse=True)
@@ -19,13 +19,10 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.fixture(params=["memmem", "no memmem", "two processes"])
-def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Blocks of 64 bytes, spans of two blocks, half lines of up to 100 bytes; with each way of searching."""
-    monkeypatch.setattr(bot_logs, "BLOCK", 64)
-    monkeypatch.setattr(bot_logs, "SPAN", 128)
-    monkeypatch.setattr(bot_logs, "MAX_HALF_LINE", 100)
-    monkeypatch.setattr(bot_logs, "MANY_SPANS", 2 if request.param == "two processes" else 10**9)
-    if request.param == "no memmem":
-        monkeypatch.setattr(bot_logs, "_MEMMEM", None)
-    return request.param
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 64 bytes, spans of two blocks, half lines of up to 100 bytes."""
+    for room in (files, search):
+        monkeypatch.setattr(room, "BLOCK", 64)
+    monkeypatch.setattr(search, "SPAN", 128)
+    monkeypatch.setattr(cursor, "MAX_HALF_LINE", 100)

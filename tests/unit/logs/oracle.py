@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ansible.module_utils.bot_logs import FAILURE, RECOVERED, Signature
+from ansible.module_utils.webex_rollout.logs.signatures import FAILURE, RECOVERED, Signature
 
 HEAD = re.compile(rb"2\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d,\d\d\d")
 
 
 @dataclass
 class Expected:
-    """The numbers of `bot_logs.Tally` that do not depend on the pool module's lines."""
+    """The numbers of a `Tally` that do not depend on the pool module's lines."""
 
     lines: int = 0
     failures: int = 0
@@ -73,7 +73,7 @@ def _settle(
 
 
 def counted(evidence: dict) -> Expected:
-    """The same numbers out of `bot_logs.evidence`."""
+    """The same numbers out of `evidence`."""
     keys = ("lines", "failures", "incidents", "recovered")
     return Expected(
         *(evidence[key] for key in keys),

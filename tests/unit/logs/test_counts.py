@@ -10,14 +10,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import bot_logs
-from ansible.module_utils.bot_logs import SIGNATURES, LogError, Signature, evidence, look_at_all, signatures_with
+from ansible.module_utils.webex_rollout.errors import LogError
+from ansible.module_utils.webex_rollout.logs.cursor import look_at_all
+from ansible.module_utils.webex_rollout.logs.signatures import SIGNATURES, Signature, signatures_with
+from ansible.module_utils.webex_rollout.logs.tally import evidence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.lab import history
 from tests.unit.logs.oracle import counted, expected
 
+PROJECT = Path(__file__).resolve().parents[3]
 FRAGMENTS = [
     b"\n",
     b"\n2026-11-21 15:25:01,123 - x.py:88 - ERROR - ",
@@ -67,12 +70,12 @@ def grep(path: Path, *texts: str) -> int:
 
 @QUICK
 @given(data=logs)
-def test_random_logs_are_counted_as_the_slow_way_counts(small_blocks: str, data: bytes) -> None:
+def test_random_logs_are_counted_as_the_slow_way_counts(small_blocks: None, data: bytes) -> None:
     assert counted(count_all(data)) == expected(data, SIGNATURES)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_lines_equal_grep(small_blocks: str, tmp_path: Path, seed: int) -> None:
+def test_lines_equal_grep(small_blocks: None, tmp_path: Path, seed: int) -> None:
     choose = random.Random(seed)
     path = tmp_path / "bot.log"
     path.write_bytes(b"".join(choose.choice(FRAGMENTS) for _ in range(400)))
@@ -157,15 +160,16 @@ def test_a_signature_with_the_pool_modules_own_words_counts_as_any_other(tmp_pat
     own = (Signature("marked", "webex-pool "), Signature("part", "ex-po"))
     seen = evidence(look_at_all(str(path), own).tally, own)
     assert [seen["signatures"][name]["lines"] for name in ("marked", "part")] == [2, 2]
-    assert seen["hearing"]
+    assert seen["ready_line"]
 
 
 def test_a_line_of_100_mb_needs_no_memory() -> None:
     """A child reads it, so that its peak is its own."""
     code = (
-        "import resource, sys; sys.path.insert(0, sys.argv[1]); import bot_logs\n"
+        "import resource, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from webex_rollout.logs.cursor import look_at_all\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "seen = bot_logs.look_at_all(sys.argv[2])\n"
+        "seen = look_at_all(sys.argv[2])\n"
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "print(after - before, seen.tally.lines, seen.tally.counts['read_timeout'].lines, seen.tally.bytes_read)"
     )
@@ -176,7 +180,7 @@ def test_a_line_of_100_mb_needs_no_memory() -> None:
             for _ in range(100):
                 stream.write(b"Read timed out" + b"\0\xff" * 500_000)
         ended = subprocess.run(
-            [os.sys.executable, "-c", code, str(Path(bot_logs.__file__).parent), str(path)],
+            [os.sys.executable, "-c", code, str(PROJECT / "module_utils"), str(path)],
             capture_output=True,
             check=True,
             text=True,

@@ -8,7 +8,6 @@ import json
 import logging
 import logging.handlers
 import os
-import pickle
 import random
 import shutil
 import subprocess
@@ -21,13 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import bot_logs
-from ansible.module_utils.bot_logs import SIGNATURES, Cursor, LogError, evidence, look, look_at_all, take_cursor
+from ansible.module_utils.webex_rollout.errors import LogError
+from ansible.module_utils.webex_rollout.logs import cursor as cursors
+from ansible.module_utils.webex_rollout.logs import files
+from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all, take_cursor
+from ansible.module_utils.webex_rollout.logs.signatures import SIGNATURES
+from ansible.module_utils.webex_rollout.logs.tally import Count, Pool, Tally, evidence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.logs.oracle import counted, expected
 from tests.unit.logs.test_counts import logs
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def through_json(cursor: Cursor) -> Cursor:
@@ -97,7 +102,7 @@ def incidents(cursor: Cursor) -> tuple[int, list[str], Cursor]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=logs, cuts=st.lists(st.integers(0, 2000), max_size=5), rotations=st.sets(st.integers(0, 5)))
 def test_looks_at_parts_add_up_to_one_look(
-    small_blocks: str, tmp_path: Path, data: bytes, cuts: list[int], rotations: set[int]
+    small_blocks: None, tmp_path: Path, data: bytes, cuts: list[int], rotations: set[int]
 ) -> None:
     directory = tmp_path / str(time.monotonic_ns())
     log = Log(directory)
@@ -121,7 +126,7 @@ def test_looks_at_parts_add_up_to_one_look(
 
 @pytest.mark.parametrize("rest", ["", "Read timed out"])
 def test_a_line_longer_than_what_is_read_again(log: Log, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
-    monkeypatch.setattr(bot_logs, "MAX_HALF_LINE", 100)
+    monkeypatch.setattr(cursors, "MAX_HALF_LINE", 100)
     log.path.touch()
     cursor = take_cursor(str(log.path))
     for text in (
@@ -162,7 +167,7 @@ def test_a_traceback_still_being_written_when_the_cursor_is_taken_keeps_its_reco
 def test_bursts_records_and_lines_go_on_over_looks(log: Log) -> None:
     log.path.write_text("2026-11-21 15:25:01,000 - ERROR - Read timed out\n")
     cursor = look_at_all(str(log.path)).cursor
-    cursor = Cursor(**{**dataclasses.asdict(cursor), "offset": 0, "tally": bot_logs.Tally()})
+    cursor = Cursor(**{**dataclasses.asdict(cursor), "offset": 0, "tally": Tally()})
     for text in ("Traceback:\nRead timed ", "out\n", "2026-11-21 15:25:04,000 - ERROR - Read timed out\n"):
         cursor = look(through_json(cursor)).cursor
         with log.path.open("a") as stream:
@@ -187,10 +192,10 @@ def test_only_new_bytes_are_read(log: Log, monkeypatch: pytest.MonkeyPatch) -> N
             read += got if isinstance(got, int) else len(got)
             return got
 
-        monkeypatch.setattr(bot_logs.os, name, counting)
+        monkeypatch.setattr(os, name, counting)
     assert look(cursor).tally.incidents == 100
     # The head to know the file by, and the new bytes a few times over; never the 3 MB before them.
-    assert new <= read < 6 * new + 10 * bot_logs.HEAD_BYTES
+    assert new <= read < 6 * new + 10 * cursors.HEAD_BYTES
 
 
 # --- rotation ---------------------------------------------------------------------------------------------------------
@@ -325,7 +330,7 @@ def test_a_rotation_while_the_parts_are_opened(log: Log, monkeypatch: pytest.Mon
     cursor = take_cursor(str(log.path))
     log.rotate()
     log.fail(1)
-    real = bot_logs._open
+    real = files.open_log
     opened = []
 
     def rotating(path: str) -> Any:
@@ -336,7 +341,7 @@ def test_a_rotation_while_the_parts_are_opened(log: Log, monkeypatch: pytest.Mon
             log.fail(1)
         return file
 
-    monkeypatch.setattr(bot_logs, "_open", rotating)
+    monkeypatch.setattr(files, "open_log", rotating)
     assert incidents(cursor)[:2] == (2, [])
 
 
@@ -500,17 +505,19 @@ def test_a_log_that_vanishes_after_it_was_rotated(log: Log) -> None:
 def test_a_log_nobody_may_read() -> None:
     """As somebody else, since root may read everything."""
     code = (
-        "import sys, os; sys.path.insert(0, sys.argv[1]); import bot_logs\n"
+        "import sys, os; sys.path.insert(0, sys.argv[1])\n"
+        "from webex_rollout.errors import LogError\n"
+        "from webex_rollout.logs.cursor import look_at_all\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "try: bot_logs.look_at_all(sys.argv[2])\n"
-        "except bot_logs.LogError as error: print(error)"
+        "try: look_at_all(sys.argv[2])\n"
+        "except LogError as error: print(error)"
     )
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         path = Path(directory, "bot.log")
         path.touch(mode=0)
         ended = subprocess.run(
-            [sys.executable, "-c", code, str(Path(bot_logs.__file__).parent), str(path)],
+            [sys.executable, "-c", code, str(PROJECT / "module_utils"), str(path)],
             capture_output=True,
             check=True,
             text=True,
@@ -527,9 +534,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
 
 def cursor_fields() -> Iterator[tuple[str, ...]]:
     yield from ((field.name,) for field in dataclasses.fields(Cursor))
-    yield from (("tally", field.name) for field in dataclasses.fields(bot_logs.Tally))
-    yield from (("tally", "pool", field.name) for field in dataclasses.fields(bot_logs.Pool))
-    yield from (("tally", "counts", "read_timeout", field.name) for field in dataclasses.fields(bot_logs.Count))
+    yield from (("tally", field.name) for field in dataclasses.fields(Tally))
+    yield from (("tally", "pool", field.name) for field in dataclasses.fields(Pool))
+    yield from (("tally", "counts", "read_timeout", field.name) for field in dataclasses.fields(Count))
 
 
 @pytest.mark.parametrize("field", [*cursor_fields()], ids=".".join)
@@ -551,25 +558,35 @@ def test_a_damaged_cursor_is_refused(log: Log, field: tuple[str, ...], damage: s
         Cursor.from_dict(raw)
 
 
+def test_a_cursor_of_the_first_version_goes_on(log: Log) -> None:
+    """As the program kept it before the pool's `hears` was called `log_level`, with this log."""
+    first = json.loads((PROJECT / "tests/unit/logs/cursor_v1.json").read_text())
+    log.path.write_text(
+        "2026-11-21 15:00:01,123 - jarvis.py:1 - INFO - started\n"
+        "2026-11-21 15:01:01,123 - webex_pool_config.py:210 - INFO - webex-pool ready pid=4711 session=api "
+        "timeout=120\n"
+        "2026-11-21 15:02:01,123 - webex_pool_config.py:210 - INFO - webex-pool stats pid=4711 requests=100 retried=2 "
+        "failed=1 recycled=3 open=2 hears=20\n"
+        "2026-11-21 15:03:01,123 - jarvis.py:12 - ERROR - Read timed out. (read timeout=60)\n"
+    )
+    assert log.path.stat().st_size == first["offset"]
+    cursor = Cursor.from_dict({**first, "path": str(log.path)})
+    with log.path.open("a") as stream:
+        stream.write("2026-11-21 15:04:01,123 - x.py:1 - INFO - webex-pool stats pid=4711 requests=150 retried=2 ")
+        stream.write("failed=1 recycled=3 open=2\n")
+        stream.write("2026-11-21 15:05:01,123 - x.py:1 - ERROR - Read timed out. (read timeout=60)\n")
+    seen = look(cursor)
+    found = evidence(seen.tally)
+    assert (found["incidents"], found["gaps"], found["ready_line"]) == (2, [], True)
+    assert (found["pool"]["requests"], found["pool"]["log_level"]) == (150, 20)
+    assert through_json(seen.cursor).version == cursors.CURSOR_VERSION == 2
+    assert first["version"] == 1
+    del first["tally"]["pool"]["hears"]
+    with pytest.raises(LogError, match=r"damaged: its pool is missing, or is of another version; take a new one"):
+        Cursor.from_dict(first)
+
+
 @pytest.mark.parametrize("raw", [None, "", [], {}, {"version": 99}])
 def test_what_is_no_cursor_is_refused(raw: Any) -> None:
     with pytest.raises(LogError, match="damaged"):
         Cursor.from_dict(raw)
-
-
-def test_a_helper_that_is_killed_is_made_up_for(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bot_logs, "BLOCK", 64)
-    monkeypatch.setattr(bot_logs, "SPAN", 256)
-    monkeypatch.setattr(bot_logs, "MANY_SPANS", 2)
-    monkeypatch.setattr(bot_logs.os, "sched_getaffinity", lambda _: {0, 1})
-    log.fail(200)
-    parent = os.getpid()
-    real = pickle.dump
-
-    def die_in_the_middle(found: Any, stream: Any) -> None:
-        real(found, stream)
-        if os.getpid() != parent and stream.tell() > 600:
-            os._exit(1)
-
-    monkeypatch.setattr(bot_logs.pickle, "dump", die_in_the_middle)
-    assert look_at_all(str(log.path)).tally.incidents == 200

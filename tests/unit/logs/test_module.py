@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -105,10 +106,36 @@ def test_a_cursor_of_another_log_is_refused(capsys: pytest.CaptureFixture[str], 
     assert "belongs to log" in result["msg"]
 
 
-def test_the_reader_is_a_plain_file_too(log: Path, tmp_path: Path) -> None:
-    """Beside a program on the VM, without Ansible."""
+def test_the_documentation_names_what_is_asked_for_and_what_is_returned(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, log: Path
+) -> None:
+    given: dict[str, Any] = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(bot_log_info, "AnsibleModule", lambda **named: given.update(named) or sys.exit())
+        with pytest.raises(SystemExit):
+            bot_log_info.main()
+    documented = yaml.safe_load(bot_log_info.DOCUMENTATION)["options"]
+    assert_same(given["argument_spec"], documented)
+    returned = run(capsys, path=str(log), buckets=True)
+    assert set(yaml.safe_load(bot_log_info.RETURN)) == set(returned) - {"changed", "invocation"}
+    assert yaml.safe_load(bot_log_info.EXAMPLES)
+
+
+def assert_same(spec: dict[str, Any], documented: dict[str, Any]) -> None:
+    """Options as the module checks them, and as its documentation has them."""
+    assert set(spec) == set(documented)
+    for key, option in spec.items():
+        for part in ("type", "default", "choices", "elements"):
+            assert option.get(part) == documented[key].get(part), (key, part)
+        assert option.get("required", False) == documented[key].get("required", False), key
+        assert_same(option.get("options", {}), documented[key].get("suboptions", {}))
+
+
+def test_the_reader_runs_without_ansible(log: Path, tmp_path: Path) -> None:
+    """As part of the program on the VM."""
     code = "import sys; sys.path[:] = [sys.argv[1], *(p for p in sys.path if 'site-packages' not in p)]\n"
-    code += "import bot_logs; print(bot_logs.look_at_all(sys.argv[2]).tally.incidents, 'ansible' in sys.modules)"
+    code += "from webex_rollout.logs.cursor import look_at_all\n"
+    code += "print(look_at_all(sys.argv[2]).tally.incidents, 'ansible' in sys.modules)"
     ended = subprocess.run(
         [sys.executable, "-I", "-c", code, str(PROJECT / "module_utils"), str(log)],
         capture_output=True,

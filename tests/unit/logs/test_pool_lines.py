@@ -1,4 +1,4 @@
-"""The pool module's own lines: proof of hearing, and the number of requests the failures are measured against."""
+"""The pool module's own lines: proof that they are logged, and the requests that failures are measured against."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.bot_logs import evidence, look, take_cursor
+from ansible.module_utils.webex_rollout.logs.cursor import look, take_cursor
+from ansible.module_utils.webex_rollout.logs.tally import evidence
 
 READY = "webex-pool ready pid={pid} session=api pool_connections=50 timeout=120 keepalive=60/10/3 user_timeout=30"
 STATS = "webex-pool stats pid={pid} requests={requests} retried={retried} failed={failed} recycled=3 open=2 new=7"
@@ -40,7 +41,7 @@ def seen(bot: Bot, cursor: Any) -> dict[str, Any]:
     return evidence(look(cursor).tally)
 
 
-def test_lines_over_the_borders_of_blocks(small_blocks: str, bot: Bot) -> None:
+def test_lines_over_the_borders_of_blocks(small_blocks: None, bot: Bot) -> None:
     cursor = take_cursor(str(bot.path))
     for pid in range(1, 9):
         bot.ready(pid=pid)
@@ -49,20 +50,20 @@ def test_lines_over_the_borders_of_blocks(small_blocks: str, bot: Bot) -> None:
     assert (result["pool"]["ready_lines"], result["pool"]["requests"]) == (8, 360)
 
 
-def test_no_ready_line_no_hearing(bot: Bot) -> None:
+def test_without_a_ready_line_there_is_none(bot: Bot) -> None:
     cursor = take_cursor(str(bot.path))
     bot.stats(100)
     bot.stats(200)
-    assert seen(bot, cursor)["hearing"] is False
+    assert seen(bot, cursor)["ready_line"] is False
     bot.ready()
-    assert seen(bot, cursor)["hearing"] is True
+    assert seen(bot, cursor)["ready_line"] is True
 
 
 def test_a_ready_line_before_the_cursor_is_none(bot: Bot) -> None:
     bot.ready()
     cursor = take_cursor(str(bot.path))
     bot.stats(100)
-    assert seen(bot, cursor)["hearing"] is False
+    assert seen(bot, cursor)["ready_line"] is False
 
 
 def test_after_a_ready_line_all_requests_count(bot: Bot) -> None:
@@ -143,13 +144,34 @@ def test_a_sentence_about_the_pool_is_no_evidence(bot: Bot, message: str) -> Non
     assert seen(bot, cursor)["pool"]["requests"] == 0
 
 
-def test_the_level_that_is_let_through_is_read_when_told(bot: Bot) -> None:
+@pytest.mark.parametrize("number", ["²", "٣", "-1", "+1", "1_0", "1.5", "9" * 16, "9" * 400, "9" * 3000])
+@pytest.mark.parametrize("field", ["pid", "requests", "retried", "open", "hears"])
+def test_a_line_with_a_number_that_cannot_be_read_is_skipped(bot: Bot, field: str, number: str) -> None:
     cursor = take_cursor(str(bot.path))
     bot.ready()
-    assert seen(bot, cursor)["pool"]["hears"] is None
+    fields = {"pid": "4711", "requests": "7000", "retried": "0", "failed": "0", "open": "2", "hears": "30"}
+    fields[field] = number
+    for event in ("stats", "ready"):
+        bot.line(f"webex-pool {event} " + " ".join(f"{key}={value}" for key, value in fields.items()))
+    bot.stats(12)
+    pool = seen(bot, cursor)["pool"]
+    assert (pool["requests"], pool["stats_lines"], pool["ready_lines"], pool["log_level"]) == (12, 1, 1, None)
+
+
+def test_numbers_of_fifteen_digits_are_read(bot: Bot) -> None:
+    cursor = take_cursor(str(bot.path))
+    bot.ready()
+    bot.stats(10**15 - 1)
+    assert seen(bot, cursor)["pool"]["requests"] == 10**15 - 1
+
+
+def test_the_level_that_is_let_through_is_read_when_reported(bot: Bot) -> None:
+    cursor = take_cursor(str(bot.path))
+    bot.ready()
+    assert seen(bot, cursor)["pool"]["log_level"] is None
     bot.stats(1, more=" hears=20")
     bot.stats(2, more=" hears=50")
-    assert seen(bot, cursor)["pool"]["hears"] == 50
+    assert seen(bot, cursor)["pool"]["log_level"] == 50
 
 
 @pytest.mark.parametrize("prefix", [" INFO webex_pool_config: ", " - INFO - ", " [webex_pool_config] "])
@@ -158,4 +180,4 @@ def test_other_formats_of_the_record_are_read_too(bot: Bot, prefix: str) -> None
     bot.line(READY.format(pid=1), prefix)
     bot.line(STATS.format(pid=1, requests=5, retried=0, failed=0), prefix)
     result = seen(bot, cursor)
-    assert (result["hearing"], result["pool"]["requests"]) == (True, 5)
+    assert (result["ready_line"], result["pool"]["requests"]) == (True, 5)

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.bot_logs import Clock, look, look_at_all, take_cursor
+from ansible.module_utils.webex_rollout.logs.cursor import look, look_at_all, take_cursor
+from ansible.module_utils.webex_rollout.logs.stamps import Clock
 
 
 @pytest.fixture

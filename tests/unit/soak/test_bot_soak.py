@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import bot_soak as kept
-from ansible.module_utils.bot_logs import evidence, look_at_all
+from ansible.module_utils.webex_rollout.logs.cursor import look_at_all
+from ansible.module_utils.webex_rollout.logs.tally import evidence
 
 from plugin_utils.soak import evidence as evidence_of
 from plugin_utils.soak import notes, progress, worth_showing
@@ -294,8 +295,8 @@ def test_a_verdict_is_kept_with_its_release_alone(soaking: Vm) -> None:
 
 
 def test_the_program_runs_beside_the_reader_without_ansible(tmp_path: Path) -> None:
-    for name in ("bot_logs.py", "bot_soak.py"):
-        shutil.copy(PROJECT / "module_utils" / name, tmp_path)
+    shutil.copy(PROJECT / "module_utils/bot_soak.py", tmp_path)
+    shutil.copytree(PROJECT / "module_utils/webex_rollout", tmp_path / "webex_rollout")
     ended = subprocess.run(
         [sys.executable, "-E", "-s", "-S", str(tmp_path / "bot_soak.py")],
         capture_output=True,

@@ -1,0 +1,232 @@
+"""A log and its rotated parts, as open files that are read by offset."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import stat
+import tempfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import LogError
+from .stamps import STAMP_LENGTH, is_head, last_mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Bytes read at a time: long enough that the call costs nothing, short enough to stay in the processor's cache.
+BLOCK = 128 * 1024
+
+
+class LogAbsentError(LogError):
+    """The log is missing, or is moved each time it is looked at: a later look may find it."""
+
+
+class LogFile:
+    """An open log, or a part of one. Everything is read by offset: the file has no position."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+        status = os.fstat(fd)
+        self.device, self.inode, self.size = status.st_dev, status.st_ino, status.st_size
+
+    def read(self, start: int, end: int) -> bytes:
+        return os.pread(self.fd, max(0, end - start), start)
+
+    def line_end(self, start: int, end: int) -> int:
+        """Offset after the first newline in [start, end), ``end`` without one."""
+        step = 4096
+        while start < end:
+            block = self.read(start, min(start + step, end))
+            newline = block.find(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            if not block:
+                break
+            start += len(block)
+            step = BLOCK
+        return end
+
+    def line_start(self, position: int, low: int) -> int:
+        """Where the line at ``position`` begins, or ``low`` when that is before it."""
+        high = position
+        while high > low:
+            start = max(low, high - BLOCK)
+            newline = self.read(start, high).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            high = start
+        return low
+
+    def head_at(self, position: int) -> bytes | None:
+        """The stamp at ``position``, when a record starts there."""
+        if position and self.read(position - 1, position) != b"\n":
+            return None
+        line = self.read(position, position + STAMP_LENGTH)
+        return line if is_head(line) else None
+
+    def last_head(self, low: int, high: int) -> bytes | None:
+        """The stamp of the last record that starts in [low, high)."""
+        step = 4096  # nearly always enough, and read anew for every span
+        while high > low:
+            start = max(low - 1, high - step, 0)
+            block = self.read(start, high)
+            at = len(block)
+            while True:
+                at = last_mark(block, 0, at)
+                if at < 0:
+                    break
+                head = self.head_at(start + at + 1)
+                if head is not None:
+                    return head
+            if start <= low:
+                return self.head_at(0) if low == 0 else None
+            high = start + 2
+            step = BLOCK
+        return None
+
+    def first_head(self, low: int, high: int) -> bytes | None:
+        """The stamp of the first record that starts in [low, high); only the first block is looked at."""
+        block = self.read(low, min(high, low + BLOCK))
+        at = 0
+        while at < len(block):
+            head = self.head_at(low + at)
+            if head is not None:
+                return head
+            newline = block.find(b"\n", at)
+            if newline < 0:
+                return None
+            at = newline + 1
+        return None
+
+
+# What RotatingFileHandler, TimedRotatingFileHandler and logrotate (also with dateext, compress) append to a log's name.
+# Nothing else beside the log is taken for a part of it: not `jarvis.log.bak`, nor the output of somebody's grep.
+_ROTATED = re.compile(r"\.(\d{1,3})(\.gz)?|[.-]\d{4}-?\d\d-?\d\d([_-][\d-]+)?(\.gz)?")
+
+
+def open_log(path: str) -> LogFile:
+    """:raises FileNotFoundError: as it is, for the caller to judge. :raises LogError: when it cannot be read."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a FIFO would wait for a writer
+            raise LogError(f"log {path} is no regular file: set the bot's log path to the file the bot writes")
+        return LogFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LogError(
+            f"log {path} cannot be read: {error.strerror}; give the user who reads it access, or read it as root"
+        ) from error
+
+
+def _rotated_names(path: str) -> list[str]:
+    """The log's rotated parts, oldest first."""
+    folder, base = Path(path).parent, Path(path).name
+    try:
+        names = {entry.name for entry in folder.iterdir() if entry.name.startswith(base)}
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LogError(f"the directory of log {path} cannot be read: {error.strerror}") from error
+    numbered, dated = [], []
+    for name in names:
+        match = _ROTATED.fullmatch(name[len(base) :])
+        # Both are there while logrotate compresses: the plain one is whole.
+        if match is None or (name.endswith(".gz") and name[: -len(".gz")] in names):
+            continue
+        if match.group(1):
+            numbered.append((int(match.group(1)), name))
+        else:
+            dated.append(name)
+    ordered = sorted(dated) + [name for _, name in sorted(numbered, reverse=True)]
+    return [str(folder / name) for name in ordered]
+
+
+class Parts:
+    """The log and its rotated parts, oldest first, opened so that a rotation meanwhile moves nothing out of sight."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        for _ in range(10):
+            names = _rotated_names(path)
+            self.files: list[LogFile] = []
+            try:
+                for name in names:
+                    self.files.append(open_log(name))
+                self.current: LogFile | None = open_log(path)
+                self.files.append(self.current)
+            except LogError:
+                self.close()
+                raise
+            except FileNotFoundError as error:
+                self.current = None
+                if error.filename != path:
+                    self.close()
+                    continue
+            if names == _rotated_names(path) and self._in_place():
+                return
+            self.close()
+        raise LogAbsentError(f"log {path} was being rotated each time it was looked at: try again")
+
+    def _in_place(self) -> bool:
+        for file in self.files:
+            try:
+                status = Path(file.path).stat()
+            except OSError:
+                return False
+            if (status.st_dev, status.st_ino) != (file.device, file.inode):
+                return False
+        return self.current is not None or not Path(self.path).exists()
+
+    def close(self) -> None:
+        for file in self.files:
+            os.close(file.fd)
+        self.files = []
+
+
+@contextmanager
+def parts_of(path: str) -> Iterator[Parts]:
+    parts = Parts(path)
+    try:
+        yield parts
+    finally:
+        parts.close()
+
+
+@contextmanager
+def unpacked(file: LogFile) -> Iterator[tuple[LogFile, str]]:
+    """The file, unpacked to an unnamed temporary file when it is compressed, and what is wrong with it, if anything."""
+    if not file.path.endswith(".gz"):
+        yield file, ""
+        return
+    problem = ""
+    with tempfile.TemporaryFile() as copy, open(file.fd, "rb", closefd=False) as packed:
+        packed.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=packed) as stream:
+                for block in iter(lambda: stream.read(1 << 20), b""):
+                    copy.write(block)
+        except (EOFError, OSError, zlib.error) as error:
+            problem = f"{file.path} is damaged ({error}); what follows in it is lost"
+        copy.flush()
+        yield LogFile(copy.fileno(), file.path[: -len(".gz")]), problem
+
+
+def head_hash(file: LogFile, length: int) -> str | None:
+    """Hash of the first ``length`` bytes, or of all there are; None when they cannot be unpacked."""
+    if file.path.endswith(".gz"):
+        with open(file.fd, "rb", closefd=False) as packed:
+            packed.seek(0)
+            try:
+                head = gzip.GzipFile(fileobj=packed).read(length)
+            except (EOFError, OSError, zlib.error):
+                return None
+    else:
+        head = file.read(0, length)
+    return hashlib.sha256(head).hexdigest()
