@@ -12,10 +12,10 @@ short_description: Record, arm, switch, check, confirm or roll back the release 
 description:
   - One step of a bot's rollout on its machine, by the same code as the program C(webex-rollout) and the guard.
   - V(recorded) writes down what the bot is now, the release to roll back to. V(armed) opens an attempt; from then on
-    files may be written, and the guard on the machine rolls back what is not V(confirmed) by the deadline, whatever happens to the
-    controller, the connection or the machine. V(switched) has exactly one process run under the unit, started from the
-    files as they are, and restarts only where what runs is something else. V(checked) proves that the process stays.
-    V(confirmed) lets the release stay. V(rolled_back) puts an earlier one back.
+    files may be written, and the guard on the machine rolls back what is not V(confirmed) by the deadline, whatever
+    happens to the controller, the connection or the machine. V(switched) has exactly one process run under the unit,
+    started from the files as they are, and restarts only where what runs is something else. V(checked) proves that the
+    process stays. V(confirmed) lets the release stay. V(rolled_back) puts an earlier one back.
   - Recording again, arming and confirming are book-keeping of the rollout. They count as a change only where they
     change the bot (V(armed) writes the file of carried variables) or what it would be rolled back to.
   - A failed V(checked) ends the attempt; the guard rolls it back at its next tick unless V(rolled_back) does before.
@@ -102,7 +102,8 @@ options:
     type: path
   log_cursor:
     description:
-      - For V(checked), where to begin in O(log), as M(bot_log_info) returns it. Without it the whole log is searched.
+      - For V(checked), where to begin in O(log), as M(bot_log_info) returns it. Without it the whole log is
+        searched, and of a process that has passed before nothing is asked.
     type: dict
   keep:
     description: For V(confirmed), number of releases to keep. Those that a bot could be rolled back to always stay.
@@ -303,13 +304,7 @@ def act(vm: Vm, given: dict, check: bool) -> Result:
     if given["state"] == "switched":
         return switch(vm, bot, token, check, given["pending"])
     if given["state"] == "checked":
-        cursor = given["log_cursor"] or {}
-        place = {
-            "log": given["log"] or "",
-            "inode": int(cursor.get("inode", 0)),
-            "offset": int(cursor.get("offset", 0)),
-        }
-        proof = Proof(given["settle"], given["open_files"], **place)
+        proof = Proof(given["settle"], given["open_files"], log=given["log"] or "", cursor=given["log_cursor"])
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "confirmed":
         return confirm(vm, bot, token, given["keep"], given["probation"], check)

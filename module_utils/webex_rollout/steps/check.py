@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..clock import Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
-from ..errors import RolloutError
+from ..errors import LogError, RolloutError
 from ..files import look_at
 from ..lock import act_under_lock
+from ..logs.ready_line import ReadyLine
 from ..processes import Bot, bot_pids
 from ..procfs import HTTPS_PORTS, allowed_open_files, connections_of, proxy_ports, read_limits, read_stat
 from ..state import Phase, State
@@ -34,9 +33,9 @@ class Proof:
     open_files: int = 0
     ports: Sequence[int] = HTTPS_PORTS
     log: str = ""
-    inode: int = 0
-    offset: int = 0
-    ready: str = "webex-pool ready "
+    """Where the ready line of the new process has to be, or empty where that is not asked for."""
+    cursor: Mapping[str, Any] | None = None
+    """Where to begin in it, as it was taken before the process was started."""
 
 
 class CheckFailedError(RolloutError):
@@ -137,7 +136,8 @@ def _watch(state: State, proof: Proof, expected: Mapping[str, str], timing: Timi
     if not stays.ok:
         return [stays]
     pid = unit.main_pid
-    wait_until(lambda: connections_of(pid, proof.ports) > 0 and _said_ready(pid, proof), timing.connect)
+    ready = _ReadyLine(state, proof, pid)
+    wait_until(lambda: connections_of(pid, proof.ports) > 0 and ready.seen(), timing.connect)
     findings = [
         stays,
         _find_alone(state.bot, pid),
@@ -146,11 +146,7 @@ def _watch(state: State, proof: Proof, expected: Mapping[str, str], timing: Timi
     ]
     if expected:
         findings.append(_find_environment(pid, expected))
-    if proof.log:
-        ok = _said_ready(pid, proof)
-        findings.append(
-            Finding("ready line", ok, f"`{proof.ready.strip()} pid={pid}` {'is' if ok else 'is not'} in {proof.log}")
-        )
+    findings += ready.findings()
     stat = read_stat(pid)
     if stat is None or show_unit(state.unit).main_pid != pid:
         return [
@@ -185,6 +181,36 @@ def _settle(state: State, seconds: float) -> tuple[Finding, Unit]:
         time.sleep(0.25)
 
 
+class _ReadyLine:
+    """The ready line of the new process, as far as it is asked for."""
+
+    def __init__(self, state: State, proof: Proof, pid: int) -> None:
+        """Without a cursor a process that has passed before need not show its line again: it may be rotated away."""
+        passed = state.phase in (Phase.CHECKED, Phase.CONFIRMED) and proof.cursor is None
+        self._log, self._problem, self._line = proof.log, "", None
+        if proof.log and not passed:
+            try:
+                self._line = ReadyLine(proof.log, proof.cursor, pid)
+            except LogError as error:
+                self._problem = str(error)
+
+    def seen(self) -> bool:
+        """Whether it was written, or is not asked for."""
+        try:
+            return not self._problem and (self._line is None or self._line.seen())
+        except LogError as error:
+            self._problem = str(error)
+            return False
+
+    def findings(self) -> list[Finding]:
+        """The part of the check that it is."""
+        ok = self.seen()
+        if self._problem or self._line is None:
+            return [Finding("ready line", False, self._problem)] if self._problem else []
+        gaps = "".join(f"; {gap}" for gap in self._line.gaps)
+        return [Finding("ready line", ok, f"`{self._line.text}` {'is' if ok else 'is not'} in {self._log}{gaps}")]
+
+
 def _find_alone(bot: Bot, pid: int) -> Finding:
     copies = sorted(bot_pids(bot))
     return Finding("one process", copies == [pid], f"pids {', '.join(map(str, copies)) or 'none'}, main process {pid}")
@@ -209,22 +235,3 @@ def _find_environment(pid: int, expected: Mapping[str, str]) -> Finding:
     missing = missing_variables(pid, expected)
     detail = f"not as carried over: {', '.join(missing)}" if missing else f"{len(expected)} variables carried over"
     return Finding("environment", not missing, detail)
-
-
-def _said_ready(pid: int, proof: Proof) -> bool:
-    """Whether the process has written its ready line since the cursor, also across a rotation of the log."""
-    if not proof.log:
-        return True
-    pattern = re.compile(re.escape(proof.ready.strip()).encode() + rb"\s+pid=%d\b" % pid)
-    for path in (proof.log, proof.log + ".1"):
-        try:
-            with open(path, "rb") as file:
-                if os.fstat(file.fileno()).st_ino == proof.inode:
-                    file.seek(proof.offset)
-                elif path != proof.log:
-                    continue  # an older file
-                if pattern.search(file.read()):
-                    return True
-        except FileNotFoundError:
-            continue
-    return False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible.module_utils.webex_rollout.disk import unseal
 from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor, look_at_all
 from ansible.module_utils.webex_rollout.state import State
 from ansible.module_utils.webex_rollout.steps.arm import arm
 from ansible.module_utils.webex_rollout.steps.check import CheckFailedError, Proof, check_start
@@ -59,8 +60,8 @@ def findings(result: Result) -> dict[str, bool]:
 
 
 def test_passes_with_every_part_looked_at(started: Machine) -> None:
-    inode = (started.home / "logs/jarvis.log").stat().st_ino
-    proof = Proof(0.2, 0, (started.port,), str(started.home / "logs/jarvis.log"), inode, 0)
+    log = str(started.home / "logs/jarvis.log")
+    proof = Proof(0.2, 0, (started.port,), log, fresh_cursor(log).to_dict())
     result = check_start(started.vm, "jarvis", proof)
     assert findings(result) == {
         "stays up": True,
@@ -181,8 +182,7 @@ def test_ready_line_counts_only_after_the_cursor_and_of_this_process(started: Ma
     (pid,) = started.pids()
     log = started.home / "logs/jarvis.log"
     started.wait_for(lambda: f"pid={pid} " in started.log())
-    status = log.stat()
-    proof = Proof(0.1, 0, (started.port,), str(log), status.st_ino, status.st_size)
+    proof = Proof(0.1, 0, (started.port,), str(log), look_at_all(str(log)).cursor.to_dict())
     log.open("a").write(f"webex-pool ready pid={pid}0 session=api\n")
     with pytest.raises(CheckFailedError, match="ready line"):
         check_start(started.vm, "jarvis", proof)
@@ -194,6 +194,20 @@ def test_ready_line_counts_only_after_the_cursor_and_of_this_process(started: Ma
         log.rename(f"{log}.1")
         log.write_text("after\n")
     assert findings(check_start(started.vm, "jarvis", proof))["ready line"]
+
+
+def test_process_that_has_passed_need_not_show_its_ready_line_again(started: Machine) -> None:
+    log = started.home / "logs/jarvis.log"
+    proof = Proof(0.1, 0, (started.port,), str(log))
+    assert findings(check_start(started.vm, "jarvis", proof))["ready line"]
+    log.write_text("rotated away\n")
+    assert "ready line" not in findings(check_start(started.vm, "jarvis", proof))
+
+
+def test_log_that_cannot_be_read_fails_the_check_and_is_named(started: Machine) -> None:
+    cursor = fresh_cursor(str(started.home / "logs/other.log")).to_dict()
+    with pytest.raises(CheckFailedError, match=r"ready line: the cursor belongs to log .*other\.log"):
+        check_start(started.vm, "jarvis", Proof(0.1, 0, (started.port,), "/nowhere.log", cursor))
 
 
 def test_deadline_inside_the_hold_is_refused(started: Machine) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible.module_utils.webex_rollout.cli import main
+from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor
 from ansible.module_utils.webex_rollout.paths import GUARD_TIMER, PROGRAM
 
 from tests.unit.rollout.machine import OLD, forward
@@ -97,7 +98,7 @@ def test_whole_rollout_by_modules(machine: Machine, run: Run) -> None:
         "checked",
         settle=0.2,
         log=str(machine.home / "logs/jarvis.log"),
-        log_cursor={"inode": -1, "offset": 0},
+        log_cursor=fresh_cursor(str(machine.home / "logs/jarvis.log")).to_dict(),
     )
     assert (checked["changed"], {finding["ok"] for finding in checked["checks"]}) == (False, {True})
     confirmed = run.step("confirmed")
