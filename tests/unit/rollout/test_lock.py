@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import multiprocessing
 import os
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,3 +260,10 @@ def test_task_whose_run_was_killed_does_not_ask_in_the_name_of_init(plugin: Modu
     assert hears.poll(30)
     assert hears.recv() == f"the run that asks for the lock (pid {controller.pid}) is gone. Nothing was done"
     controller.join()
+
+
+def test_every_worker_of_a_run_names_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no interface has a MAC, each process makes one up."""
+    made_up = itertools.count(1)
+    monkeypatch.setattr(uuid, "getnode", lambda: next(made_up))
+    assert plugin.place() == plugin.place()

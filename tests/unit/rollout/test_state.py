@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -289,3 +290,16 @@ def test_audit_that_cannot_be_written_stops_nothing(
 def test_entry_survives_its_journey_through_json() -> None:
     entry = Entry("file", "a" * 64, 0o644, 1, 2, 3, "", ("/a", "/a/b"))
     assert Entry.load(json.loads(json.dumps(asdict(entry)))) == entry
+
+
+def test_directory_that_somebody_removed_comes_back_with_the_owner_of_the_one_above(tmp_path: Path) -> None:
+    above = tmp_path / "src"
+    path = above / "utils/webex_pool_config.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("POOL = 50\n")
+    os.chown(above, 1234, 1235)
+    entry, data = look_at(str(path))
+    shutil.rmtree(path.parent)
+    put_back(str(path), entry, data)
+    assert path.read_text() == "POOL = 50\n"
+    assert (path.parent.stat().st_uid, path.parent.stat().st_gid) == (1234, 1235)
