@@ -262,7 +262,7 @@ def test_task_whose_run_was_killed_does_not_ask_in_the_name_of_init(plugin: Modu
     controller.join()
 
 
-def test_every_worker_of_a_run_names_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_worker_of_a_run_names_the_same_place(plugin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no interface has a MAC, each process makes one up."""
     made_up = itertools.count(1)
     monkeypatch.setattr(uuid, "getnode", lambda: next(made_up))
