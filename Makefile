@@ -8,7 +8,7 @@ INVENTORY ?= inventory/lab
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint unit integration lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
+.PHONY: help setup demo test lint unit integration lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
 	chaos report-browser replay settings requirements clean
 
 help: ## List the targets
@@ -22,15 +22,20 @@ $(VENV)/.installed: requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
+setup: $(VENV)/.installed ## Set the virtual environment up
+
 demo: $(VENV)/.installed ## Show the fault on a replica VM, roll out, show it gone (root; under 10 minutes; DEMO=--keep)
 	$(BIN)/python -m tests.lab.demo $(DEMO)
 
 test: lint unit integration ## Lint, unit tests, and the lab tests (root)
 
-lint: $(VENV)/.installed ## ansible-lint (production profile), yamllint, ruff
+lint: $(VENV)/.installed ## ruff, mypy, yamllint, ansible-lint (production profile), codespell, shellcheck
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/yamllint --strict .
+	$(BIN)/codespell
+	$(BIN)/shellcheck .ci/run
 	$(BIN)/ansible-lint --offline -q
 
 unit: $(VENV)/.installed ## Unit tests alone
@@ -78,12 +83,12 @@ chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replic
 settings: $(VENV)/.installed ## Write the README's table of settings anew
 	$(BIN)/python -m plugin_utils.settings
 
-requirements: ## Pin requirements*.txt anew, with hashes
+requirements: ## Pin requirements*.txt, with hashes; UPGRADE=--upgrade moves every pin to its newest version
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	python3 -m venv "$$tmp/v"; "$$tmp/v/bin/pip" install --quiet pip-tools; \
-	for f in requirements requirements-dev; do "$$tmp/v/bin/pip-compile" --quiet --upgrade --generate-hashes --strip-extras \
+	for f in requirements requirements-dev; do "$$tmp/v/bin/pip-compile" --quiet $(UPGRADE) --generate-hashes --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host --no-header -o $$f.txt $$f.in; done
 
 clean: lab-down ## Take the lab down, remove the virtual environment and the lab's cached images
 	$(BIN)/python -m tests.lab clean
-	rm -rf $(VENV) .ansible .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .ansible .pytest_cache .ruff_cache .mypy_cache .hypothesis
