@@ -1,8 +1,9 @@
+# SPDX-License-Identifier: MIT
 """Connection pools for Webex bots that do not wait for connections nobody answers any more.
 
-A NAT, firewall or proxy forgets a TCP connection that was silent for a while and says so to no one. `requests` keeps
-such a connection in its pool and hands it out again: the request goes nowhere and the bot waits for its whole read
-time-out. A larger pool or more retries do not end that wait. What ends it, and what this module sets up for every
+A NAT, firewall or proxy forgets a TCP connection that was silent for a while without notifying either end. `requests`
+keeps such a connection in its pool and hands it out again: the request goes nowhere and the bot waits for its whole
+read time-out. A larger pool or more retries do not end that wait. What ends it, and what this module sets up for every
 HTTP session of a bot:
 
 * TCP keep-alive, so that the connection is not forgotten, or its loss is noticed while it is idle;
@@ -15,7 +16,7 @@ HTTP session of a bot:
     webex_api = configure_webex_api_session(WebexTeamsAPI(access_token=token, single_request_timeout=120))
     bot = configure_webex_bot_session(WebexBot(teams_bot_token=token))
 
-It says what it does on the logger `webex_pool_config`, in one line per configured session (`webex-pool ready …`) and
+It reports what it does on the logger `webex_pool_config`, in one line per configured session (`webex-pool ready …`) and
 one line a minute while requests are made (`webex-pool stats …`), without tokens and without URLs.
 
 Python 3.9 to 3.13, urllib3 1.26 and 2, requests from 2.28, webexteamssdk, webexpythonsdk, webex_bot from 1.0.8.
@@ -34,7 +35,7 @@ import time
 import weakref
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3
@@ -54,6 +55,8 @@ __all__ = [
     "get_webex_api",
 ]
 
+__version__ = "0.2.0"
+
 # Not `__name__`: the log check looks for this name wherever the file was put (src.utils.…).
 logger = logging.getLogger("webex_pool_config")
 
@@ -63,7 +66,7 @@ RETRY_STATUSES = (429, 500, 502, 503, 504)
 RETRY_METHODS = ("GET", "POST", "PUT", "DELETE")
 # Twice has the effect of once (RFC 9110 section 9.2.2). Webex has no key that would make a POST like that.
 IDEMPOTENT_METHODS = ("GET", "PUT", "DELETE")
-# With these answers the server says that it did nothing with the request (RFC 6585 section 4, RFC 9110 section 15.6.4).
+# These answers mean that the server did nothing with the request (RFC 6585 section 4, RFC 9110 section 15.6.4).
 NOT_PROCESSED_STATUSES = (429, 503)
 
 
@@ -121,7 +124,7 @@ class PoolSettings:
                 raise ValueError(f"{wanted}, not {value!r}")
 
 
-_RANGES: dict[str, tuple[type, float, float]] = {
+_RANGES: dict[str, tuple[type[float], float, float]] = {
     "pool_connections": (int, 1, 10_000),
     "pool_maxsize": (int, 1, 10_000),
     "max_retries": (int, 0, 10),
@@ -150,7 +153,7 @@ def _settings(pool_connections: int, pool_maxsize: int, max_retries: int, others
 
 
 class _Evidence:
-    """The counters of this process and the lines that tell them. Safe across threads."""
+    """The counters of this process and the lines that report them. Safe across threads."""
 
     def __init__(self) -> None:
         self.reset()
@@ -159,7 +162,7 @@ class _Evidence:
         self._lock = threading.RLock()  # a finalizer may come back here in the midst of it
         self._counts = {"requests": 0, "retried": 0, "failed": 0, "recycled": 0, "rate_limited": 0}
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._unheard: list[str] = []
+        self._pending: list[str] = []
         self._last_stats = -math.inf
 
     def count(self, name: str, number: int = 1) -> None:
@@ -172,16 +175,16 @@ class _Evidence:
             self._connections.add(connection)
 
     def ready(self, line: str) -> None:
-        """Log a ready line; one that no handler would hear yet is kept until a request is made with logging set up."""
+        """Log a ready line; one that no handler would take yet is kept until a request is made with logging set up."""
         with self._lock:
-            self._unheard.append(line)
-        self.tell_unheard()
+            self._pending.append(line)
+        self.log_pending()
 
-    def tell_unheard(self) -> None:
+    def log_pending(self) -> None:
         if not logger.hasHandlers():
             return
         with self._lock:
-            lines, self._unheard = self._unheard, []
+            lines, self._pending = self._pending, []
         for line in lines:
             self._log(line)
 
@@ -190,9 +193,9 @@ class _Evidence:
         now = time.monotonic()
         with self._lock:
             self._counts["requests"] += 1
-            if now - self._last_stats < interval and not self._unheard:
+            if now - self._last_stats < interval and not self._pending:
                 return
-        self.tell_unheard()
+        self.log_pending()
         with self._lock:
             if now - self._last_stats < interval:
                 return
@@ -221,7 +224,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Attempt(threading.local):
-    """What adapter, pool and connection tell each other about the attempt that this thread makes just now."""
+    """What adapter, pool and connection share about the attempt that this thread is making."""
 
     careful: bool = False
     """Whether only a connection which has just worked, or a new one, will do."""
@@ -232,7 +235,15 @@ class _Attempt(threading.local):
 _attempt = _Attempt()
 
 
-class _TrackedConnection:
+# What the mixins below are mixed into; at run time the class that is made names it.
+if TYPE_CHECKING:
+    _Connection = HTTPConnection
+    _Pool = HTTPConnectionPool
+else:
+    _Connection = _Pool = object
+
+
+class _TrackedConnection(_Connection):
     """Knows whether a byte of the request was written. Mixed into urllib3's connection classes."""
 
     used_at: float = math.inf
@@ -253,7 +264,7 @@ class _TrackedConnection:
         super().send(data)
 
     def unusable(self, now: float, max_idle: float) -> bool:
-        """Whether to rather open a new connection than to use this one, which lay idle in the pool."""
+        """Whether to open a new connection instead of using this one, which lay idle in the pool."""
         idle = now - self.used_at
         return self.sock is not None and (idle > max_idle or (idle > 1 and _unanswered_probes(self.sock)))
 
@@ -267,7 +278,7 @@ def _unanswered_probes(sock: Any) -> bool:
     if not _HAS_TCP_INFO:
         return False
     try:
-        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 4)[3] > 0
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 4)[3])
     except (AttributeError, OSError):  # TLS within TLS has no getsockopt
         return False
 
@@ -283,7 +294,7 @@ class _HTTPSConnection(_TrackedConnection, HTTPSConnection):
     pass
 
 
-class _RecyclingPool:
+class _RecyclingPool(_Pool):
     """Does not hand out connections that may be dead. Mixed into urllib3's pool classes."""
 
     settings: PoolSettings
@@ -297,7 +308,7 @@ class _RecyclingPool:
         super().__init__(*args, **kwargs, socket_options=self.socket_options)
 
     def _get_conn(self, timeout: Any = None) -> Any:
-        connection = super()._get_conn(timeout)
+        connection: Any = super()._get_conn(timeout)
         now = time.monotonic()
         if now - connection.used_at > self.fresh or now - self._swept > 1:
             connection = self._fit(connection, now)
@@ -360,7 +371,7 @@ def _socket_options(settings: PoolSettings) -> dict[str, tuple[int, int, int]]:
     tcp = socket.IPPROTO_TCP
     # macOS calls the idle time TCP_KEEPALIVE; Python knows that name from 3.10 on.
     idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0x10 if sys.platform == "darwin" else None))
-    options = {
+    options: dict[str, tuple[int, Any, int]] = {
         "nodelay": (tcp, socket.TCP_NODELAY, 1),  # urllib3's own, which ours replace
         "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         "idle": (tcp, idle, settings.keepalive_idle),
@@ -398,7 +409,7 @@ class _AdapterRetry(Retry):
 class _Adapter(HTTPAdapter):
     """Sends requests over recycling pools and repeats those that may be repeated. `label` is the session's name."""
 
-    __attrs__: ClassVar[list[str]] = [*HTTPAdapter.__attrs__, "settings", "label", "socket_options"]
+    __attrs__ = [*HTTPAdapter.__attrs__, "settings", "label", "socket_options"]  # noqa: RUF012 - a list by contract
 
     def __init__(self, settings: PoolSettings, label: str) -> None:
         self.settings = settings
@@ -501,14 +512,14 @@ class _Adapter(HTTPAdapter):
 
     def _backoff(self, repeats: int) -> float:
         # Scattered, or the threads of one burst would come back together.
-        return self.settings.backoff * 2**repeats * random.uniform(1, 1.25)
+        return self.settings.backoff * 2.0**repeats * random.uniform(1, 1.25)
 
     def _retry_after(self, response: requests.Response) -> float | None:
         value = response.headers.get("Retry-After")
         if value is None or response.status_code not in NOT_PROCESSED_STATUSES:
             return None
         try:
-            seconds = self.max_retries.parse_retry_after(value)
+            seconds: float = self.max_retries.parse_retry_after(value)
         except (InvalidHeader, ValueError, TypeError, OverflowError):
             return None
         return min(max(0.0, seconds), self.settings.retry_after_cap)
@@ -650,7 +661,7 @@ def _rest_session(api: Any, caller: str) -> Any:
 
 
 def _mount(session: requests.Session, settings: PoolSettings, label: str, timeout: float | None = None) -> None:
-    """Put our adapter into `session` unless it is there already, and say so."""
+    """Put our adapter into `session` unless it is there already, and log it."""
     current = session.adapters.get("https://")
     if isinstance(current, _Adapter) and (current.settings, current.label) == (settings, label):
         return
@@ -668,5 +679,6 @@ def _mount(session: requests.Session, settings: PoolSettings, label: str, timeou
         f"timeout={timeout or settings.request_timeout:g} keepalive={keepalive} "
         f"user_timeout={in_force.get('user_timeout', 0) / 1000:g} max_idle={settings.max_idle:g} "
         f"connect_timeout={settings.connect_timeout:g} "
-        f"versions=requests/{requests.__version__},urllib3/{urllib3.__version__}"
+        f"versions=requests/{requests.__version__},urllib3/{urllib3.__version__} "  # type: ignore[attr-defined]
+        f"version={__version__}"
     )

@@ -1,4 +1,4 @@
-"""Proves that each check of the pool module's suite can fail: python -m tests.bench.pool.mutants [part of a name …].
+"""Proves that the tests guard each promise of the pool module: python -m tests.bench.pool.mutants [part of a name …].
 
 For each mutant, the tests that must notice run against it; one that passes is a hole in the suite.
 """
@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
     with ThreadPoolExecutor(2) as pool:
         for mutant, passed in zip(chosen, pool.map(survivors, chosen), strict=True):
             lived += bool(passed)
-            print(f"{'LIVES ' if passed else 'caught'} {mutant.name}", flush=True)
+            print(f"{'LIVES ' if passed else 'caught'} {mutant.name}: {mutant.promise}", flush=True)
             for test in passed:
                 print(f"         by {test}", flush=True)
     print(f"{len(chosen) - lived} of {len(chosen)} mutants caught by every test that should")

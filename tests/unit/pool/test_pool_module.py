@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.unit.pool.environments import NEWEST, OLDEST
-from tests.unit.pool.mutants import MUTANTS, apply
+from tests.unit.pool.mutants import MUTANTS, Mutant, apply
 from tests.unit.pool.runner import MODULE, can_drop_flows, run_silence, run_suite
 
 
@@ -33,7 +33,7 @@ def test_tests_that_drop_flows_refuse_to_run_on_a_network_that_is_not_theirs() -
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_mutant_changes_the_module(mutant: object) -> None:
+def test_mutant_changes_the_module(mutant: Mutant) -> None:
     # What each is caught by is proved by `python -m tests.bench.pool.mutants`, which takes minutes.
     source = MODULE.read_text()
     changed = apply(mutant, source)

@@ -37,9 +37,10 @@ def test_ready_line(pool: Any, log: Lines) -> None:
     (line,) = log.starting(READY)
     assert READY_LINE.fullmatch(line), line
     assert f" pid={os.getpid()} session=api " in line
+    assert line.endswith(f" version={pool.__version__}")
 
 
-def test_ready_line_tells_the_client_s_own_timeout(pool: Any, log: Lines) -> None:
+def test_ready_line_shows_the_client_s_own_timeout(pool: Any, log: Lines) -> None:
     pool.configure_webex_api_session(plain_api("https://webexapis.com/v1/", single_request_timeout=61))
     assert " timeout=61 " in log.starting(READY)[0]
 
