@@ -31,6 +31,27 @@ options:
   holder:
     description: Who asks; filled in on the controller.
     type: dict
+    suboptions:
+      who:
+        description: The person who began the run.
+        type: str
+        required: true
+      host:
+        description: The controller's name.
+        type: str
+        required: true
+      pid:
+        description: The run's process on the controller.
+        type: int
+        required: true
+      start_time:
+        description: When that process started, by the controller's kernel.
+        type: str
+        required: true
+      place:
+        description: The controller, as told from others of the same name.
+        type: str
+        required: true
   dead_token:
     description: Token of a holder known to be dead; filled in on the controller.
     type: int
