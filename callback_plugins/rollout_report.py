@@ -61,9 +61,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(PROJECT))
 
-from plugin_utils.report_data import as_json, build
-from plugin_utils.report_events import Event, Kind, Place, Run, kept
-from plugin_utils.report_page import render
+from plugin_utils.report.build import as_json, build
+from plugin_utils.report.events import Event, Kind, Place, Run, kept
+from plugin_utils.report.page import render
 from plugin_utils.settings import known_settings
 
 REWRITE_SECONDS = 10

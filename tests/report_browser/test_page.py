@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin_utils.report_data import as_json, build
-from plugin_utils.report_page import render
+from plugin_utils.report.build import as_json, build
+from plugin_utils.report.page import render
 from tests.lab.paths import PROJECT
 from tests.report_browser.chromium import Page, browser
 from tests.unit.report.scenes import SCENES

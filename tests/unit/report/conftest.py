@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from plugin_utils.report_data import as_json, build
-from plugin_utils.report_events import Run
+from plugin_utils.report.build import as_json, build
+from plugin_utils.report.events import Run
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from plugin_utils.report_events import Event, Place, Run
+from plugin_utils.report.events import Event, Place, Run
 
 SWITCH = 1795530301.0
 """Tuesday, 24 November 2026, 15:25:01 in UTC+1."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugin_utils.report_chart import HEIGHT, MAX_AFTER, MAX_HOURS, MIN_AFTER, Chart, make_chart
+from plugin_utils.report.chart import HEIGHT, MAX_AFTER, MAX_HOURS, MIN_AFTER, Chart, make_chart
 
 BEGUN = datetime(2026, 11, 20, 9, 0, tzinfo=timezone(timedelta(hours=1)))
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugin_utils.report_mask import MASK, mask, masked
+from plugin_utils.report.mask import MASK, mask, masked
 
 # Made up; in the form that developer.webex.com hands out.
 TOKEN = "OWNhYjE3MzQtN2E4Yi00ZDI1LThmZjAtYmQ0ZTFjY2E3ZDk1NzY2_PF84_1eb65fdf-9643-417f-9974-ad72cae0e10f"

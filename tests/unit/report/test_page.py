@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from plugin_utils.report_events import Run
-from plugin_utils.report_page import about, duration, rate, render, without
+from plugin_utils.report.events import Run
+from plugin_utils.report.page import about, duration, rate, render, without
 from tests.unit.report.scenes import BOTS, SCENES, SWITCH, Scene
 
 Make = Callable[[Run], dict[str, Any]]

@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from plugin_utils.report_events import Run
-from plugin_utils.report_evidence import recent
+from plugin_utils.report.events import Run
+from plugin_utils.report.evidence import recent
 from tests.unit.report.scenes import FLEET, HOUR, SCENES, SWITCH, Scene, log_look, ready
 from tests.unit.report.test_mask import TOKEN
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from plugin_utils.report_events import Event
+from plugin_utils.report.events import Event
 from plugin_utils.soak import history
 
 HOUR = 3600

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from plugin_utils.report_mask import mask
+from plugin_utils.report.mask import mask
 
 MAX_LINES = 1500
 """Lines of one diff that a report keeps; a file that is new is all additions."""

@@ -1,6 +1,6 @@
 """The page of a report: one file without scripts and without anything from elsewhere, made from report.json's content.
 
-`python -m plugin_utils.report_page report.json > index.html` makes it anew.
+`python -m plugin_utils.report.page report.json > index.html` makes it anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from plugin_utils.report_chart import HEIGHT, make_chart
+from plugin_utils.report.chart import HEIGHT, make_chart
 
 NONE = "\N{EN DASH}"
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from plugin_utils.report_diff import Diff, is_withheld, make_diff
-from plugin_utils.report_events import Event, Play, Run, items
-from plugin_utils.report_evidence import (
+from plugin_utils.report.diff import Diff, is_withheld, make_diff
+from plugin_utils.report.events import Event, Play, Run, items
+from plugin_utils.report.evidence import (
     Setting,
     Span,
     Verdict,
@@ -25,7 +25,7 @@ from plugin_utils.report_evidence import (
     span,
     verdict,
 )
-from plugin_utils.report_mask import masked
+from plugin_utils.report.mask import masked
 
 VERSION = 1
 """Of report.json; goes up when a field is renamed, removed or means something else."""
