@@ -1,4 +1,4 @@
-"""Callback: writes what a run did, decided and proved as report.json and a page, also when the run fails."""
+"""Callback: write what a run did, decided and proved as report.json and a page, also when the run fails."""
 
 # ansible-doc wants the documentation before the imports.
 # ruff: noqa: E402
@@ -12,25 +12,24 @@ short_description: Write a report of a rollout
 description:
   - Writes C(report.json) and C(index.html) into a directory of its own for each run that did something on a bot, and
     prints where. See C(docs/report.md).
-  - The report is written again and again while the run goes on, so that one which is killed leaves a report that says
-    so.
-  - It never changes how a run comes out. What keeps it from being written becomes one warning.
+  - The report is rewritten while the run goes on, so that a run that is killed leaves a report that shows it.
+  - It never affects the run. If it cannot be written, there is one warning.
 requirements: [enabled in callbacks_enabled]
 options:
   directory:
-    description: Where the reports go; if relative, in the project.
+    description: Where the reports are written; a relative path is relative to the project.
     type: str
     default: reports
     env: [{name: ROLLOUT_REPORT_DIRECTORY}]
     ini: [{section: callback_rollout_report, key: directory}]
   group:
-    description: The inventory group of the bots. A run that touches none of them leaves no report.
+    description: The inventory group of the bots. A run without any of them leaves no report.
     type: str
     default: bots
     env: [{name: ROLLOUT_REPORT_GROUP}]
     ini: [{section: callback_rollout_report, key: group}]
   without:
-    description: Playbooks that only look, and leave no report.
+    description: Playbooks that change nothing, and leave no report.
     type: list
     elements: str
     default: [status.yml]
@@ -70,7 +69,7 @@ REWRITE_SECONDS = 10
 """Least time between two writes while the run goes on."""
 
 GIT_SECONDS = 5
-"""A git that hangs (a dead network disk) must not hold the rollout up."""
+"""A git that hangs (a dead network disk) must not delay the rollout."""
 
 
 def _guarded(handler: Callable[..., None]) -> Callable[..., None]:
@@ -86,7 +85,7 @@ def _guarded(handler: Callable[..., None]) -> Callable[..., None]:
             self.broken = True
             self._display.warning(
                 f"No report of this run ({type(error).__name__}: {error}). The run itself is not affected. "
-                "With -vvv the next run says where it came from."
+                "Run again with -vvv to see where it came from."
             )
             self._display.vvv("".join(traceback.format_exception(error)))
 
@@ -94,7 +93,7 @@ def _guarded(handler: Callable[..., None]) -> Callable[..., None]:
 
 
 class CallbackModule(CallbackBase):
-    """Collects what happens and writes it down."""
+    """Collects what happens and writes it to the report."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -205,7 +204,7 @@ class CallbackModule(CallbackBase):
         self._write_if_due()
 
     def _is_bot(self, host: Any) -> bool:
-        """Whether a host is a bot; the first time, where it belongs is noted too."""
+        """Whether a host is a bot; the first time, its place is noted too."""
         name, run = host.get_name(), self.run
         if name in run.places:
             return True
@@ -230,7 +229,7 @@ class CallbackModule(CallbackBase):
     def _write(self) -> None:
         if self._directory is None:
             self._directory = _new_directory(PROJECT / Path(self.get_option("directory")).expanduser(), self.run.began)
-        content = as_json(build(self.run), time.time())
+        content = as_json(build(self.run, time.time()))
         _replace(self._directory / "report.json", json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
         _replace(self._directory / "index.html", render(content))
         self._written = time.time()

@@ -1,136 +1,83 @@
 """A run as a report: what became of each bot and why, what went wrong, what was changed.
 
-`build` makes a Report from a Run; `as_json` makes the content of report.json from that (docs/report.schema.json), with
-everything masked that looks like a secret. The page is made from that content alone.
+`build` makes the content of report.json, which model.py describes, from a Run; `as_json` makes it plain data, with
+everything masked that looks like a secret. The page is made from that alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
-from plugin_utils.report.diff import Diff, is_withheld, make_diff
+from module_utils.webex_rollout import __version__
+from plugin_utils.report.diff import is_withheld, make_diff
 from plugin_utils.report.events import Event, Play, Run, items
 from plugin_utils.report.evidence import (
-    Setting,
-    Span,
-    Verdict,
+    last_verdict,
     latest_ready,
+    log_span,
     looks,
-    moment,
     pool_settings,
     process_settings,
     recent,
-    span,
-    verdict,
 )
+from plugin_utils.report.headline import conclude
 from plugin_utils.report.mask import masked
-
-VERSION = 1
-"""Of report.json; goes up when a field is renamed, removed or means something else."""
+from plugin_utils.report.model import (
+    FORMAT,
+    BotReport,
+    Change,
+    Check,
+    Client,
+    Diff,
+    Failure,
+    PlayReport,
+    Project,
+    Report,
+    Result,
+    RunReport,
+    SlowTask,
+    VerdictReport,
+)
+from plugin_utils.words import moment
 
 MAX_OUTPUT_LINES = 40
-"""Lines kept of what a failed command printed: the last ones say why."""
+"""Lines kept of what a failed command printed: the last ones give the reason."""
+
+ROLL_BACK = "roll_back"
+"""The step of webex_release that rolls a bot back, as its result names it."""
 
 SLOWEST = 8
-
-Result = Literal[
-    "promoted", "deployed", "soaking", "held", "rolled back", "failed", "unreachable", "unchanged", "would change"
-]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Something that went wrong. `cause` is False for what only followed from an earlier failure."""
-
-    bot: str | None
-    kind: str
-    message: str
-    detail: str
-    task: str
-    play: str
-    time: str
-    cause: bool
-
-
-@dataclass(frozen=True)
-class Change:
-    """A file, or whatever else a task changed (then `path` is None)."""
-
-    bot: str
-    task: str
-    action: str
-    path: str | None
-    diff: Diff
-
-
-@dataclass(frozen=True)
-class Client:
-    """A place in the source that constructs a Webex client, and what the patch did with it."""
-
-    path: str
-    line: int
-    kind: str
-    name: str
-    action: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """One part of the start-up check."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-@dataclass
-class BotReport:
-    """One bot. `before` and `after` are its log before the switch and since."""
-
-    name: str
-    vm: str
-    stage: str
-    result: Result
-    sentence: str
-    seconds: float
-    release: str | None = None
-    previous: str | None = None
-    tried: str | None = None
-    seconds_down: float | None = None
-    pids_before: list[int] = field(default_factory=list)
-    pids_after: list[int] = field(default_factory=list)
-    verdict: Verdict | None = None
-    switched: str | None = None
-    before: Span | None = None
-    after: Span | None = None
-    settings: list[Setting] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-    clients: list[Client] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything; see docs/report.md."""
-
-    run: Run
-    bots: list[BotReport]
-    failures: list[Failure]
-    changes: list[Change]
-
-
-def build(run: Run) -> Report:
-    """The report of a run as far as it has come."""
-    causes = _failures(run)
-    bots = []
-    for name in sorted(run.places, key=lambda bot: (_STAGES.get(run.places[bot].stage, 2), run.order.index(bot))):
-        bots.append(_bot(run, name, [event for event in run.events if event.bot == name]))
-    return Report(run, bots, causes, _changes(run))
-
+"""Tasks named among the slowest."""
 
 _STAGES = {"canary": 0, "fleet": 1}
+
+
+def build(run: Run, now: float) -> Report:
+    """The report of a run as far as it has come.
+
+    :param now: when it is written, in seconds since the epoch, UTC.
+    """
+    names = sorted(run.places, key=lambda bot: (_STAGES.get(run.places[bot].stage, 2), run.order.index(bot)))
+    bots = [_bot(run, name, [event for event in run.events if event.bot == name]) for name in names]
+    failures = _failures(run)
+    return Report(
+        schema=FORMAT,
+        version=__version__,
+        written=moment(now),
+        conclusion=conclude(run, bots, failures),
+        run=_run(run, run.ended if run.state == "ended" else now),
+        failures=failures,
+        bots=bots,
+        changes=_changes(run),
+    )
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The content of report.json as plain data, masked."""
+    content: dict[str, Any] = masked(asdict(report))
+    return content
 
 
 # --- failures --------------------------------------------------------------------------------------------------------
@@ -148,7 +95,7 @@ def _failures(run: Run) -> list[Failure]:
         found.append(
             Failure(
                 bot=bot,
-                kind=event.kind,
+                kind="unreachable" if event.kind == "unreachable" else "failed",
                 message=failure_message(event),
                 detail=_output(event.result),
                 task=event.task,
@@ -161,14 +108,14 @@ def _failures(run: Run) -> list[Failure]:
 
 
 def failure_message(event: Event) -> str:
-    """What a failed task said; of a loop, what its failed rounds said."""
+    """A failed task's message; of a loop, those of its failed rounds."""
     messages = [
         str(item.get("msg") or item.get("message") or "").strip()
         for item in items(event.result)
         if item.get("failed", True)
     ]
-    said = "; ".join(dict.fromkeys(message for message in messages if message)) or str(event.result.get("msg") or "")
-    return said or ("the connection failed" if event.kind == "unreachable" else "it failed and gave no reason")
+    joined = "; ".join(dict.fromkeys(message for message in messages if message)) or str(event.result.get("msg") or "")
+    return joined or ("the connection failed" if event.kind == "unreachable" else "it failed and gave no reason")
 
 
 def _output(result: Mapping[str, Any]) -> str:
@@ -219,7 +166,7 @@ def _path(own: str | None, entry: Mapping[str, Any]) -> str | None:
 
 def _bot(run: Run, name: str, events: Sequence[Event]) -> BotReport:
     place = run.places[name]
-    report = BotReport(name, place.vm, place.stage, "unchanged", "", _busy(events), verdict=verdict(events))
+    report = BotReport(name, place.vm, place.stage, "unchanged", "", _busy(events), verdict=last_verdict(events))
     if not run.check_mode:
         _fill_release(report, events)
     _fill_source(report, events)
@@ -239,11 +186,11 @@ def _fill_release(report: BotReport, events: Sequence[Event]) -> None:
         if event.action != "webex_release" or "action" not in event.result:
             continue
         step = event.result
-        if step["action"] == "revert":
+        if step["action"] == ROLL_BACK:
             report.tried = report.release if report.release != step.get("release") else None
         report.release = step.get("candidate") or step.get("release") or report.release
         report.previous = step.get("previous") or report.previous
-        if step["action"] in ("switch", "revert") and event.changed:
+        if step["action"] in ("switch", ROLL_BACK) and event.changed:
             report.pids_before, report.pids_after = list(step["pids_before"]), list(step["pids_after"])
             report.seconds_down = round(float(step.get("seconds_down") or 0), 1)
             report.switched = moment(event.ended)
@@ -264,23 +211,23 @@ def _fill_source(report: BotReport, events: Sequence[Event]) -> None:
 
 
 def _fill_evidence(report: BotReport, events: Sequence[Event]) -> None:
-    """The running bot's own word on its settings; its log before and after."""
+    """The settings that the running bot reports; its log before and after."""
     history, since = looks(events)
     ready = latest_ready(since)
     report.settings = [*pool_settings(_known_before(report, history), ready), *process_settings(events)]
     switch = next((e.ended for e in events if e.result.get("action") == "switch" and e.changed), None)
     if history:
-        report.before = span(recent(history[-1]), None, switch)
+        report.before = log_span(recent(history[-1]), None, switch)
     if since:
-        report.after = span(since[-1], switch, _clock(since[-1]))
+        report.after = log_span(since[-1], switch, _clock(since[-1]))
 
 
 def _known_before(report: BotReport, history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]] | None:
-    """What the clients were before: what they said themselves, else the SDK's defaults where the patch found them bare,
-    else nobody knows."""
-    said = latest_ready(history)
+    """The clients' settings before: what they logged themselves, else the SDK's defaults where the patch found them
+    bare, else None."""
+    logged = latest_ready(history)
     bare = bool(report.clients) and all(client.action == "wrapped" for client in report.clients)
-    return said if said or bare else None
+    return logged if logged or bare else None
 
 
 def _clock(look: Mapping[str, Any]) -> float | None:
@@ -294,17 +241,27 @@ _RESULT_OF_VERDICT: Mapping[str, Result] = {"promote": "promoted", "extend": "so
 def _result(run: Run, report: BotReport, events: Sequence[Event]) -> Result:
     lost = [event for event in events if event.lost and not event.run_once]
     steps = [event.result["action"] for event in events if event.kind == "ok" and "action" in event.result]
-    if "revert" in steps and not run.check_mode:
+    if ROLL_BACK in steps and not run.check_mode:
         return "rolled back"
-    if lost and lost[-1].kind == "failed" and report.verdict and report.verdict.outcome == "hold":
-        return "held"  # the failure is the question to a human
+    judged = _result_of(report.verdict)
+    if lost and lost[-1].kind == "failed" and judged in ("held", "paused"):
+        return judged  # the failure is the question to a human
     if lost:
         return "unreachable" if lost[-1].kind == "unreachable" else "failed"
-    if report.verdict and report.verdict.outcome in _RESULT_OF_VERDICT:
-        return _RESULT_OF_VERDICT[report.verdict.outcome]
+    if judged:
+        return judged
     if not any(event.changed for event in events):
         return "unchanged"
     return "would change" if run.check_mode else "deployed"
+
+
+def _result_of(verdict: VerdictReport | None) -> Result | None:
+    """What a verdict makes of a bot that nothing else happened to."""
+    if verdict is None:
+        return None
+    if verdict.verdict == "hold" and verdict.decided:
+        return "paused"
+    return _RESULT_OF_VERDICT.get(verdict.verdict)
 
 
 def _sentence(report: BotReport, events: Sequence[Event]) -> str:
@@ -316,136 +273,44 @@ def _sentence(report: BotReport, events: Sequence[Event]) -> str:
 
 
 _PLAIN = {
-    "deployed": "Was changed and runs; no verdict was asked for in this run.",
+    "deployed": "Changed and running; this run asked for no verdict.",
     "unchanged": "Nothing was changed.",
-    "would change": "Would be changed; nothing was, this was a check.",
-    "rolled back": "Was put back as asked.",
+    "would change": "Would be changed; as this was check mode, nothing was.",
+    "rolled back": "Rolled back as requested.",
 }
 
 
-# --- the whole -------------------------------------------------------------------------------------------------------
+# --- the run ---------------------------------------------------------------------------------------------------------
 
 
-def outcome(report: Report) -> tuple[str, str]:
-    """How the run as a whole came out: its state (see the schema) and one line for people."""
-    run, by_result = report.run, _by_result(report.bots)
-    if run.state != "ended":
-        last = run.plays[-1].name if run.plays else run.playbook
-        if run.state == "interrupted":
-            return "interrupted", f"Interrupted in the play “{last}”"
-        return "running", f"Not ended yet, in the play “{last}”"
-    if report.failures:
-        return "failed", _failed_line(report, by_result)
-    if run.check_mode:
-        changing = by_result.get("would change", [])
-        return "check", f"Check mode: nothing was changed; {named(changing) if changing else 'no bot'} would be"
-    for result, state, singular, plural in _LINES:
-        if result in by_result:
-            words = _about(by_result[result], singular, plural)
-            others = [bot for other in ("promoted", "deployed") for bot in by_result.get(other, []) if other != result]
-            if others:
-                words += f"; {_about(others, 'was', 'were')} deployed"
-            if state == "waiting" and "unchanged" in by_result:
-                words += f"; {_about(by_result['unchanged'], 'waits', 'wait')}"
-            return state, words
-    return "succeeded", "Nothing had to be changed"
+def _run(run: Run, ended: float) -> RunReport:
+    return RunReport(
+        playbook=run.playbook,
+        check_mode=run.check_mode,
+        began=moment(run.began),
+        ended=moment(ended),
+        seconds=round(ended - run.began, 1),
+        who=run.who,
+        host=run.host,
+        ansible=run.ansible,
+        project=Project(run.commit, run.modified),
+        inventory=run.inventory,
+        limit=run.limit,
+        tags=run.tags,
+        skip_tags=run.skip_tags,
+        settings=run.settings,
+        other_variables=run.other_variables,
+        plays=[_play(play) for play in run.plays],
+        slowest_tasks=_slowest(run),
+        recap=run.recap,
+    )
 
 
-_LINES = (
-    ("held", "held", "is held, the evidence allows no verdict", "are held, the evidence allows no verdict"),
-    ("soaking", "waiting", "soaks", "soak"),
-    ("promoted", "succeeded", "was promoted", "were promoted"),
-    ("deployed", "succeeded", "was deployed", "were deployed"),
-    ("rolled back", "succeeded", "was put back as asked", "were put back as asked"),
-)
+def _play(play: Play) -> PlayReport:
+    return PlayReport(play.name, moment(play.began), round(play.ended - play.began, 1), play.batches)
 
 
-def _failed_line(report: Report, by_result: Mapping[str, list[str]]) -> str:
-    said = {
-        "rolled back": ("was rolled back", "were rolled back"),
-        "failed": ("failed", "failed"),
-        "unreachable": ("could not be reached", "could not be reached"),
-        "held": ("is held", "are held"),
-    }
-    parts = [_about(by_result[result], *words) for result, words in said.items() if result in by_result]
-    parts = parts or ["The run stopped"]
-    if "unchanged" in by_result:
-        parts.append(_about(by_result["unchanged"], "was not changed", "were not changed"))
-    return "; ".join(parts)
-
-
-def _about(bots: Sequence[str], singular: str, plural: str) -> str:
-    """Bots, and what is said of them."""
-    return f"{named(bots)} {singular if len(bots) == 1 else plural}"
-
-
-def _by_result(bots: Sequence[BotReport]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for bot in bots:
-        found.setdefault(bot.result, []).append(bot.name)
-    return found
-
-
-def named(bots: Sequence[str]) -> str:
-    """Bots in a sentence: up to three by name, more by number."""
-    if len(bots) > 3:
-        return f"{len(bots)} bots"
-    return " and ".join(filter(None, [", ".join(bots[:-1]), bots[-1]]))
-
-
-def as_json(report: Report, now: float) -> dict[str, Any]:
-    """The content of report.json as of `now`, masked."""
-    run = report.run
-    state, headline = outcome(report)
-    ended = run.ended if run.state == "ended" else now
-    content = {
-        "schema": VERSION,
-        "written": moment(now),
-        "outcome": {"state": state, "headline": headline},
-        "run": {
-            "playbook": run.playbook,
-            "check_mode": run.check_mode,
-            "began": moment(run.began),
-            "ended": moment(ended),
-            "seconds": round(ended - run.began, 1),
-            "who": run.who,
-            "host": run.host,
-            "ansible": run.ansible,
-            "project": {"commit": run.commit, "modified": run.modified},
-            "inventory": run.inventory,
-            "limit": run.limit,
-            "tags": run.tags,
-            "skip_tags": run.skip_tags,
-            "settings": run.settings,
-            "other_variables": run.other_variables,
-            "plays": [
-                {"name": play.name, "began": moment(play.began), "seconds": _seconds(play), "batches": play.batches}
-                for play in run.plays
-            ],
-            "slowest_tasks": _slowest(run),
-            "recap": run.recap,
-        },
-        "failures": [asdict(failure) for failure in report.failures],
-        "bots": [_bot_json(bot) for bot in report.bots],
-        "changes": [asdict(change) for change in report.changes],
-    }
-    return masked(content)
-
-
-def _bot_json(bot: BotReport) -> dict[str, Any]:
-    content = asdict(bot)
-    for side in ("before", "after"):
-        reading: Span | None = getattr(bot, side)
-        if reading:
-            content[side]["per_hour"] = None if reading.per_hour is None else round(reading.per_hour, 4)
-    return content
-
-
-def _seconds(play: Play) -> float:
-    return round(play.ended - play.began, 1)
-
-
-def _slowest(run: Run) -> list[dict[str, Any]]:
+def _slowest(run: Run) -> list[SlowTask]:
     """Where the time went: the tasks that took longest on any one bot."""
     longest: dict[tuple[str, str], Event] = {}
     for event in run.events:
@@ -454,7 +319,7 @@ def _slowest(run: Run) -> list[dict[str, Any]]:
             longest[key] = event
     slowest = sorted(longest.values(), key=_length, reverse=True)[:SLOWEST]
     return [
-        {"task": event.task, "play": event.play, "bot": event.bot, "seconds": round(_length(event), 1)}
+        SlowTask(event.task, event.play, event.bot, round(_length(event), 1))
         for event in slowest
         if _length(event) >= 0.1
     ]

@@ -30,7 +30,7 @@ def page() -> Iterator[Page]:
 def test_page_in_a_browser(page: Page, tmp_path: Path, name: str) -> None:
     run = SCENES[name]()
     file = tmp_path / "index.html"
-    file.write_text(render(as_json(build(run), run.ended)), encoding="utf-8")
+    file.write_text(render(as_json(build(run, run.ended))), encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
     brightness = {}
     for width, dark, phone in ((1100, False, False), (390, False, True), (390, True, True)):

@@ -25,4 +25,4 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def report() -> Callable[[Run], dict[str, Any]]:
     """What report.json holds of a run."""
-    return lambda run: as_json(build(run), run.ended)
+    return lambda run: as_json(build(run, run.ended))
