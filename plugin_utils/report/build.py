@@ -45,7 +45,7 @@ from plugin_utils.words import moment
 MAX_OUTPUT_LINES = 40
 """Lines kept of what a failed command printed: the last ones give the reason."""
 
-ROLL_BACK = "roll_back"
+ROLL_BACK = "rollback"
 """The step of webex_release that rolls a bot back, as its result names it."""
 
 SLOWEST = 8

@@ -118,7 +118,8 @@ def process_settings(events: Sequence[Event]) -> list[Setting]:
 
 def looks(events: Sequence[Event]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """The looks at the bot's log, in order: those at its history, and those at what was written since the switch."""
-    before, after = [], []
+    before: list[Mapping[str, Any]] = []
+    after: list[Mapping[str, Any]] = []
     for event in events:
         for role, look in _looks_of(event):
             (before if role == "before" else after).append(look)
@@ -183,7 +184,7 @@ def last_verdict(events: Sequence[Event]) -> VerdictReport | None:
     """The last verdict of a run on a bot, as webex_soak returned it; None if there was none."""
     for event in reversed(events):
         given = event.result
-        if event.action == "webex_soak" and given.get("verdict"):
+        if event.action == "webex_soak" and given.get("verdict") and isinstance(given.get("record"), Mapping):
             until = given.get("until")
             return VerdictReport(
                 verdict=given["verdict"],
@@ -192,6 +193,6 @@ def last_verdict(events: Sequence[Event]) -> VerdictReport | None:
                 reasons=[str(reason) for reason in given.get("reasons") or []],
                 missing=[str(part) for part in given.get("missing") or []],
                 until=moment(until) if until is not None else None,
-                record=dict(given.get("record") or {}),
+                record=dict(given["record"]),
             )
     return None

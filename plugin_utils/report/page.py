@@ -131,7 +131,7 @@ def _file_change(group: Sequence[Mapping[str, Any]]) -> FileChange:
 
 def _title(change: Mapping[str, Any]) -> str:
     """The file's path; what a task changed otherwise goes by the task's name."""
-    return change["path"] or change["task"]
+    return str(change["path"] or change["task"])
 
 
 def _alike(text: str, bot: str) -> str:

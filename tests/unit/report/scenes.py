@@ -212,7 +212,7 @@ class Scene:
         return self.add(bot, "webex_soak", "Judge by the log", result, seconds=1.0)
 
     def roll_back(self, bot: str) -> Scene:
-        rolled_back = {"action": "roll_back", "changed": True, "release": "0", "previous": "", "candidate": ""}
+        rolled_back = {"action": "rollback", "changed": True, "release": "0", "previous": "", "candidate": ""}
         pid = 5000 + BOTS.index(bot)
         return self.add(
             bot,

@@ -181,6 +181,11 @@ def test_no_rate_is_claimed_of_less_than_an_hour() -> None:
     assert rate({"seconds": 7200, "incidents": 3, "per_hour": 1.5}) == "1.50/h"
 
 
+def test_the_foot_has_the_projects_version(report: Make) -> None:
+    page = render(report(SCENES["promoted"]()) | {"version": "47.11.0"})
+    assert "by webex-bot-rollout 47.11.0." in page[page.index("<footer>") :]
+
+
 def test_times_are_the_controllers_and_say_so(report: Make) -> None:
     content = report(SCENES["unchanged"]())
     assert content["run"]["began"] == "2026-11-24T15:24:01+01:00", SWITCH

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from module_utils.webex_rollout import __version__
 from plugin_utils.report.events import Run
 from plugin_utils.report.evidence import recent
 from tests.unit.report.scenes import FLEET, HOUR, SCENES, SWITCH, Scene, log_look, ready
@@ -133,6 +134,23 @@ def test_settings_come_from_the_running_bot(report: Make) -> None:
     ]
 
 
+@pytest.mark.parametrize("value", [{}, {"value": ""}, {"value": None}])
+def test_a_check_without_its_value_is_no_error(value: dict[str, Any], report: Make) -> None:
+    scene = Scene().preflight().play("Stage canary")
+    check = {"name": "open files", "ok": True, "detail": "4096 (hard 4096)", **value}
+    scene.add("jarvis", "webex_release", "Run the start-up check", {"action": "check", "checks": [check]})
+    rows = {row["name"]: row["after"] for row in bot(report(scene.end()))["settings"]}
+    assert rows["open_files"] == "not known"
+
+
+def test_the_open_files_are_the_checks_value_not_its_words(report: Make) -> None:
+    scene = Scene().preflight().play("Stage canary")
+    check = {"name": "open files", "ok": False, "detail": "limits of 3 processes differ", "value": 4096}
+    scene.add("jarvis", "webex_release", "Run the start-up check", {"action": "check", "checks": [check]})
+    rows = {row["name"]: row["after"] for row in bot(report(scene.end()))["settings"]}
+    assert rows["open_files"] == "4096"
+
+
 def test_no_ready_line_no_settings(report: Make) -> None:
     assert bot(report(SCENES["checked"]()))["settings"] == []
 
@@ -170,6 +188,25 @@ def test_what_was_tried_and_what_it_was_rolled_back_to(report: Make) -> None:
     found = bot(report(SCENES["rolled back"]()))
     assert (found["release"], found["tried"]) == ("0", "3f2a91c07be4")
     assert (found["pids_before"], found["pids_after"], found["seconds_down"]) == ([5000], [6000], 2.2)
+
+
+def test_the_verdict_is_the_last_one_with_its_evidence(report: Make) -> None:
+    scene = Scene().play("Stage canary").deploy("jarvis")
+    scene.soak("jarvis", 60, {"verdict": "extend"}).soak("jarvis", 60, {"verdict": "promote", "summary": "all is well"})
+    scene.add("jarvis", "webex_soak", "Read the soak", {"verdict": "hold", "soak": {}})
+    found = bot(report(scene.end()))["verdict"]
+    assert (found["verdict"], found["decided"], found["summary"]) == ("promote", False, "all is well")
+    assert found["record"] == {"version": 2, "evidence": {"bot": "jarvis"}}
+
+
+def test_a_human_pauses_and_the_evidence_holds(report: Make) -> None:
+    paused, held = bot(report(SCENES["paused"]())), bot(report(SCENES["held"]()))
+    assert (paused["result"], paused["verdict"]["verdict"], paused["verdict"]["decided"]) == ("paused", "hold", True)
+    assert (held["result"], held["verdict"]["verdict"], held["verdict"]["decided"]) == ("held", "hold", False)
+
+
+def test_the_projects_version(report: Make) -> None:
+    assert report(SCENES["promoted"]())["version"] == __version__
 
 
 def test_check_mode_claims_no_switch(report: Make) -> None:
