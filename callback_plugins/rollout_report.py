@@ -1,4 +1,4 @@
-"""Callback: writes what a run did, decided and proved as report.json and a page, also when the run fails."""
+"""Callback: write what a run did, decided and proved as report.json and a page, also when the run fails."""
 
 # ansible-doc wants the documentation before the imports.
 # ruff: noqa: E402
@@ -12,25 +12,24 @@ short_description: Write a report of a rollout
 description:
   - Writes C(report.json) and C(index.html) into a directory of its own for each run that did something on a bot, and
     prints where. See C(docs/report.md).
-  - The report is written again and again while the run goes on, so that one which is killed leaves a report that says
-    so.
-  - It never changes how a run comes out. What keeps it from being written becomes one warning.
+  - The report is rewritten while the run goes on, so that a run that is killed leaves a report that shows it.
+  - It never affects the run. If it cannot be written, there is one warning.
 requirements: [enabled in callbacks_enabled]
 options:
   directory:
-    description: Where the reports go; if relative, in the project.
+    description: Where the reports are written; a relative path is relative to the project.
     type: str
     default: reports
     env: [{name: ROLLOUT_REPORT_DIRECTORY}]
     ini: [{section: callback_rollout_report, key: directory}]
   group:
-    description: The inventory group of the bots. A run that touches none of them leaves no report.
+    description: The inventory group of the bots. A run without any of them leaves no report.
     type: str
     default: bots
     env: [{name: ROLLOUT_REPORT_GROUP}]
     ini: [{section: callback_rollout_report, key: group}]
   without:
-    description: Playbooks that only look, and leave no report.
+    description: Playbooks that change nothing, and leave no report.
     type: list
     elements: str
     default: [status.yml]
@@ -51,7 +50,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
@@ -61,16 +60,17 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(PROJECT))
 
-from plugin_utils.report_data import as_json, build
-from plugin_utils.report_events import Event, Kind, Place, Run, kept
-from plugin_utils.report_page import render
+from plugin_utils.report.build import as_json, build
+from plugin_utils.report.events import Event, Kind, Place, Run, kept
+from plugin_utils.report.model import Stage
+from plugin_utils.report.page import render
 from plugin_utils.settings import known_settings
 
 REWRITE_SECONDS = 10
 """Least time between two writes while the run goes on."""
 
 GIT_SECONDS = 5
-"""A git that hangs (a dead network disk) must not hold the rollout up."""
+"""A git that hangs (a dead network disk) must not delay the rollout."""
 
 
 def _guarded(handler: Callable[..., None]) -> Callable[..., None]:
@@ -86,7 +86,7 @@ def _guarded(handler: Callable[..., None]) -> Callable[..., None]:
             self.broken = True
             self._display.warning(
                 f"No report of this run ({type(error).__name__}: {error}). The run itself is not affected. "
-                "With -vvv the next run says where it came from."
+                "Run again with -vvv to see where it came from."
             )
             self._display.vvv("".join(traceback.format_exception(error)))
 
@@ -94,7 +94,7 @@ def _guarded(handler: Callable[..., None]) -> Callable[..., None]:
 
 
 class CallbackModule(CallbackBase):
-    """Collects what happens and writes it down."""
+    """Collects what happens and writes it to the report."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -169,31 +169,32 @@ class CallbackModule(CallbackBase):
         if not self.run or not self.run.places:
             return
         self.run.recap = {bot: dict(stats.summarize(bot)) for bot in sorted(stats.processed) if bot in self.run.places}
-        self._end("ended")
+        self._end(self.run, "ended")
 
     @_guarded
     def _at_exit(self) -> None:
         if self.run and self.run.places and self.run.state == "running" and os.getpid() == self._process:
-            self._end("interrupted")
+            self._end(self.run, "interrupted")
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def _add_round(self, result: Any, failed: bool) -> None:
-        if self.run and self._is_bot(result._host):
+        if self.run and self._is_bot(self.run, result._host):
             self._rounds.setdefault(_key(result), []).append(_kept(result, failed) | {"failed": failed})
 
     def _add(self, kind: Kind, result: Any, ignored: bool = False) -> None:
         host, task, now = result._host, result._task, time.time()
         began = self._starts.pop(_key(result), now)
         rounds = self._rounds.pop(_key(result), None)
-        if not self.run or not self._is_bot(host):
+        run = self.run
+        if not run or not self._is_bot(run, host):
             return
         event = Event(
             kind=kind,
             bot=host.get_name(),
             action=_action(task),
             task=str(result.task_name).strip(),
-            play=self.run.plays[-1].name if self.run.plays else "",
+            play=run.plays[-1].name if run.plays else "",
             began=began,
             ended=now,
             changed=bool(result._result.get("changed")),
@@ -201,12 +202,12 @@ class CallbackModule(CallbackBase):
             run_once=bool(task.run_once),
             result=_kept(result, failed=kind != "ok") | ({"results": rounds} if rounds else {}),
         )
-        self.run.add(event)
+        run.add(event)
         self._write_if_due()
 
-    def _is_bot(self, host: Any) -> bool:
-        """Whether a host is a bot; the first time, where it belongs is noted too."""
-        name, run = host.get_name(), self.run
+    def _is_bot(self, run: Run, host: Any) -> bool:
+        """Whether a host is a bot; the first time, its place is noted too."""
+        name = host.get_name()
         if name in run.places:
             return True
         groups = {group.get_name() for group in host.get_groups()}
@@ -214,26 +215,27 @@ class CallbackModule(CallbackBase):
             return False
         variables = self._play.get_variable_manager().get_vars(play=self._play, host=host, include_hostvars=False)
         run.order = run.order or list(variables["groups"][self.get_option("group")])
-        stage = next((stage for stage in ("canary", "fleet") if stage in groups), "")
+        stage: Stage = "canary" if "canary" in groups else "fleet" if "fleet" in groups else ""
         run.places[name] = Place(str(variables.get("ansible_host") or name), stage)
         return True
 
     def _write_if_due(self) -> None:
         if self.run and self.run.places and time.time() - self._written >= REWRITE_SECONDS:
-            self._write()
+            self._write(self.run)
 
-    def _end(self, state: Any) -> None:
-        self.run.state, self.run.ended = state, time.time()
-        self._write()
-        self._display.display(f"Report: {_shortest(self._directory / 'index.html')}")
+    def _end(self, run: Run, state: Literal["ended", "interrupted"]) -> None:
+        run.state, run.ended = state, time.time()
+        self._display.display(f"Report: {_shortest(self._write(run) / 'index.html')}")
 
-    def _write(self) -> None:
+    def _write(self, run: Run) -> Path:
+        """Write the report as it is by now; its directory."""
         if self._directory is None:
-            self._directory = _new_directory(PROJECT / Path(self.get_option("directory")).expanduser(), self.run.began)
-        content = as_json(build(self.run), time.time())
+            self._directory = _new_directory(PROJECT / Path(self.get_option("directory")).expanduser(), run.began)
+        content = as_json(build(run, time.time()))
         _replace(self._directory / "report.json", json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
         _replace(self._directory / "index.html", render(content))
         self._written = time.time()
+        return self._directory
 
 
 def _key(result: Any) -> tuple[str, str]:
@@ -241,7 +243,7 @@ def _key(result: Any) -> tuple[str, str]:
 
 
 def _action(task: Any) -> str:
-    return task.action.rpartition(".")[2]
+    return str(task.action).rpartition(".")[2]
 
 
 def _kept(result: Any, failed: bool) -> dict[str, Any]:

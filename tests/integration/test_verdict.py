@@ -46,7 +46,7 @@ def test_a_canary_nobody_writes_to_is_never_promoted_and_a_human_is_asked(shared
     assert "-e rollout_verdict=promote" in run.output
     assert runs_as(shared_lab) == ["webex-bot@jarvis.service", "", "", "", "", ""]
     assert of_jarvis(run)["result"] == "held"
-    assert run.report["outcome"]["state"] == "failed"
+    assert run.report["conclusion"]["state"] == "failed"
     assert "hold" in run.page
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from plugin_utils.report_data import as_json, build
-from plugin_utils.report_page import render
+from plugin_utils.report.build import as_json, build
+from plugin_utils.report.page import render
 from tests.lab.paths import PROJECT
 from tests.report_browser.chromium import Page, browser
 from tests.unit.report.scenes import SCENES
@@ -30,7 +30,7 @@ def page() -> Iterator[Page]:
 def test_page_in_a_browser(page: Page, tmp_path: Path, name: str) -> None:
     run = SCENES[name]()
     file = tmp_path / "index.html"
-    file.write_text(render(as_json(build(run), run.ended)), encoding="utf-8")
+    file.write_text(render(as_json(build(run, run.ended))), encoding="utf-8")
     PICTURES.mkdir(parents=True, exist_ok=True)
     brightness = {}
     for width, dark, phone in ((1100, False, False), (390, False, True), (390, True, True)):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from plugin_utils.report_data import as_json, build
-from plugin_utils.report_events import Run
+from plugin_utils.report.build import as_json, build
+from plugin_utils.report.events import Run
 
 
 @pytest.fixture(autouse=True)
@@ -25,4 +25,4 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def report() -> Callable[[Run], dict[str, Any]]:
     """What report.json holds of a run."""
-    return lambda run: as_json(build(run), run.ended)
+    return lambda run: as_json(build(run, run.ended))

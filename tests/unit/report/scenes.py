@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from plugin_utils.report_events import Event, Place, Run
+from plugin_utils.report.events import Event, Place, Run
 
 SWITCH = 1795530301.0
 """Tuesday, 24 November 2026, 15:25:01 in UTC+1."""
@@ -52,7 +52,7 @@ def ready(pid: int, time: float) -> list[dict[str, Any]]:
 
 
 def hours_before(bot: str, days: float = 4.9) -> dict[str, int]:
-    """Time-outs by the hour as six bots had them: in groups, in working hours."""
+    """Incidents by the hour as six bots had them: in groups, in working hours."""
     chance = random.Random(bot)
     begun = SWITCH // HOUR * HOUR - int(days * 24) * HOUR
     counts = {}
@@ -177,15 +177,13 @@ class Scene:
         checks = [
             {"name": "stays up", "ok": True, "detail": f"pid {pid} for 10 s"},
             {"name": "one process", "ok": True, "detail": f"pids {pid}, main process {pid}"},
-            {"name": "open files", "ok": True, "detail": "65536 (hard 65536), wanted 65536"},
+            {"name": "open files", "ok": True, "detail": "65536 (hard 65536), wanted 65536", "value": "65536"},
             {"name": "connection", "ok": True, "detail": "an established connection to port 443"},
             {"name": "ready line", "ok": True, "detail": f"`webex-pool ready pid={pid}` is in the log"},
         ]
-        self.add(
-            bot, "webex_release", "Check that the start counts", {"action": "check", "checks": checks}, seconds=11.0
-        )
-        blessed = {"action": "bless", "release": "3f2a91c07be4", "previous": "0", "candidate": ""}
-        return self.add(bot, "webex_release", "Let the release stay", blessed)
+        self.add(bot, "webex_release", "Run the start-up check", {"action": "check", "checks": checks}, seconds=11.0)
+        confirmed = {"action": "confirm", "release": "3f2a91c07be4", "previous": "0", "candidate": ""}
+        return self.add(bot, "webex_release", "Confirm the release", confirmed)
 
     def history(self, bot: str) -> Scene:
         before = log_look(hours_before(bot), SWITCH - 4.9 * 24 * HOUR, SWITCH - 300, self.now)
@@ -201,19 +199,26 @@ class Scene:
             "requests": requests,
         }
         look = log_look(since.pop("hours", {}), SWITCH, self.now, self.now, pool=pool, **since)
-        until = verdict.pop("until", None)
-        record = {"version": 1, "evidence": {"bot": bot}, "verdict": {"reasons": [], "missing": [], **verdict}}
-        result = {"record": record, "since": look, "until": until}
+        record = {"version": 2, "evidence": {"bot": bot}}
+        result = {
+            "reasons": [],
+            "missing": [],
+            "decided": False,
+            "until": None,
+            **verdict,
+            "record": record,
+            "since": look,
+        }
         return self.add(bot, "webex_soak", "Judge by the log", result, seconds=1.0)
 
-    def put_back(self, bot: str) -> Scene:
-        reverted = {"action": "revert", "changed": True, "release": "0", "previous": "", "candidate": ""}
+    def roll_back(self, bot: str) -> Scene:
+        rolled_back = {"action": "rollback", "changed": True, "release": "0", "previous": "", "candidate": ""}
         pid = 5000 + BOTS.index(bot)
         return self.add(
             bot,
             "webex_release",
-            "Take the bot back",
-            {**reverted, "pids_before": [pid], "pids_after": [pid + 1000], "seconds_down": 2.2, "changed": True},
+            "Roll the bot back",
+            {**rolled_back, "pids_before": [pid], "pids_after": [pid + 1000], "seconds_down": 2.2, "changed": True},
         )
 
 
@@ -221,7 +226,7 @@ def promoted() -> Run:
     """A canary that is promoted after two days, and the fleet behind it."""
     scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
     verdict = {
-        "outcome": "promote",
+        "verdict": "promote",
         "reasons": ["the likelihood ratio against a rise is 49 (20 needed)"],
         "summary": "0 incidents in 214 requests over 41 min; at the old rate (1.9 an hour) 1.3 were due; the 5 bots "
         "without the release had 4 (3.8 due); likelihood ratios: against a rise 49, for a worse rate 0.31",
@@ -231,7 +236,7 @@ def promoted() -> Run:
     for bot in FLEET:
         scene.history(bot).deploy(bot)
         scene.soak(
-            bot, 20, {"outcome": "promote", "message": "0 time-outs in 31 requests over 20 s.", "missing": []}, 31
+            bot, 20, {"verdict": "promote", "summary": "0 incidents in 31 requests over 20 s", "missing": []}, 31
         )
     return scene.play("Verify").end()
 
@@ -241,12 +246,12 @@ def rolled_back() -> Run:
     scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
     summary = "14 incidents in 96 requests over 12 min; at the old rate (1.9 an hour) 0.4 were due"
     reason = "the likelihood ratio for a worse rate than before is 31415 (100 needed)"
-    message = f"the log speaks against this release: {summary}; {reason}"
-    verdict = {"outcome": "roll back", "reasons": [reason], "summary": summary}
+    message = f"the log shows more failures with this release than before: {summary}; {reason}"
+    verdict = {"verdict": "roll back", "reasons": [reason], "summary": summary}
     scene.soak("jarvis", 12 * 60, verdict, 96, hours={str(int(SWITCH // HOUR * HOUR)): 14})
     scene.fail("jarvis", message, "Judge by the log", action="webex_soak")
-    scene.put_back("jarvis")
-    scene.fail("jarvis", f"jarvis: Judge by the log: {message}. It was put back to release 0.", "Stop the rollout")
+    scene.roll_back("jarvis")
+    scene.fail("jarvis", f"jarvis: Judge by the log: {message}. It was rolled back to release 0.", "Stop the rollout")
     return scene.end()
 
 
@@ -254,7 +259,7 @@ def soaking() -> Run:
     """A canary that soaks on after the run."""
     scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
     verdict = {
-        "outcome": "extend",
+        "verdict": "extend",
         "summary": "0 incidents in 12 requests over 3 min; at the old rate (1.9 an hour) 0.1 were due",
         "missing": ["188 more requests (200 needed)", "23 h 57 min of soak (24 h needed)"],
         "until": SWITCH + 24 * HOUR,
@@ -300,9 +305,36 @@ def unchanged() -> Run:
     return Scene().preflight().play("Stage canary").end()
 
 
-def taken_back() -> Run:
+def paused() -> Run:
+    """A canary on which a human has decided that nothing goes on."""
+    scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
+    verdict = {
+        "verdict": "hold",
+        "decided": True,
+        "summary": "0 incidents in 12 requests over 3 min; at the old rate (1.9 an hour) 0.1 were due",
+        "reasons": ["decided by vinay@workbench: holidays"],
+    }
+    return scene.soak("jarvis", 180, verdict, 12).end()
+
+
+def held() -> Run:
+    """A canary whose evidence allows no verdict within the longest soak."""
+    scene = Scene().preflight().play("Stage canary").history("jarvis").deploy("jarvis")
+    verdict = {
+        "verdict": "hold",
+        "summary": "0 incidents in 12 requests over 48 h; at the old rate (1.9 an hour) 91.2 were due",
+        "reasons": ["48 h have not been enough"],
+        "missing": ["188 more requests (200 needed)"],
+    }
+    scene.soak("jarvis", 48 * HOUR, verdict, 12)
+    return scene.fail(
+        "jarvis", "jarvis: no verdict can be reached on this evidence", "Stop if no verdict can be reached"
+    ).end()
+
+
+def rolled_back_on_request() -> Run:
     """Rolled back because somebody asked for it."""
-    return Scene("playbooks/rollback.yml", ("jarvis",), limit="jarvis").play("Roll back").put_back("jarvis").end()
+    return Scene("playbooks/rollback.yml", ("jarvis",), limit="jarvis").play("Roll back").roll_back("jarvis").end()
 
 
 SCENES = {
@@ -314,5 +346,7 @@ SCENES = {
     "interrupted": interrupted,
     "running": running,
     "unchanged": unchanged,
-    "taken back": taken_back,
+    "paused": paused,
+    "held": held,
+    "rolled back on request": rolled_back_on_request,
 }

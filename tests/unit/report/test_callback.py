@@ -83,7 +83,7 @@ WAIT = """
   tasks:
     - name: Begin
       ansible.builtin.command: "true"
-    # Told by itself: between two tasks Ansible's own handling of a signal may fail.
+    # A task of its own: between two tasks Ansible's own handling of a signal may fail.
     - name: Wait for hours
       ansible.builtin.shell: touch "{{ place }}/begun" && sleep 3600
 """
@@ -107,7 +107,7 @@ class Ran:
         (path,) = self.reports
         content = json.loads(path.read_text())
         jsonschema.validate(content, SCHEMA)
-        assert content["outcome"]["headline"] in (path.parent / "index.html").read_text()
+        assert content["conclusion"]["headline"] in (path.parent / "index.html").read_text()
         return content
 
 
@@ -240,7 +240,7 @@ def test_a_failed_run_fails_as_ever_and_has_its_report(desk: Desk) -> None:
     ran = desk.run(LOOK + FAIL)
     assert ran.rc == 2, ran.output
     content = ran.report()
-    assert content["outcome"] == {"state": "failed", "headline": "jarvis failed"}
+    assert content["conclusion"] == {"state": "failed", "headline": "jarvis failed"}
     assert [(failure["bot"], failure["message"]) for failure in content["failures"]] == [("jarvis", "no space left")]
 
 
@@ -248,7 +248,7 @@ def test_a_lost_host(desk: Desk) -> None:
     ran = desk.run(LOST)
     assert ran.rc == 4, ran.output
     content = ran.report()
-    assert content["outcome"]["headline"] == "msoar could not be reached"
+    assert content["conclusion"]["headline"] == "msoar could not be reached"
     assert content["failures"][0]["kind"] == "unreachable"
     assert "127.0.0.1" in content["failures"][0]["message"]
 
@@ -256,7 +256,7 @@ def test_a_lost_host(desk: Desk) -> None:
 def test_check_mode(desk: Desk) -> None:
     ran = desk.run(CHANGE, "--check")
     content = ran.report()
-    assert (content["run"]["check_mode"], content["outcome"]["state"]) == (True, "check")
+    assert (content["run"]["check_mode"], content["conclusion"]["state"]) == (True, "check")
     assert {bot["result"] for bot in content["bots"]} == {"would change"}
     assert not (desk.place / "written").exists()
 
@@ -284,7 +284,7 @@ def test_nothing_is_written_by_playbooks_that_only_look(desk: Desk) -> None:
 def test_ctrl_c_leaves_a_report_that_says_so(desk: Desk) -> None:
     ran = desk.cut_off(signal.SIGINT)
     assert ran.rc == 99, ran.output
-    assert ran.report()["outcome"] == {"state": "interrupted", "headline": "Interrupted in the play “Soak”"}
+    assert ran.report()["conclusion"] == {"state": "interrupted", "headline": "Interrupted in the play “Soak”"}
     assert "Report: the reports/" in ran.output
 
 
@@ -292,7 +292,7 @@ def test_ctrl_c_leaves_a_report_that_says_so(desk: Desk) -> None:
 def test_a_killed_run_leaves_a_report_that_claims_no_end(desk: Desk, how: signal.Signals) -> None:
     ran = desk.cut_off(how)
     assert ran.rc == -how
-    assert ran.report()["outcome"] == {"state": "running", "headline": "Not ended yet, in the play “Soak”"}
+    assert ran.report()["conclusion"] == {"state": "running", "headline": "Not finished yet, in the play “Soak”"}
 
 
 def test_a_report_that_cannot_be_written_is_one_warning(desk: Desk) -> None:
@@ -309,7 +309,7 @@ def test_a_report_that_cannot_be_written_is_one_warning(desk: Desk) -> None:
 def test_where_it_goes_without_being_told(desk: Desk) -> None:
     """In a copy of the project, which is no git checkout; set in ansible.cfg, a directory is the project's too."""
     copy = desk.place / "project"
-    for part in ("callback_plugins", "plugin_utils"):
+    for part in ("callback_plugins", "module_utils", "plugin_utils"):
         shutil.copytree(PROJECT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
     configuration = "[defaults]\ncallback_plugins = callback_plugins\ncallbacks_enabled = rollout_report\n"
     (copy / "ansible.cfg").write_text(configuration)

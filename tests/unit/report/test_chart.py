@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugin_utils.report_chart import HEIGHT, MAX_AFTER, MAX_HOURS, MIN_AFTER, Chart, make_chart
+from plugin_utils.report.chart import HEIGHT, MAX_AFTER, MAX_HOURS, MIN_AFTER, Chart, make_chart
 
 BEGUN = datetime(2026, 11, 20, 9, 0, tzinfo=timezone(timedelta(hours=1)))
 HOUR = timedelta(hours=1)
@@ -33,7 +33,7 @@ def draw(before: dict[str, Any] | None, after: dict[str, Any] | None) -> Chart:
     return chart
 
 
-def test_a_bar_for_each_hour_with_time_outs_the_highest_as_high_as_the_chart() -> None:
+def test_a_bar_for_each_hour_with_incidents_the_highest_as_high_as_the_chart() -> None:
     chart = draw(reading(BEGUN, 10 * HOUR, {0: 1, 4: 4}), reading(BEGUN + 10 * HOUR, 5 * HOUR, {12: 2}))
     assert [(bar.side, bar.height) for bar in chart.bars] == [
         ("before", HEIGHT / 4),
@@ -54,14 +54,13 @@ def test_a_long_time_after_leaves_room_for_the_time_before() -> None:
     assert chart.switch == 100 - MAX_AFTER
 
 
-def test_quiet_weeks_are_cut_out_and_marked() -> None:
-    chart = draw(reading(BEGUN, 24 * 365 * HOUR, {0: 3, 24 * 300: 2}), None)
-    assert len(chart.cuts) == 2
-    assert [bar.height for bar in chart.bars] == [HEIGHT, HEIGHT * 2 / 3]
-    assert all(bar.width > 5 * 0.86 / 20 for bar in chart.bars)
-
-
 def test_only_the_latest_week_is_drawn() -> None:
+    chart = draw(reading(BEGUN, (24 * 365 - 1) * HOUR, {0: 3, 24 * 358: 2, 24 * 365 - 1: 1}), None)
+    assert [(round(bar.x), bar.height) for bar in chart.bars] == [(0, HEIGHT), (99, HEIGHT / 2)], "not the first hour"
+    assert chart.peak == 2
+
+
+def test_every_hour_of_the_latest_week_has_its_bar() -> None:
     length = 3 * MAX_HOURS * HOUR - timedelta(minutes=1)
     chart = draw(reading(BEGUN, length, dict.fromkeys(range(3 * MAX_HOURS), 1)), None)
     assert len(chart.bars) == MAX_HOURS
@@ -77,7 +76,12 @@ def test_half_hour_zones_have_their_bars_too() -> None:
 
 def test_the_words_say_what_the_bars_show() -> None:
     chart = draw(reading(BEGUN, 10 * HOUR, {0: 1, 4: 4}), reading(BEGUN + 10 * HOUR, HOUR, {}))
-    assert chart.description == "Before: 5 time-outs, at most 4 in an hour. After: no time-out."
+    assert chart.description == "Before: 5 incidents, at most 4 in an hour. After: no incident."
+
+
+def test_a_clock_set_back_is_no_error() -> None:
+    chart = draw(reading(BEGUN, -5 * HOUR, {}), None)
+    assert chart.description == "Before: no incident."
 
 
 def test_no_log_no_chart() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugin_utils.report_diff import MAX_COMPARED, MAX_LINES, make_diff
+from plugin_utils.report.diff import MAX_COMPARED, MAX_LINES, make_diff
 
 
 def test_text() -> None:

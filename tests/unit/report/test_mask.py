@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugin_utils.report_mask import MASK, mask, masked
+from plugin_utils.report.mask import MASK, mask, mask_diff, masked
 
 # Made up; in the form that developer.webex.com hands out.
 TOKEN = "OWNhYjE3MzQtN2E4Yi00ZDI1LThmZjAtYmQ0ZTFjY2E3ZDk1NzY2_PF84_1eb65fdf-9643-417f-9974-ad72cae0e10f"
@@ -31,6 +31,8 @@ SECRETS = {
     "a password alone in a URL": ("redis://:hunter2@cache/0", "hunter2"),
     "a JSON web token": ("jwt eyJhbGciOiJub25l.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl", "eyJzdWIiOiIxMjM0In0"),
     "a private key": ("-----BEGIN RSA PRIVATE KEY-----\nMIIEabc\ndef\n-----END RSA PRIVATE KEY-----", "MIIEabc"),
+    "a quoted Base64 literal": ("KEY = 'q83vASNFZ4mrze8+BI0VniavN7/wEjRW'", "q83vASNFZ4mrze8"),
+    "a quoted Base64 literal with its padding": ('key("q83vASNFZ4mrze8BI0VniavN7wEjRQ==")', "q83vASNFZ4mrze8"),
     "a private key cut short": ("-----BEGIN PRIVATE KEY-----\nMIIEabc\ndef", "MIIEabc"),
 }
 
@@ -47,6 +49,8 @@ HARMLESS = (
     "EnvironmentFile=-/etc/webex-bots/jarvis.env",
     "webex-pool ready pid=4711 session=bot.session pool_connections=50 keepalive=60/10/3",
     "https://webexapis.com/v1/messages?max=50",
+    "LD = 'LD_LIBRARY_PATH=/usr/local/lib/python3/site'",
+    "path = '/usr/local/lib/python3/distpackages/webexteamssdk/api'",
 )
 
 
@@ -75,6 +79,32 @@ def test_masking_twice_is_masking_once(text: str, secret: str) -> None:
 def test_everything_within_plain_data_is_masked() -> None:
     data = {"a": [{"b": (TOKEN, 1, None, True, 2.5)}], TOKEN: "key"}
     assert masked(data) == {"a": [{"b": [MASK, 1, None, True, 2.5]}], MASK: "key"}
+
+
+def test_both_sides_of_a_diff_are_masked() -> None:
+    entry = {
+        "before": f"key = '{TOKEN}'\nsame\n",
+        "after": f"-----BEGIN PRIVATE KEY-----\n{TOKEN}\nMIIEabc\n-----END PRIVATE KEY-----\n",
+        "before_header": f"/x/{TOKEN}",
+        "after_header": "a.py (patched)",
+        "dst_larger": 104448,
+    }
+    assert mask_diff(entry) == {
+        "before": f"key = '{MASK}'\nsame\n",
+        "after": f"-----BEGIN PRIVATE KEY----- {MASK}\n",
+        "before_header": f"/x/{MASK}",
+        "after_header": "a.py (patched)",
+        "dst_larger": 104448,
+    }
+
+
+def test_a_diff_of_attributes_and_one_that_a_module_prepared_are_masked() -> None:
+    entry = {"before": {"client_secret": "hunter2"}, "after": None, "prepared": "+export API_KEY=hunter2hunter2\n"}
+    assert mask_diff(entry) == {
+        "before": f'{{\n  "client_secret": "{MASK}"\n}}',
+        "after": "",
+        "prepared": f"+export API_KEY={MASK}\n",
+    }
 
 
 @given(st.text(alphabet="abcXYZ019_-. =\"'\n:", max_size=60), st.text(alphabet=" \n\"'(),;:", min_size=1, max_size=3))

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from plugin_utils.report.model import Stage
+
 # Results that a report reads. Of any other only what was changed and what went wrong is kept: a run may wait two days,
 # and its results would all stay in memory.
 READ_ACTIONS = frozenset({"bot_info", "bot_log_info", "client_patch", "webex_release", "webex_soak"})
@@ -21,7 +23,7 @@ Kind = Literal["ok", "failed", "unreachable", "skipped"]
 
 @dataclass(frozen=True)
 class Event:
-    """One task's end on one bot. Times are seconds since the epoch; `action` is the module's bare name."""
+    """One task's end on one bot. Times are seconds since the epoch, UTC; `action` is the module's bare name."""
 
     kind: Kind
     bot: str
@@ -38,13 +40,14 @@ class Event:
 
     @property
     def lost(self) -> bool:
-        """Whether the bot went no further because of this."""
+        """Whether the bot got no further because of this."""
         return self.kind in ("failed", "unreachable") and not self.ignored
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        """What the module was called with, as it says itself."""
-        return (self.result.get("invocation") or {}).get("module_args") or {}
+        """The module's arguments, as it returned them."""
+        found: Mapping[str, Any] = (self.result.get("invocation") or {}).get("module_args") or {}
+        return found
 
 
 @dataclass
@@ -59,10 +62,10 @@ class Play:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bot belongs: its machine, as the inventory names it, and its stage (`canary`, `fleet`, or empty)."""
+    """Where a bot belongs: its machine, as the inventory names it, and its stage."""
 
     vm: str = ""
-    stage: str = ""
+    stage: Stage = ""
 
 
 @dataclass
@@ -97,14 +100,14 @@ class Run:
     events: list[Event] = field(default_factory=list)
 
     def begin_play(self, name: str, now: float) -> None:
-        """A play starts, or the next batch of the same one."""
+        """Note that a play starts, or the next batch of the same one; `now` in seconds since the epoch."""
         if self.plays and self.plays[-1].name == name:
             self.plays[-1].batches += 1
             return
         self.plays.append(Play(name, now, now))
 
     def add(self, event: Event) -> None:
-        """Take in what happened; the play lasts at least until then."""
+        """Add what happened; its play lasts at least until then."""
         self.events.append(event)
         self.ended = max(self.ended, event.ended)
         for play in self.plays:
@@ -115,10 +118,10 @@ class Run:
 def kept(action: str, result: Mapping[str, Any], arguments: Mapping[str, Any], failed: bool) -> dict[str, Any]:
     """The part of a task's result that a report may need. A censored result keeps nothing.
 
-    `arguments` are the task's, templated: many a result does not say which file it is about.
+    `arguments` are the task's, templated: many a result does not name the file it is about.
     """
     if result.get("_ansible_no_log"):
-        return {"msg": "what it said is hidden by no_log"}
+        return {"msg": "the result is hidden by no_log"}
     if action in READ_ACTIONS:
         return {key: value for key, value in result.items() if not key.startswith("_ansible")}
     wanted = _CHANGE + _FAILURE if failed else _CHANGE
@@ -129,6 +132,6 @@ def kept(action: str, result: Mapping[str, Any], arguments: Mapping[str, Any], f
 
 
 def items(result: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """The results of a loop's rounds, as the callback has put them together, or the one of a task without a loop."""
+    """The results of a loop's rounds, as the callback has collected them, or the one of a task without a loop."""
     rounds = result.get("results")
     return rounds if isinstance(rounds, list) else [result]

@@ -1,23 +1,22 @@
 """The page of a report: one file without scripts and without anything from elsewhere, made from report.json's content.
 
-`python -m plugin_utils.report_page report.json > index.html` makes it anew.
+`python -m plugin_utils.report report.json > index.html` makes it anew.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from plugin_utils.report_chart import HEIGHT, make_chart
+from plugin_utils import words
+from plugin_utils.report.chart import HEIGHT, make_chart
 
 NONE = "\N{EN DASH}"
 
@@ -26,6 +25,7 @@ SIGNS = {
     "promoted": "✓",
     "deployed": "✓",
     "soaking": "…",
+    "paused": "‖",
     "held": "‖",
     "rolled back": "↩",
     "failed": "✕",
@@ -37,11 +37,11 @@ SIGNS = {
 
 @dataclass(frozen=True)
 class SettingsTable:
-    """The settings that some bots have in common; `put_back` if they are settings of a release that was tried."""
+    """The settings that some bots have in common; `rolled_back` if the release that had them no longer runs."""
 
     bots: list[str]
     rows: list[Mapping[str, Any]]
-    put_back: bool
+    rolled_back: bool
 
     @property
     def sessions(self) -> int:
@@ -59,15 +59,19 @@ class FileChange:
 
 
 def render(report: Mapping[str, Any]) -> str:
-    """The page. All text is escaped; a bot's log may hold anything."""
+    """The page as HTML. All text is escaped; a bot's log may hold anything.
+
+    :param report: the content of report.json.
+    :raises jinja2.UndefinedError, KeyError: when it is of another format.
+    """
     template = _environment().get_template("report.html.j2")
     return template.render(
         report=report,
         run=report["run"],
         measured=any(bot["before"] or bot["after"] for bot in report["bots"]),
         causes=[failure["message"] for failure in report["failures"] if failure["cause"]],
-        bad=report["outcome"]["state"] in ("failed", "interrupted"),
-        told=[bot for bot in report["bots"] if is_told(bot)],
+        bad=report["conclusion"]["state"] in ("failed", "interrupted"),
+        shown=[bot for bot in report["bots"] if is_shown(bot)],
         clients=patched_clients(report["bots"]),
         findings=sorted({finding for bot in report["bots"] for finding in bot["findings"]}),
         charts={bot["name"]: make_chart(bot) for bot in report["bots"]},
@@ -80,8 +84,8 @@ def render(report: Mapping[str, Any]) -> str:
     )
 
 
-def is_told(bot: Mapping[str, Any]) -> bool:
-    """Whether there is more to say of a bot than its line in the table."""
+def is_shown(bot: Mapping[str, Any]) -> bool:
+    """Whether there is more to show of a bot than its line in the table."""
     return any(bot[part] for part in ("verdict", "before", "after", "checks", "switched")) or bot["result"] in BAD
 
 
@@ -100,9 +104,10 @@ def settings_tables(bots: Sequence[Mapping[str, Any]]) -> list[SettingsTable]:
     tables: dict[str, SettingsTable] = {}
     for bot in bots:
         rows = [row | {"after": _alike(row["after"], bot["name"])} for row in bot["settings"]]
-        put_back = bot["result"] == "rolled back"
+        rolled_back = bot["result"] == "rolled back"
         if rows:
-            tables.setdefault(json.dumps([rows, put_back]), SettingsTable([], rows, put_back)).bots.append(bot["name"])
+            table = tables.setdefault(json.dumps([rows, rolled_back]), SettingsTable([], rows, rolled_back))
+            table.bots.append(bot["name"])
     return list(tables.values())
 
 
@@ -126,7 +131,7 @@ def _file_change(group: Sequence[Mapping[str, Any]]) -> FileChange:
 
 def _title(change: Mapping[str, Any]) -> str:
     """The file's path; what a task changed otherwise goes by the task's name."""
-    return change["path"] or change["task"]
+    return str(change["path"] or change["task"])
 
 
 def _alike(text: str, bot: str) -> str:
@@ -148,58 +153,20 @@ def other_steps(changes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def duration(seconds: float | None) -> str:
-    """A length of time, in its largest unit and, where that is a small number, the next."""
-    if seconds is None:
-        return "an unknown time"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for size, unit, smaller, smaller_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // smaller if whole < 10 * size else 0
-            return f"{whole // size} {unit} {rest} {smaller_unit}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"
-
-
-def about(seconds: float | None) -> str:
-    """A length of time in one unit, for where there is little room."""
-    if seconds is None or seconds < 60:
-        return duration(seconds)
-    size, unit = next((size, unit) for size, unit in ((86400, "d"), (3600, "h"), (60, "min")) if seconds >= size)
-    return f"{seconds / size:.0f} {unit}"
-
-
-def date(time: str) -> str:
-    """A day and a time of day."""
-    return f"{datetime.fromisoformat(time):%-d %b %Y, %H:%M:%S}"
-
-
-def clock(time: str) -> str:
-    """A time of day."""
-    return f"{datetime.fromisoformat(time):%H:%M:%S}"
-
-
-def zone(time: str) -> str:
-    """The offset of a time from UTC."""
-    offset = f"{datetime.fromisoformat(time):%z}"
-    return f"UTC{offset[:3]}:{offset[3:]}" if offset.strip("+-0") else "UTC"
-
-
 def rate(reading: Mapping[str, Any] | None) -> str:
-    """Time-outs per hour; over less than an hour a rate would claim too much, so a count."""
+    """Incidents per hour; over less than an hour a rate would claim too much, so a count."""
     if reading is None:
         return NONE
     if not reading["seconds"] or reading["seconds"] < 3600:
-        return f"{reading['incidents']} in {about(reading['seconds'])}"
+        return f"{reading['incidents']} in {words.about(reading['seconds'])}"
     return f"{reading['per_hour']:.2f}/h"
 
 
 def without(message: str, causes: Sequence[str]) -> str:
-    """What followed from a failure, without telling the failure again."""
+    """The message of what followed from a failure, without repeating the failure's own."""
     for cause in causes:
-        told = cause.rstrip(".")
-        message = message.replace(f"{told}. ", "… ").replace(told, "…")
+        known = cause.rstrip(".")
+        message = message.replace(f"{known}. ", "… ").replace(known, "…")
     return message
 
 
@@ -219,10 +186,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        without=without, duration=duration, about=about, date=date, clock=clock, zone=zone, rate=rate, lines_of=lines_of
+        {function.__name__: function for function in (words.about, words.clock, words.date, words.measured, words.zone)}
     )
+    environment.filters.update(without=without, rate=rate, lines_of=lines_of)
     return environment
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

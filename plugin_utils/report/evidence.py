@@ -1,4 +1,4 @@
-"""What the events of one bot prove: the settings before and after, time-outs before and after, the verdict.
+"""What the events of one bot prove: its settings before and after, its incidents before and after, the verdict.
 
 Nothing is computed anew that the modules computed; this finds it among the events and gives it names.
 """
@@ -6,12 +6,12 @@ Nothing is computed anew that the modules computed; this finds it among the even
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from plugin_utils.report_events import Event
+from plugin_utils.report.events import Event
+from plugin_utils.report.model import Hour, LogSpan, Setting, VerdictReport
 from plugin_utils.soak import history
+from plugin_utils.words import moment
 
 HOUR = 3600
 
@@ -34,63 +34,24 @@ SETTINGS = {
     "max_retries": "Max retries",
     "timeout": "Request timeout",
     "keepalive": "TCP keep-alive",
-    "user_timeout": "Unacknowledged data given up after",
-    "max_idle": "Idle connection not used again after",
+    "user_timeout": "Give up on unacknowledged data after",
+    "max_idle": "Discard idle connections after",
 }
 OFF = {"timeout": "none", "keepalive": "off", "user_timeout": "never", "max_idle": "never"}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting before and after, of some of the bot's HTTP sessions (of the bot itself where there are none)."""
-
-    name: str
-    label: str
-    before: str
-    after: str
-    sessions: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Hour:
-    """Time-outs and other failed calls in the hour that begins at `start`."""
-
-    start: str
-    incidents: int
-
-
-@dataclass(frozen=True)
-class Span:
-    """What a bot's log says about a stretch of time. `hours` has the hours with incidents alone."""
-
-    begun: str | None
-    ended: str | None
-    seconds: float | None
-    incidents: int
-    lines: int
-    recovered: int
-    requests: int | None
-    hours: list[Hour]
-    gaps: list[str]
-
-    @property
-    def per_hour(self) -> float | None:
-        """Incidents by the hour; unknown where no clock says how long it was."""
-        return self.incidents / (self.seconds / HOUR) if self.seconds else None
-
-
-def moment(epoch: float) -> str:
-    """A time as reports write it: ISO 8601 with the controller's offset."""
-    return datetime.fromtimestamp(epoch).astimezone().isoformat(timespec="seconds")
+NOT_KNOWN = "not known"
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-def shown(name: str, value: str | None) -> str:
-    """A value of the ready line for people: with its unit, and in words where it stands for "off"."""
+def setting_value(name: str, value: str | None) -> str:
+    """A value of the ready line for people: with its unit, and in words where it stands for "off".
+
+    :param name: the setting, as in the ready line.
+    :param value: its value there; None where nothing shows it.
+    """
     if value is None:
-        return "not known"
+        return NOT_KNOWN
     parts = value.split("/")
     if name in OFF and parts[0] in ("0", "None", "none"):
         return OFF[name]
@@ -113,14 +74,15 @@ def pool_settings(
 ) -> list[Setting]:
     """Rows for every setting that the running bot reports; sessions that agree share a row.
 
-    `before` is None where nobody knows what the clients were, and empty for clients as the SDK makes them.
+    :param before: ready lines by session; None where nothing shows what the clients were, empty for the SDK's own.
+    :param after: the running bot's ready lines by session.
     """
     rows = []
     for name, label in SETTINGS.items():
         sessions: dict[tuple[str, str], list[str]] = {}
         for session, values in after.items():
             if name in values:
-                pair = (shown(name, _before(before, session, name)), shown(name, values[name]))
+                pair = (setting_value(name, _before(before, session, name)), setting_value(name, values[name]))
                 sessions.setdefault(pair, []).append(session)
         rows += [Setting(name, label, old, new, found) for (old, new), found in sessions.items()]
     return rows
@@ -138,24 +100,26 @@ def process_settings(events: Sequence[Event]) -> list[Setting]:
     """How the bot runs and how many files it may open, before (its process as it was found) and after."""
     found = next((event.result["facts"] for event in events if "facts" in event.result), None)
     steps = {event.result.get("action"): event.result for event in events if event.action == "webex_release"}
-    if found is None or not steps.get("check", {}).get("checks") or not found.get("processes"):
+    checks = steps.get("check", {}).get("checks") or []
+    if found is None or not checks or not found.get("processes"):
         return []
     process = found["processes"][0]
     unit = f"webex-bot@{(found.get('bot') or {}).get('name', '')}.service"
-    rows = [Setting("runs_as", "Runs as", str(process.get("supervisor") or "not known"), unit)]
-    for check in steps["check"].get("checks") or []:
+    rows = [Setting("runs_as", "Runs as", str(process.get("supervisor") or NOT_KNOWN), unit)]
+    for check in checks:
         if check.get("name") == "open files":
-            before = str((process.get("limits") or {}).get("open files", ["not known"])[0])
-            rows.append(Setting("open_files", "Open files", before, str(check.get("detail", "")).split(" ")[0]))
+            before = str((process.get("limits") or {}).get("open files", [NOT_KNOWN])[0])
+            rows.append(Setting("open_files", "Open files", before, str(check.get("value") or NOT_KNOWN)))
     return rows
 
 
-# --- time-outs -------------------------------------------------------------------------------------------------------
+# --- incidents -------------------------------------------------------------------------------------------------------
 
 
 def looks(events: Sequence[Event]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """The looks at the bot's log, in order: those at its history, and those at what was written since the switch."""
-    before, after = [], []
+    before: list[Mapping[str, Any]] = []
+    after: list[Mapping[str, Any]] = []
     for event in events:
         for role, look in _looks_of(event):
             (before if role == "before" else after).append(look)
@@ -172,21 +136,29 @@ def _looks_of(event: Event) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield ("after" if event.arguments.get("cursor") else "before"), result
 
 
-def span(look: Mapping[str, Any], begun: float | None, ended: float | None) -> Span:
-    """One look as a span of time; its own stamps where the span's ends are not known otherwise."""
+def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) -> LogSpan:
+    """One look at a log as a span of time.
+
+    :param look: as bot_log_info returns it.
+    :param begun: seconds since the epoch; None: the look's first time stamp.
+    :param ended: seconds since the epoch; None: the look's last time stamp.
+    """
     begun = begun if begun is not None else look.get("first_time")
     ended = ended if ended is not None else look.get("last_time")
+    seconds = max(0.0, ended - begun) if begun is not None and ended is not None else None
     pool = look.get("pool") or {}
-    return Span(
+    incidents = int(look.get("incidents", 0))
+    return LogSpan(
         begun=moment(begun) if begun is not None else None,
         ended=moment(ended) if ended is not None else None,
-        seconds=max(0.0, ended - begun) if begun is not None and ended is not None else None,
-        incidents=int(look.get("incidents", 0)),
+        seconds=seconds,
+        incidents=incidents,
         lines=int(look.get("lines", 0)),
         recovered=int(look.get("recovered", 0)),
         requests=int(pool["requests"]) if pool.get("ready_lines") or pool.get("stats_lines") else None,
         hours=[Hour(moment(hour), count) for hour, count in _hours(look)],
         gaps=[str(gap) for gap in look.get("gaps") or []],
+        per_hour=round(incidents / (seconds / HOUR), 4) if seconds else None,
     )
 
 
@@ -208,31 +180,19 @@ def _hours(look: Mapping[str, Any]) -> list[tuple[int, int]]:
 # --- verdict ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What was decided of a bot's release and why; `record` has all evidence, as plugin_utils.verdict reads it."""
-
-    outcome: str
-    summary: str
-    reasons: list[str]
-    missing: list[str]
-    until: str | None
-    record: Mapping[str, Any]
-
-
-def verdict(events: Sequence[Event]) -> Verdict | None:
-    """The last verdict of a run, if any was given."""
+def last_verdict(events: Sequence[Event]) -> VerdictReport | None:
+    """The last verdict of a run on a bot, as webex_soak returned it; None if there was none."""
     for event in reversed(events):
-        record = event.result.get("record")
-        if event.action == "webex_soak" and isinstance(record, Mapping) and "verdict" in record:
-            given = record["verdict"]
-            until = event.result.get("until")
-            return Verdict(
-                outcome=str(given["outcome"]),
+        given = event.result
+        if event.action == "webex_soak" and given.get("verdict") and isinstance(given.get("record"), Mapping):
+            until = given.get("until")
+            return VerdictReport(
+                verdict=given["verdict"],
+                decided=bool(given.get("decided")),
                 summary=str(given.get("summary", "")),
-                reasons=[str(reason) for reason in given.get("reasons", [])],
-                missing=[str(part) for part in given.get("missing", [])],
-                until=moment(until) if isinstance(until, (int, float)) else until,
-                record=record,
+                reasons=[str(reason) for reason in given.get("reasons") or []],
+                missing=[str(part) for part in given.get("missing") or []],
+                until=moment(until) if until is not None else None,
+                record=dict(given["record"]),
             )
     return None

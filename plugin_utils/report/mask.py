@@ -1,12 +1,14 @@
-"""The report's second net: what looks like a secret is masked, wherever in the report it stands.
+"""The controller's masker, for the report and for diffs in a terminal: whatever looks like a secret is masked.
 
-The first net is that results with `no_log`, contents of environment files and values of variables are never taken in.
-What still comes with a diff or a message is recognised here by its look.
+It is the second net. The first is that results with `no_log`, contents of environment files and values of variables are
+never taken in. What still comes with a diff or a message is recognised here by its look.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 MASK = "********"
@@ -27,10 +29,15 @@ _WEBEX_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,}_[A-Za-z0-9]{2,8}_[0-9a-f]{8}(?:-[
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _RUN = re.compile(r"[A-Za-z0-9_-]{32,}")
 _HEX = re.compile(r"[0-9a-fA-F-]+")
+# Base64 with a + or its padding, which no path and no name has; only between quotes, where a source has its literals.
+_BASE64 = re.compile(r"(?<=[\"'])(?=[A-Za-z0-9/]*[+=])[A-Za-z0-9+/]{30,}={0,2}(?=[\"'])")
 
 
 def mask(text: str) -> str:
-    """The text with everything masked that looks like a secret. Masking twice changes nothing."""
+    """A whole text (a message, a file, a diff) with everything masked that looks like a secret.
+
+    Give it whole: a private key has many lines, and a name is the sign of its value. Masking twice changes nothing.
+    """
     # What is recognised by its surroundings goes first, as long as they are there to be seen.
     text = _PRIVATE_KEY.sub(rf"-----BEGIN \1PRIVATE KEY----- {MASK}", text)
     text = _UNIT_ENVIRONMENT.sub(lambda found: found[1] + _without_values(found[2]), text)
@@ -38,7 +45,7 @@ def mask(text: str) -> str:
     text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
     text = _LITERAL.sub(rf"\1\2{MASK}\2", text)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
-    text = _JWT.sub(MASK, _WEBEX_TOKEN.sub(MASK, text))
+    text = _BASE64.sub(MASK, _JWT.sub(MASK, _WEBEX_TOKEN.sub(MASK, text)))
     return _RUN.sub(lambda found: MASK if _looks_random(found[0]) else found[0], text)
 
 
@@ -51,6 +58,25 @@ def masked(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [masked(item) for item in value]
     return value
+
+
+def mask_diff(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """One entry of a result's `diff`, fit to be shown.
+
+    :param entry: as Ansible has it: `before` and `after` (texts, or attributes as a mapping), `prepared`, headers.
+    :return: the same with everything masked; attributes become text, since their names are the sign of their values.
+    """
+    sides = {key: mask(_as_text(entry[key])) for key in ("before", "after", "prepared") if key in entry}
+    return {**masked(dict(entry)), **sides}
+
+
+def _as_text(side: Any) -> str:
+    """A side of a diff; modules give attributes (owner, mode, state) as a mapping."""
+    if side is None:
+        return ""
+    if isinstance(side, str):
+        return str(side)
+    return json.dumps(side, indent=2, sort_keys=True, default=str)
 
 
 def _without_values(assignments: str) -> str:
