@@ -49,7 +49,7 @@ class Checkout:
         self.read = read
         self.script = posixpath.normpath(script)
         self.settings = settings
-        self.pool_module = Wrappers.of(settings).pool_module
+        self.pool_module = Wrappers.from_settings(settings).pool_module
         # Python puts the script's own directory first.
         paths = [posixpath.dirname(self.script), *search_paths]
         self.search_paths = list(dict.fromkeys(posixpath.normpath(path) for path in paths))

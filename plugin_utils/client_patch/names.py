@@ -71,7 +71,7 @@ class Resolver:
             return self.name(node.value, scope, site)
         if isinstance(node, cst.Attribute):
             bases = self.expression(node.value, scope, site)
-            found: set = set()
+            found: set[str | ClientClass | None] = set()
             for base in bases:
                 found |= self.imported(f"{base}.{node.attr.value}") if isinstance(base, str) else UNKNOWN
             return frozenset(found)
@@ -136,7 +136,7 @@ class Resolver:
         """Union of the bindings' meanings, without fallbacks for an SDK that cannot be imported."""
         meant = [(binding, self.binding(binding)) for binding in live]
         good = [binding for binding, meanings in meant if any(isinstance(item, ClientClass) for item in meanings)]
-        found: set = set()
+        found: set[str | ClientClass | None] = set()
         for binding, meanings in meant:
             if good and None in meanings and any(_is_fallback(binding, other) for other in good):
                 continue

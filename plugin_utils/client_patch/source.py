@@ -14,14 +14,10 @@ import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
 
 from .model import PatchError
-from .scopes import Program, Site, read_program
+from .reader import read_program
+from .scopes import Program, Site
 
 BOM = b"\xef\xbb\xbf"
-
-
-def code_of(node: cst.CSTNode) -> str:
-    """The source text of a node on its own."""
-    return cst.Module(body=[]).code_for_node(node)
 
 
 class Source:

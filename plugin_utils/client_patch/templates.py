@@ -10,8 +10,7 @@ import libcst as cst
 
 from .model import Settings, TemplateError
 from .names import API
-from .scopes import dotted
-from .source import code_of
+from .tree import code_of, dotted
 
 # What the templates are rendered with in place of the construction and of the names to import.
 CONSTRUCTION = "__construction__"
@@ -52,7 +51,7 @@ class Wrappers:
     request_timeout: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Wrappers:
+    def from_settings(cls, settings: Settings) -> Wrappers:
         """Raises TemplateError if a template does not fit."""
         line, module = _read_import(settings.templates.import_line)
         api = _read_wrapper(settings.templates.api_client, "api_client")
