@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read, patch, compile, write; nothing is written unless all files are good."""
         self._variables = task_vars or {}
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=OPTIONS)
         if IMPORT_ERROR is not None:
             raise AnsibleActionFail(
@@ -94,7 +94,9 @@ class ActionModule(ActionBase):
             )
 
     def _module(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        result = self._execute_module(module_name="client_patch", module_args=dict(args), task_vars=self._variables)
+        result: dict[str, Any] = self._execute_module(
+            module_name="client_patch", module_args=dict(args), task_vars=self._variables
+        )
         if result.get("failed"):
             raise AnsibleActionFail(f"{args['home']}: {result.get('msg', 'cannot be read')}", result=result)
         return result

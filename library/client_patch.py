@@ -39,7 +39,7 @@ options:
       - For O(state=absent), a directory on the managed machine that holds the unpatched files under the same paths as
         in O(home), such as an older checkout. Each construction is then restored exactly as it is there, whatever else
         has changed in the file since.
-      - Without it the pool's function is taken off, and a time-out that was added or raised stays.
+      - Without it the pool's function is taken off, and a timeout that was added or raised stays.
     type: path
   python:
     description: The bot's interpreter, which must compile the patched source before it is written. If omitted, the

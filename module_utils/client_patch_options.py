@@ -26,7 +26,7 @@ OPTIONS: dict[str, Any] = {
     },
 }
 
-# What the action asks of the module; nobody else may.
+# What the action asks of the module; a task may not.
 REQUESTS: dict[str, Any] = {
     "read": {"type": "list", "elements": "str", "default": []},
     # A source may hold a token; without no_log Ansible would write it to the VM's journal.

@@ -35,7 +35,7 @@ class _Placed(Protocol):
 
 
 class Patcher:
-    """One patch of one source. ``exports`` and ``modules`` tell of the rest of the checkout, as for `Survey`."""
+    """One patch of one source. ``exports`` and ``modules`` describe the rest of the checkout, as for `Survey`."""
 
     def __init__(
         self,
@@ -50,7 +50,10 @@ class Patcher:
         self.editor = Editor(source)
 
     def run(self) -> Result:
-        """Raises NoClientError if there is nothing to patch, PatchError if it cannot be done."""
+        """The patched source.
+
+        :raises NoClientError: if there is nothing to patch. :raises PatchError: if it cannot be patched.
+        """
         source, survey = self.source, self.survey
         if not survey.constructions:
             raise NoClientError("constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)")
@@ -78,9 +81,9 @@ class Patcher:
     # -- single_request_timeout
 
     def _raise_timeout(self, call: ClientCall) -> bool:
-        """Adds the time-out or raises it; returns whether that was an edit."""
+        """Adds the timeout or raises it; returns whether that was an edit."""
         if call.client.kind != API:
-            # webex_bot makes its own client: the pool's function sets the time-outs of a bot.
+            # webex_bot makes its own client: the pool's function sets the timeouts of a bot.
             return False
         report = self.survey.report
         wanted = self.wrappers.request_timeout
@@ -236,6 +239,6 @@ def patch(
 ) -> Result:
     """Patches one file on its own.
 
-    Raises PatchError if it does not parse or cannot be patched, NoClientError if it constructs no client.
+    :raises PatchError: if it does not parse or cannot be patched. :raises NoClientError: if it constructs no client.
     """
     return Patcher(Source(raw, path, package), settings).run()

@@ -45,7 +45,10 @@ class ImportPlacer:
         self.editor = editor
 
     def place(self, calls: Iterable[ClientCall]) -> None:
-        """Raises PatchError if a function's name is taken."""
+        """Add the imports for these calls.
+
+        :raises PatchError: if a function's name is taken.
+        """
         groups: dict[int, _Group] = {}
         for call in calls:
             function = self.wrappers.for_kind(call.client.kind).function

@@ -47,6 +47,7 @@ class Block:
             block = block.parent
 
     def is_within(self, other: Block) -> bool:
+        """Whether this block is the other or lies in it."""
         return any(block is other for block in self.ancestors())
 
 
@@ -62,6 +63,8 @@ class Site:
 
 @dataclass
 class Binding:
+    """A place that gives a name a value."""
+
     name: str
     site: Site
     # An import: its dotted name. Else empty.
@@ -69,7 +72,7 @@ class Binding:
     # An assignment of one expression to one name, or the class or function.
     value: cst.CSTNode | None = None
     scope: Scope | None = None
-    # Bound from another scope (`global x`), at a time that the text does not tell.
+    # Bound from another scope (`global x`), at a time that the text does not show.
     elsewhere: bool = False
 
 
@@ -100,6 +103,7 @@ class Scope:
 
     @property
     def module(self) -> Scope:
+        """The scope of the whole file."""
         scope = self
         while scope.parent is not None:
             scope = scope.parent
@@ -142,4 +146,5 @@ class Program:
     dynamic: list[tuple[cst.Call, Site, str]] = field(default_factory=list)
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
+        """The node that holds this one; None for a statement list itself."""
         return self.parents.get(id(node))

@@ -43,7 +43,7 @@ class ClientCall:
     client: ClientClass
     # The name through which the class was reached.
     use: NameUse
-    # False where the constructor is known not to take a time-out.
+    # False where the constructor is known not to take a timeout.
     takes_timeout: bool
     pool: PoolCall | None = None
     # True if the construction is an argument of the pool call, false if that follows in a statement of its own.
@@ -92,6 +92,7 @@ class Survey:
         return Construction(self.source.path, line, column, call.client.kind, call.client.name, action)
 
     def report(self, offset: int, kind: str, message: str) -> None:
+        """Keep a finding about the text at a byte offset."""
         line, column = self.source.position(offset)
         self.findings.append(Finding(self.source.path, line, column, kind, message))
 

@@ -1,4 +1,4 @@
-"""Small questions to a LibCST tree: what a node is called, what it says, which nodes lie in it."""
+"""Small questions to a LibCST tree: what a node is called, which text it holds, which nodes lie in it."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def identifier(name: str) -> str:
 
 
 def literal_string(node: cst.CSTNode) -> str | None:
+    """The value of a plain string literal; None for anything else."""
     value = node.evaluated_value if isinstance(node, (cst.SimpleString, cst.ConcatenatedString)) else None
     return value if isinstance(value, str) else None
 

@@ -1,6 +1,6 @@
 """Takes clients out of the pool again.
 
-With the original at hand each construction comes back exactly as it was, whatever else has changed in the file since.
+With the original at hand each construction is restored exactly, whatever else has changed in the file since.
 Without it the pool's function is taken off and the construction stays as it now is.
 """
 
@@ -36,7 +36,7 @@ class _OuterCall:
     site: Site
     start: int
     end: int
-    # What it says whatever its layout, time-out and pool settings: the same before and after a patch.
+    # What it means whatever its layout, timeout and pool settings: the same before and after a patch.
     key: str
     construction: ClientCall | None
     pool: PoolCall | None
@@ -70,7 +70,7 @@ class _LayerUnpatcher:
         return [action for start, action in self.actions if start <= call.start][-1]
 
     def _originals(self, calls: list[_OuterCall]) -> list[_OuterCall | None]:
-        """For each call the original one it was made of; None where the original has none that says the same."""
+        """For each call the original one it was made of; None where the original has none of the same meaning."""
         found: list[_OuterCall | None] = [None] * len(calls)
         if self.original is not None:
             then = self.original[1]
@@ -210,7 +210,7 @@ def _remove_imports(source: Source, wrappers: Wrappers, original: Source | None)
 
 
 class Unpatcher:
-    """The way back of one source. ``original`` is the file as it was before it was patched."""
+    """Takes one source's clients out of the pool. ``original`` is the file before it was patched."""
 
     def __init__(
         self,
@@ -230,7 +230,10 @@ class Unpatcher:
         return Survey(source, self.wrappers, self.exports, self.modules)
 
     def run(self) -> Result:
-        """Raises NoClientError if the file constructs no client."""
+        """The source without the patch.
+
+        :raises NoClientError: if the file constructs no client.
+        """
         source, original = self.source, None
         if self.original is not None:
             original = (self.original, list(_outer_calls(self.original, self._survey(self.original))))
@@ -255,6 +258,10 @@ class Unpatcher:
 
 
 def unpatch(raw: bytes, settings: Settings, original: bytes | None = None, path: str = "<source>") -> Result:
-    """Takes one file's clients out of the pool again."""
+    """Takes one file's clients out of the pool again.
+
+    :param original: the file before it was patched; without it timeouts that were added or raised stay.
+    :raises PatchError: if one of the two does not parse. :raises NoClientError: if it constructs no client.
+    """
     before = Source(original, path) if original is not None else None
     return Unpatcher(Source(raw, path), settings, before).run()

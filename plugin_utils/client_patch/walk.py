@@ -30,6 +30,7 @@ class Walk:
     # -- walking
 
     def visit(self, node: cst.CSTNode) -> None:
+        """Do with a node what its handler does, or visit its children."""
         handler = self.handlers.get(type(node))
         if handler is not None:
             handler(node)
@@ -37,6 +38,7 @@ class Walk:
             self.children(node)
 
     def children(self, node: cst.CSTNode) -> None:
+        """Visit every part of a node that can hold an expression."""
         parents = self.program.parents
         for name in child_fields(type(node)):
             value = getattr(node, name)
@@ -49,11 +51,13 @@ class Walk:
                     self.visit(item)
 
     def child(self, parent: cst.CSTNode, node: cst.CSTNode | None) -> None:
+        """Visit one part of a node, if it is there."""
         if node is not None:
             self.program.parents[id(node)] = parent
             self.visit(node)
 
     def site(self) -> Site:
+        """Where the walk stands, with the next turn."""
         self.order += 1
         return Site(self.block, self.index, self.part, self.order)
 
@@ -79,12 +83,14 @@ class Walk:
         self.block, self.index, self.part, self.scope = saved
 
     def statements(self, body: cst.Module | cst.BaseSuite) -> None:
+        """Visit the statements of the present block."""
         for self.index, statement in enumerate(body.body):
             self.part = 0
             self.program.parents[id(statement)] = body
             self.visit(statement)
 
     def statement_line(self, node: cst.SimpleStatementLine) -> None:
+        """Visit the parts of a `;` line."""
         for self.part, statement in enumerate(node.body):
             self.program.parents[id(statement)] = node
             self.visit(statement)
@@ -92,6 +98,7 @@ class Walk:
     # -- bindings
 
     def bind(self, name: str, imported: str = "", value: cst.CSTNode | None = None, scope: Scope | None = None) -> None:
+        """Record a binding, in the scope that `global` and `nonlocal` send it to."""
         name = identifier(name)
         scope = scope or self.scope
         elsewhere = False
@@ -129,6 +136,7 @@ class Walk:
             self.visit(target)
 
     def touch_path(self) -> None:
+        """Remember the statement as a change of `sys.path`, in its block and those around it."""
         site = Site(self.block, self.index, self.part, self.order)
         for block in self.block.ancestors():
             self.program.paths_at.setdefault(id(block), []).append(site)

@@ -104,7 +104,10 @@ def _pairs(
 
 
 def compare(text: str) -> Comparison:
-    """Looks every load of a program up in both. Raises SyntaxError if this Python does not know its syntax."""
+    """Looks every use of a name up in both.
+
+    :raises SyntaxError: if this Python does not know the program's syntax.
+    """
     table = symtable.symtable(text, "<program>", "exec")
     module = cst.parse_module(text)
     recorder = _Recorder(module)

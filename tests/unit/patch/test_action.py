@@ -137,11 +137,9 @@ def test_module_never_shows_a_source(run: Run, tmp_path: Path, monkeypatch: pyte
 # -- the action, as Ansible runs it
 
 
-def patch_checkout(checkout: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run playbooks/patch.yml on a local checkout."""
-    play = [Path(sys.executable).with_name("ansible-playbook"), "playbooks/patch.yml", "--diff"]
+def ansible(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*play, "-e", json.dumps({"bot_home": str(checkout), "bot_python": sys.executable}), *more],
+        [Path(sys.executable).with_name(program), *arguments, "--diff"],
         cwd=PROJECT,
         env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
         capture_output=True,
@@ -150,32 +148,48 @@ def patch_checkout(checkout: Path, *more: str) -> subprocess.CompletedProcess[st
     )
 
 
+def patch_alone(home: Path, *more: str, **arguments: Any) -> str:
+    """Run the action on this host and return what the terminal shows."""
+    given = {**GIVEN, "home": str(home), "script": JARVIS, "python": sys.executable, **arguments}
+    done = ansible("ansible", "localhost", "-m", "client_patch", "-a", json.dumps(given), *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def patch_checkout(home: Path, python: Path | str = sys.executable) -> subprocess.CompletedProcess[str]:
+    settings = json.dumps({"bot_home": str(home), "bot_python": str(python)})
+    return ansible("ansible-playbook", "playbooks/patch.yml", "-e", settings)
+
+
 def checkout_with(home: Path, source: str) -> Path:
-    (home / "webex_bots").mkdir()
+    (home / "webex_bots").mkdir(parents=True)
     script = home / JARVIS
     script.write_text(source)
     return script
 
 
-def test_playbook_patches_a_checkout_and_takes_the_patch_out(tmp_path: Path) -> None:
+def test_action_patches_and_unpatches(tmp_path: Path) -> None:
+    script, original = (checkout_with(tmp_path / name, CLIENT) for name in ("now", "before"))
+    script.chmod(0o750)
+    shown = patch_alone(tmp_path / "now", "--check")
+    assert re.search(r"^\+api = configure_webex_api_session\($", shown, re.MULTILINE)
+    assert "CHANGED" in shown and "hunter2" not in shown
+    assert script.read_text() == CLIENT
+    patch_alone(tmp_path / "now")
+    assert script.read_text().count("configure_webex_api_session(") == 1
+    assert script.stat().st_mode & 0o777 == 0o750
+    assert "SUCCESS" in patch_alone(tmp_path / "now")
+    assert "CHANGED" in patch_alone(tmp_path / "now", state="absent", original=str(tmp_path / "before"))
+    assert script.read_text() == original.read_text() == CLIENT
+
+
+def test_playbook_patches_a_local_checkout(tmp_path: Path) -> None:
     before = (LAB / JARVIS).read_text()
     script = checkout_with(tmp_path, before)
-    script.chmod(0o750)
-    on_paper = patch_checkout(tmp_path, "--check")
-    assert on_paper.returncode == 0, on_paper.stdout
-    assert re.search(r"^\+.*= configure_webex_api_session\($", on_paper.stdout, re.MULTILINE)
-    assert script.read_text() == before
-    assert patch_checkout(tmp_path).returncode == 0
-    patched = script.read_text()
-    assert patched.count("configure_webex_api_session(") == before.count("WebexTeamsAPI(")
-    assert script.stat().st_mode & 0o777 == 0o750
-    again = patch_checkout(tmp_path)
-    assert "changed=0" in again.stdout
-    (tmp_path / "original" / "webex_bots").mkdir(parents=True)
-    (tmp_path / "original" / JARVIS).write_text(before)
-    back = json.dumps({"webex_patch_state": "absent", "webex_patch_original": str(tmp_path / "original")})
-    assert patch_checkout(tmp_path, "-e", back).returncode == 0
-    assert script.read_text() == before
+    done = patch_checkout(tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert script.read_text().count("configure_webex_api_session(") == before.count("WebexTeamsAPI(") > 0
+    assert (tmp_path / "src/utils/webex_pool_config.py").is_file()
 
 
 def test_nothing_is_written_that_the_bots_python_does_not_compile(tmp_path: Path) -> None:
@@ -183,7 +197,7 @@ def test_nothing_is_written_that_the_bots_python_does_not_compile(tmp_path: Path
     python.write_text("#!/bin/sh\necho 'SyntaxError: too new for me' >&2\nexit 1\n")
     python.chmod(0o755)
     script = checkout_with(tmp_path, CLIENT)
-    done = patch_checkout(tmp_path, "-e", f"bot_python={python}")
+    done = patch_checkout(tmp_path, python)
     assert done.returncode != 0
     shown = " ".join(done.stdout.split())
     assert f"{python} does not compile the patched source: {JARVIS}: SyntaxError: too new for me. Nothing was" in shown
