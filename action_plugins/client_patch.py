@@ -1,9 +1,8 @@
-"""Action: route a bot's Webex clients through the pool; documented in library/client_patch.py."""
+"""Controller's side of the client patch: edits what the module of the same name reads and compiles on the VM."""
 
 from __future__ import annotations
 
 import base64
-import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(PROJECT))
 
+from module_utils.client_patch_options import OPTIONS  # noqa: E402
+from plugin_utils.report.mask import mask  # noqa: E402
+
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
     from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, Read, SourceError
@@ -28,30 +30,6 @@ except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:
     IMPORT_ERROR = None
-
-ARGUMENTS: dict[str, Any] = {
-    "home": {"type": "path", "required": True},
-    "script": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "original": {"type": "path"},
-    "python": {"type": "path"},
-    "scope": {"type": "str", "choices": ["script", "imports"], "default": "script"},
-    "search_paths": {"type": "list", "elements": "str", "default": [""]},
-    "request_timeout": {"type": "int", "default": 120},
-    "backup": {"type": "bool", "default": False},
-    "templates": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "api_client": {"type": "str", "required": True},
-            "bot_client": {"type": "str", "required": True},
-            "import_line": {"type": "str", "required": True},
-        },
-    },
-}
-
-# A Webex access token in the source: it must not get into a diff.
-TOKEN = re.compile(r"(?<=[\"'])[A-Za-z0-9+/=_.\-]{32,}(?=[\"'])")
 
 
 class ActionModule(ActionBase):
@@ -62,8 +40,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read, patch, compile, write; nothing is written unless all files are good."""
         self._variables = task_vars or {}
-        result = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=OPTIONS)
         if IMPORT_ERROR is not None:
             raise AnsibleActionFail(
                 f"{IMPORT_ERROR}; the controller needs what requirements.txt lists: pip install -r requirements.txt"
@@ -86,20 +64,20 @@ class ActionModule(ActionBase):
     def _patch(self, args: Mapping[str, Any]) -> CheckoutResult:
         settings = Settings(Templates(**args["templates"]), args["request_timeout"])
         try:
-            checkout = Checkout(self._reader(args["home"]), args["script"], settings, args["search_paths"])
+            checkout = Checkout(self._reader(args, args["home"]), args["script"], settings, args["search_paths"])
             if args["state"] == "present":
                 return checkout.patch(args["scope"])
-            original = self._reader(args["original"]) if args["original"] else None
+            original = self._reader(args, args["original"]) if args["original"] else None
             return checkout.unpatch(original, args["scope"])
         except TemplateError as error:
             raise AnsibleActionFail(f"roles/client_patch/templates: {error}. Nothing was written.") from error
         except SourceError as error:
             raise AnsibleActionFail(f"{args['home']}: {error}. Nothing was written.") from error
 
-    def _reader(self, home: str) -> Read:
+    def _reader(self, args: Mapping[str, Any], home: str) -> Read:
         def read(paths: Sequence[str]) -> dict[str, bytes]:
-            files = self._module({"home": home, "paths": list(paths)})["files"]
-            return {path: base64.b64decode(content) for path, content in files.items()}
+            contents = self._module({**args, "home": home, "read": list(paths)})["contents"]
+            return {path: base64.b64decode(content) for path, content in contents.items()}
 
         return read
 
@@ -107,16 +85,18 @@ class ActionModule(ActionBase):
         """Before anything is written and also in check mode: `validate` of copy would be too late for the first of
         several files, and does not run in check mode."""
         encoded = {path: base64.b64encode(source).decode("ascii") for path, source in sources.items()}
-        errors = self._module({"home": args["home"], "compile": encoded, "python": args["python"]})["errors"]
+        errors = self._module({**args, "compile": encoded})["errors"]
         if errors:
             raise AnsibleActionFail(
                 f"{args['python']} does not compile the patched source: "
                 + "; ".join(f"{path}: {error}" for path, error in errors.items())
-                + ". Nothing was written. Does it run the bot as it is?"
+                + ". Nothing was written. Does it run the unpatched bot?"
             )
 
     def _module(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        result = self._execute_module(module_name="bot_sources", module_args=dict(args), task_vars=self._variables)
+        result: dict[str, Any] = self._execute_module(
+            module_name="client_patch", module_args=dict(args), task_vars=self._variables
+        )
         if result.get("failed"):
             raise AnsibleActionFail(f"{args['home']}: {result.get('msg', 'cannot be read')}", result=result)
         return result
@@ -151,6 +131,6 @@ class ActionModule(ActionBase):
 
 
 def _diff(path: str, before: bytes, after: bytes) -> dict[str, str]:
-    """A diff in which what looks like a token in the source is masked."""
-    texts = [TOKEN.sub("********", text.decode("utf-8", "replace")) for text in (before, after)]
+    """A diff in which whatever looks like a secret is masked, as in the report."""
+    texts = [mask(text.decode("utf-8", "replace")) for text in (before, after)]
     return {"before": texts[0], "after": texts[1], "before_header": path, "after_header": f"{path} (patched)"}

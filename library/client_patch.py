@@ -1,16 +1,24 @@
-"""Documentation of the action plugin of the same name; the module itself never runs."""
+#!/usr/bin/python
+"""Module: the VM's half of the client patch: reads sources and compiles them. Its action plugin edits them."""
+
+# ansible-doc wants the documentation before the imports.
+# ruff: noqa: E402
+
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_patch
 short_description: Route every Webex client of a bot through the connection pool
 description:
   - Finds every construction of a Webex client in a bot's source by what the name means, not by its spelling, puts the
-    pool's function around it and leaves every other byte as it is; and takes it back.
+    pool's function around it and leaves every other byte as it is; V(absent) takes it off again.
   - Reads the source from the managed machine, edits it on the controller, has the bot's own Python compile the result
     there, and writes it back with owner and mode kept. Nothing is written unless all of that succeeds.
   - Clients that are wrapped already, by this module or by hand, are recognised; of those only settings that differ
     are changed.
   - Follows the bot's imports inside the checkout and reports, or patches, the clients constructed there.
+  - The controller's side does the editing, since the bots' Python need not have LibCST; this module reads and compiles
+    on the managed machine and changes nothing there.
 options:
   home:
     description: The bots' checkout on the managed machine. All paths are relative to it.
@@ -22,21 +30,26 @@ options:
     required: true
   state:
     description:
-      - C(present) routes the clients through the pool, C(absent) takes them out again.
+      - V(present) routes the clients through the pool, V(absent) takes them out again.
     type: str
     choices: [present, absent]
     default: present
   original:
     description:
-      - For O(state=absent), a directory on the managed machine that has the files as they were, under the same paths as
-        in O(home), such as an older checkout. Each construction then comes back exactly as it was there, whatever else
+      - For O(state=absent), a directory on the managed machine that holds the unpatched files under the same paths as
+        in O(home), such as an older checkout. Each construction is then restored exactly as it is there, whatever else
         has changed in the file since.
-      - Without it the pool's function is taken off, and a time-out that was added or raised stays.
+      - Without it the pool's function is taken off, and a timeout that was added or raised stays.
     type: path
   python:
-    description: The bot's interpreter, which must compile the patched source before it is written. Not checked if
-      left out.
+    description: The bot's interpreter, which must compile the patched source before it is written. If omitted, the
+      source is not compiled.
     type: path
+  user:
+    description: Who runs the interpreter, if the task runs as root. Root itself if empty; a bot's interpreter often
+      belongs to the bot's user, so do not leave it empty on a VM.
+    type: str
+    default: ""
   scope:
     description: Patch the bot's script alone, or the modules of the checkout that it imports too.
     type: str
@@ -50,8 +63,8 @@ options:
     default: [""]
   request_timeout:
     description:
-      - Seconds. C(single_request_timeout) of an API client is added or raised to this and never lowered.
-      - One that is no number in the source is left and reported.
+      - Seconds. C(single_request_timeout) of an API client is added, or raised to this, and never lowered.
+      - One that is not a number in the source is left as it is and reported.
     type: int
     default: 120
   backup:
@@ -77,13 +90,22 @@ options:
         description: The import of the functions that the other two call, with C(__names__) in their place.
         type: str
         required: true
+  read:
+    description: Files to read; filled in on the controller.
+    type: list
+    elements: str
+    default: []
+  compile:
+    description: Sources to compile, in base64 by path; filled in on the controller.
+    type: dict
+    default: {}
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
     description: Runs in full, compiling included, and writes nothing.
     support: full
   diff_mode:
-    description: Shows each changed file; what looks like an access token is masked.
+    description: Shows each changed file; whatever looks like a secret is masked, as in the report.
     support: full
 """
 
@@ -138,3 +160,53 @@ files:
   type: list
   elements: dict
 """
+
+import base64
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.client_patch_options import OPTIONS, REQUESTS
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.sources import compile_problem
+
+
+def read(home: Path, paths: list[str]) -> dict[str, str]:
+    """The files that exist below a checkout, in base64.
+
+    :raises OSError: when one exists and cannot be read.
+    """
+    found = [path for path in paths if (home / path).is_file()]
+    return {path: base64.b64encode((home / path).read_bytes()).decode("ascii") for path in found}
+
+
+def compile_all(python: str, sources: dict[str, str], user: str) -> dict[str, str]:
+    """What the interpreter reports, by path, of each source (in base64) that it does not compile.
+
+    :raises RolloutError: when the interpreter cannot be run.
+    """
+    problems = {
+        path: compile_problem(python, path, base64.b64decode(source), user) for path, source in sorted(sources.items())
+    }
+    return {path: problem for path, problem in problems.items() if problem}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec={**OPTIONS, **REQUESTS}, supports_check_mode=True)
+    given = module.params
+    if given["compile"] and not given["python"]:
+        module.fail_json(msg="compile needs python, the interpreter to compile with")
+    user = given["user"] if os.geteuid() == 0 else ""
+    try:
+        contents = read(Path(given["home"]), given["read"])
+        errors = compile_all(given["python"], given["compile"], user)
+    except RolloutError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"cannot read {error.filename}: {error.strerror}")
+    module.exit_json(changed=False, contents=contents, errors=errors)
+
+
+if __name__ == "__main__":
+    main()

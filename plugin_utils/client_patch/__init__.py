@@ -1,6 +1,6 @@
 """The patch engine: routes the Webex clients of a bot through the connection pool, and back.
 
-Pure: bytes and settings in, bytes and findings out. LibCST's tree only tells where things stand; the new text is
+Pure: bytes and settings in, bytes and findings out. LibCST's tree only shows where things stand; the new text is
 spliced into the old one, so that no byte outside the replaced ranges can change.
 """
 

@@ -22,7 +22,7 @@ Read = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
 class SourceError(Exception):
-    """A file of the checkout cannot be patched. Says which, where, why and what to do; nothing was changed."""
+    """A file of the checkout cannot be patched: which, where, why and what to do. Nothing was changed."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Checkout:
         self.read = read
         self.script = posixpath.normpath(script)
         self.settings = settings
-        self.pool_module = Wrappers.of(settings).pool_module
+        self.pool_module = Wrappers.from_settings(settings).pool_module
         # Python puts the script's own directory first.
         paths = [posixpath.dirname(self.script), *search_paths]
         self.search_paths = list(dict.fromkeys(posixpath.normpath(path) for path in paths))
@@ -58,7 +58,10 @@ class Checkout:
         self._asked: set[str] = set()
 
     def load(self) -> None:
-        """Reads the script and follows its imports, one reading for each depth."""
+        """Reads the script and follows its imports, one reading for each depth.
+
+        :raises SourceError: if the script is missing or does not parse.
+        """
         found = self.read([self.script])
         if self.script not in found:
             raise SourceError(f"{self.script} does not exist in the checkout")
@@ -101,6 +104,7 @@ class Checkout:
                     wanted.setdefault(full, (name, package))
 
     def add(self, wanted: Mapping[str, tuple[str, bool]], found: Mapping[str, bytes]) -> list[_Module]:
+        """Take in the modules that were found; one that cannot be parsed becomes a finding."""
         added = []
         for path, (name, is_package) in wanted.items():
             if path not in found:
@@ -132,7 +136,7 @@ class Checkout:
     def patch(self, scope: str = SCRIPT) -> CheckoutResult:
         """Patches the script, and with ``scope`` "imports" its modules; reports the clients that are left.
 
-        Raises SourceError if a file cannot be patched, or if there is no client at all.
+        :raises SourceError: if a file cannot be patched, or if there is no client at all.
         """
         self.load()
         exports = self.exports()
@@ -150,7 +154,12 @@ class Checkout:
         return result
 
     def unpatch(self, originals: Read | None, scope: str = SCRIPT) -> CheckoutResult:
-        """The way back. ``originals`` reads the files as they were; without it time-outs stay as they are."""
+        """Takes the clients out of the pool again.
+
+        ``originals`` reads the files before they were patched; without it timeouts stay as they are.
+
+        :raises SourceError: if a file does not parse, or if there is no client at all.
+        """
         self.load()
         exports = self.exports()
         names = {module.name for module in self.modules.values()}
@@ -175,7 +184,7 @@ class Checkout:
         result.findings += patched.findings
 
     def _check(self, result: CheckoutResult, patching: bool) -> None:
-        """A bot without a single client is a mistake: the wrong file, or clients made where nobody looked."""
+        """A bot without a single client is a mistake: the wrong file, or clients made where we did not look."""
         if result.files:
             return
         elsewhere = [f"{item.path}:{item.line}" for item in result.findings if item.kind == OTHER_MODULE]

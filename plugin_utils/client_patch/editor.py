@@ -18,6 +18,7 @@ class Shift:
     cut: int = 0
 
     def apply(self, space: str) -> str:
+        """The white space in front of a line that moves."""
         if self.cut:
             return space[: max(len(space) - self.cut, 0)]
         return self.add + space
@@ -50,15 +51,19 @@ class Editor:
         self.edits: list[Edit] = []
 
     def insert(self, offset: int, text: str) -> None:
+        """Put a text before a byte offset."""
         self.edits.append(Edit(offset, offset, text))
 
     def replace(self, start: int, end: int, text: str) -> None:
+        """Put a text in the place of a range of bytes."""
         self.edits.append(Edit(start, end, text))
 
     def wrap(self, start: int, end: int, wrapper: Wrapper) -> None:
+        """Put a wrapper around the construction in this range of bytes."""
         self.edits.append(Edit(start, end, wrapper=wrapper))
 
     def result(self) -> str:
+        """The whole text with all edits."""
         return self._render(self.edits, 0, len(self.source.text), ())
 
     def moved(self, start: int, end: int, shift: Shift) -> str:

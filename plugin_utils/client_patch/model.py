@@ -18,7 +18,10 @@ UNREADABLE = "unreadable"
 
 
 class PatchError(Exception):
-    """A source cannot be patched; says why and, if known, where. Nothing has been changed."""
+    """A source cannot be patched, and nothing has been changed.
+
+    Line and column count from 1, the column in characters; both are 0 where the place is not known.
+    """
 
     def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         super().__init__(message)
@@ -46,7 +49,7 @@ class Templates:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a patch is to bring about."""
+    """What the clients are to be configured with."""
 
     templates: Templates
     # Seconds; the least `single_request_timeout` of a patched API client.
@@ -55,7 +58,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something left as it is that somebody should look at. Line and column count from 1, the column in characters."""
+    """Something left as it is that an operator should look at.
+
+    Line and column count from 1, the column in characters; `kind` is one of the constants above.
+    """
 
     path: str
     line: int
@@ -66,7 +72,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Construction:
-    """A client construction, and what was done with it: wrapped, updated, unwrapped, restored or unchanged."""
+    """A client construction as the result shows it.
+
+    `action` is what was done with it: wrapped, updated, unwrapped, restored or unchanged. Line and column count as in
+    `Finding`.
+    """
 
     path: str
     line: int

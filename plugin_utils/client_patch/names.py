@@ -21,7 +21,7 @@ CLIENT_CLASSES: Mapping[str, Mapping[str, str]] = {
     "webex_bot": {"WebexBot": BOT, "WebexAPI": API, "WebexTeamsAPI": API},
 }
 CLIENT_NAMES = frozenset(name for kinds in CLIENT_CLASSES.values() for name in kinds)
-# Class methods of both SDKs' classes that return a new client. They take no time-out.
+# Class methods of both SDKs' classes that return a new client. They take no timeout.
 ALTERNATE_CONSTRUCTORS = frozenset({"from_oauth_code", "from_oauth_refresh"})
 
 
@@ -67,11 +67,12 @@ class Resolver:
         return frozenset({name})
 
     def expression(self, node: cst.CSTNode, scope: Scope, site: Site) -> Meanings:
+        """Everything that an expression may mean at a site; :data:`UNKNOWN` for what is not followed."""
         if isinstance(node, cst.Name):
             return self.name(node.value, scope, site)
         if isinstance(node, cst.Attribute):
             bases = self.expression(node.value, scope, site)
-            found: set = set()
+            found: set[str | ClientClass | None] = set()
             for base in bases:
                 found |= self.imported(f"{base}.{node.attr.value}") if isinstance(base, str) else UNKNOWN
             return frozenset(found)
@@ -84,6 +85,7 @@ class Resolver:
         return UNKNOWN
 
     def name(self, name: str, scope: Scope, site: Site) -> Meanings:
+        """Everything that a name may mean at a site."""
         _, live = self.live(name, scope, site)
         if live:
             return self._merge(live)
@@ -104,6 +106,7 @@ class Resolver:
         return scope.module, []
 
     def binding(self, binding: Binding) -> Meanings:
+        """What a binding gives its name; nothing while that very binding is being resolved."""
         if id(binding) in self._busy:
             return frozenset()
         self._busy.add(id(binding))
@@ -136,7 +139,7 @@ class Resolver:
         """Union of the bindings' meanings, without fallbacks for an SDK that cannot be imported."""
         meant = [(binding, self.binding(binding)) for binding in live]
         good = [binding for binding, meanings in meant if any(isinstance(item, ClientClass) for item in meanings)]
-        found: set = set()
+        found: set[str | ClientClass | None] = set()
         for binding, meanings in meant:
             if good and None in meanings and any(_is_fallback(binding, other) for other in good):
                 continue

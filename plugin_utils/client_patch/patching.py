@@ -14,9 +14,10 @@ from .model import FOREIGN_WRAPPER, SETTING, TIMEOUT, Construction, NoClientErro
 from .names import API, Meanings
 from .placement import ImportPlacer
 from .scopes import Site
-from .source import Source, code_of
-from .survey import Call, PoolCall, Survey
+from .source import Source
+from .survey import ClientCall, PoolCall, Survey
 from .templates import Wrappers
+from .tree import code_of, nodes_within
 
 TIMEOUT_ARGUMENT = "single_request_timeout"
 # Its place among the arguments of both SDKs' classes, after access_token and base_url.
@@ -34,7 +35,7 @@ class _Placed(Protocol):
 
 
 class Patcher:
-    """One patch of one source. ``exports`` and ``modules`` tell of the rest of the checkout, as for `Survey`."""
+    """One patch of one source. ``exports`` and ``modules`` describe the rest of the checkout, as for `Survey`."""
 
     def __init__(
         self,
@@ -44,12 +45,15 @@ class Patcher:
         modules: Set[str] = frozenset(),
     ) -> None:
         self.source = source
-        self.wrappers = Wrappers.of(settings)
+        self.wrappers = Wrappers.from_settings(settings)
         self.survey = Survey(source, self.wrappers, exports, modules)
         self.editor = Editor(source)
 
     def run(self) -> Result:
-        """Raises NoClientError if there is nothing to patch, PatchError if it cannot be done."""
+        """The patched source.
+
+        :raises NoClientError: if there is nothing to patch. :raises PatchError: if it cannot be patched.
+        """
         source, survey = self.source, self.survey
         if not survey.constructions:
             raise NoClientError("constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)")
@@ -64,23 +68,22 @@ class Patcher:
         findings = sorted(survey.findings, key=lambda item: (item.line, item.column))
         return Result(raw, raw != source.raw, constructions, findings)
 
-    def _construction(self, call: Call, updated: Set[int]) -> Construction:
+    def _construction(self, call: ClientCall, updated: Set[int]) -> Construction:
         edited = self._raise_timeout(call)
         if call.pool is None:
             wrapper = self.wrappers.for_kind(call.client.kind)
-            self.editor.wrap(call.start, call.end, wrapper.one_line if call.load.fstring else wrapper)
+            self.editor.wrap(call.start, call.end, wrapper.one_line if call.use.fstring else wrapper)
             action = "wrapped"
         else:
             action = "updated" if edited or id(call.pool.node) in updated else "unchanged"
-        line, column = self.source.position(call.start)
-        return Construction(self.source.path, line, column, call.client.kind, call.client.name, action)
+        return self.survey.described(call, action)
 
     # -- single_request_timeout
 
-    def _raise_timeout(self, call: Call) -> bool:
-        """Adds the time-out or raises it; returns whether that was an edit."""
+    def _raise_timeout(self, call: ClientCall) -> bool:
+        """Adds the timeout or raises it; returns whether that was an edit."""
         if call.client.kind != API:
-            # webex_bot makes its own client: the pool's function sets the time-outs of a bot.
+            # webex_bot makes its own client: the pool's function sets the timeouts of a bot.
             return False
         report = self.survey.report
         wanted = self.wrappers.request_timeout
@@ -143,7 +146,7 @@ class Patcher:
 
     # -- edits inside a call
 
-    def _replace(self, node: cst.CSTNode, call: Call | PoolCall, text: str) -> None:
+    def _replace(self, node: cst.CSTNode, call: ClientCall | PoolCall, text: str) -> None:
         start, end = self.source.span(node, call.site)
         self.editor.replace(start, end, text)
 
@@ -152,7 +155,7 @@ class Patcher:
         """A generator without parentheses of its own must stay the only argument."""
         return not any(isinstance(arg.value, cst.GeneratorExp) and not arg.value.lpar for arg in node.args)
 
-    def _add_arguments(self, call: Call | PoolCall, texts: list[str]) -> None:
+    def _add_arguments(self, call: ClientCall | PoolCall, texts: list[str]) -> None:
         """Adds keyword arguments behind the last one; on lines of their own if that has one."""
         source, editor, node = self.source, self.editor, call.node
         if not texts:
@@ -186,24 +189,11 @@ def _behind(source: Source, offset: int, mark: bytes) -> int:
     return found.end()
 
 
-class _StringFinder(cst.CSTVisitor):
-    def __init__(self) -> None:
-        self.found: list[cst.CSTNode] = []
-
-    def visit_SimpleString(self, node: cst.SimpleString) -> None:
-        self.found.append(node)
-
-    def visit_FormattedString(self, node: cst.FormattedString) -> None:
-        self.found.append(node)
-
-
 def multi_line_strings(source: Source, calls: Iterable[_Placed]) -> list[tuple[int, int]]:
     """Strings inside the given calls that span lines: their text must not be indented with the code."""
     found = []
     for call in calls:
-        finder = _StringFinder()
-        call.node.visit(finder)
-        for node in finder.found:
+        for node in nodes_within(call.node, cst.SimpleString, cst.FormattedString):
             start, end = source.span(node, call.site)
             if source.line_end(start) < end:
                 found.append((start, end))
@@ -249,6 +239,6 @@ def patch(
 ) -> Result:
     """Patches one file on its own.
 
-    Raises PatchError if it does not parse or cannot be patched, NoClientError if it constructs no client.
+    :raises PatchError: if it does not parse or cannot be patched. :raises NoClientError: if it constructs no client.
     """
     return Patcher(Source(raw, path, package), settings).run()

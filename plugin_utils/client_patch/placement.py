@@ -14,10 +14,11 @@ import libcst as cst
 
 from .editor import Editor
 from .model import PatchError
-from .scopes import Block, Site, dotted
+from .scopes import Block, Site
 from .source import Source
-from .survey import Call, Survey
+from .survey import ClientCall, Survey
 from .templates import NAMES, Wrappers
+from .tree import dotted
 
 # The statement of a block, and the part of a `;` line.
 Place = tuple[int, int]
@@ -43,8 +44,11 @@ class ImportPlacer:
         self.wrappers = wrappers
         self.editor = editor
 
-    def place(self, calls: Iterable[Call]) -> None:
-        """Raises PatchError if a function's name is taken."""
+    def place(self, calls: Iterable[ClientCall]) -> None:
+        """Add the imports for these calls.
+
+        :raises PatchError: if a function's name is taken.
+        """
         groups: dict[int, _Group] = {}
         for call in calls:
             function = self.wrappers.for_kind(call.client.kind).function
@@ -58,7 +62,7 @@ class ImportPlacer:
         for group in groups.values():
             self._insert(group)
 
-    def _is_imported(self, function: str, call: Call) -> bool:
+    def _is_imported(self, function: str, call: ClientCall) -> bool:
         meanings = self.survey.resolver.name(function, call.site.block.scope, call.site)
         return f"{self.wrappers.pool_module}.{function}" in meanings
 
@@ -76,10 +80,10 @@ class ImportPlacer:
 
     # -- the level
 
-    def _level(self, call: Call) -> tuple[Block, Place]:
+    def _level(self, call: ClientCall) -> tuple[Block, Place]:
         """The block to import in, and the place in it before which the import must stand."""
-        load = call.load
-        _, live = self.survey.resolver.live(load.node.value, load.scope, load.site)
+        use = call.use
+        _, live = self.survey.resolver.live(use.node.value, use.scope, use.site)
         sites = [binding.site for binding in live]
         block = call.site.block if sites else self.program.block
         for site in sites:
@@ -89,12 +93,12 @@ class ImportPlacer:
         for inner in _blocks_between(call.site.block, block):
             if inner.statements and self._paths_before(inner, _project(call.site, inner)):
                 return inner, _project(call.site, inner)
-        use = _project(call.site, block)
+        limit = _project(call.site, block)
         if not _is_deferred(call.site.block, block):
-            return block, use
+            return block, limit
         # A function is called after its SDK is imported, however late in the file that is.
         imported = max((_project(site, block)[0] + 1 for site in sites), default=0)
-        limit = max(use, (imported, 0))
+        limit = max(limit, (imported, 0))
         late = _function_body(call.site.block, block)
         if late is not None and self.program.paths_at and not self._paths_before(block, limit):
             # The path is set somewhere else, before the function is called: only there does the import work.
@@ -117,9 +121,9 @@ class ImportPlacer:
         line = self.wrappers.import_line.replace(NAMES, ", ".join(sorted(group.functions)))
         places = _places(self.program.imports_at, block) + _places(self.program.paths_at, block)
         before = [place for place in places if place < limit]
-        index, small = limit
+        index, part = limit
         if block.inline or any(place[0] == index for place in before):
-            self._insert_inline(block, index, small, line)
+            self._insert_inline(block, index, part, line)
             return
         anchor = max(before)[0] if before else self._preamble(block, index)
         if anchor < 0:
@@ -148,11 +152,11 @@ class ImportPlacer:
             offset = source.next_line(offset)
         return offset
 
-    def _insert_inline(self, block: Block, index: int, small: int, line: str) -> None:
+    def _insert_inline(self, block: Block, index: int, part: int, line: str) -> None:
         """On a line of several statements: in front of the one with the use."""
         statement = block.statements[index]
-        part = statement.body[small] if isinstance(statement, cst.SimpleStatementLine) else statement
-        start, _ = self.source.span(part, Site(block, index, small, 0))
+        node = statement.body[part] if isinstance(statement, cst.SimpleStatementLine) else statement
+        start, _ = self.source.span(node, Site(block, index, part, 0))
         self.editor.insert(start, f"{line}; ")
 
     def _preamble(self, block: Block, limit: int) -> int:
@@ -183,15 +187,15 @@ class ImportPlacer:
 
 
 def _places(table: Mapping[int, list[Site]], block: Block) -> list[Place]:
-    return [(site.index, site.small) for site in table.get(id(block), ())]
+    return [(site.index, site.part) for site in table.get(id(block), ())]
 
 
 def _project(site: Site, block: Block) -> Place:
     """The statement of ``block`` in which a site lies."""
-    where, index, small = site.block, site.index, site.small
+    where, index, part = site.block, site.index, site.part
     while where is not block and where.parent is not None:
-        where, index, small = where.parent, where.index, 0
-    return index, small
+        where, index, part = where.parent, where.index, 0
+    return index, part
 
 
 def _common(left: Block, right: Block) -> Block:

@@ -14,20 +14,16 @@ import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
 
 from .model import PatchError
-from .scopes import Program, Site, read_program
+from .reader import read_program
+from .scopes import Program, Site
 
 BOM = b"\xef\xbb\xbf"
-
-
-def code_of(node: cst.CSTNode) -> str:
-    """The source text of a node on its own."""
-    return cst.Module(body=[]).code_for_node(node)
 
 
 class Source:
     """A parsed file. Offsets count bytes of its text in UTF-8, without a byte order mark.
 
-    Raises PatchError if the file cannot be decoded or parsed.
+    :raises PatchError: if the file cannot be decoded or parsed.
     """
 
     def __init__(self, raw: bytes, path: str = "<source>", package: str = "") -> None:
@@ -50,7 +46,10 @@ class Source:
         self._spans: dict[int, Mapping[cst.CSTNode, CodeSpan]] = {}
 
     def encode(self, text: str) -> bytes:
-        """New text in the file's own encoding."""
+        """New text in the file's own encoding.
+
+        :raises PatchError: if that encoding lacks one of its characters.
+        """
         try:
             return self.bom + text.encode(self.encoding)
         except UnicodeEncodeError as error:
@@ -67,6 +66,7 @@ class Source:
         return starts
 
     def slice(self, start: int, end: int) -> str:
+        """The text between two byte offsets."""
         return self.text[start:end].decode("utf-8")
 
     def position(self, offset: int) -> tuple[int, int]:
@@ -75,6 +75,7 @@ class Source:
         return line, len(self.slice(self.line_starts[line - 1], offset)) + 1
 
     def line_start(self, offset: int) -> int:
+        """The beginning of the line at the offset."""
         return self.line_starts[bisect_right(self.line_starts, offset) - 1]
 
     def next_line(self, offset: int) -> int:
@@ -116,7 +117,10 @@ class Source:
         return list(accumulate(len(code) for code in self._codes[:-1]))
 
     def check_round_trip(self) -> None:
-        """Places are only as good as the tree: it must give back exactly the text it was made from."""
+        """Places are only as good as the tree: it must give back exactly the text it was made from.
+
+        :raises PatchError: if it does not.
+        """
         text = b"".join(self._codes)
         # LibCST ends every statement with a line break, also the last one of a file that has none.
         if self.text != text and self.text != text.removesuffix(self.module.default_newline.encode()):
@@ -147,8 +151,8 @@ def top_level(site: Site) -> int:
 def _explained(text: str, error: cst.ParserSyntaxError) -> tuple[str, int, int]:
     """Reason, line and column of a syntax error.
 
-    LibCST's reason is a list of the tokens it could have gone on with, and its tokenizer's place is always 1:1. Python
-    says it better, if it stumbles over the same place and not over syntax newer than itself.
+    LibCST's reason is a list of the tokens it could have gone on with, and its tokenizer's place is always 1:1.
+    Python's own is better, if it stumbles over the same place and not over syntax newer than itself.
     """
     line, column = error.editor_line, error.editor_column
     try:

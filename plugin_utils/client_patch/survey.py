@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from .model import AMBIGUOUS, DYNAMIC, REFERENCE, UNKNOWN_ORIGIN, Finding
+from .model import AMBIGUOUS, DYNAMIC, REFERENCE, UNKNOWN_ORIGIN, Construction, Finding
 from .names import ALTERNATE_CONSTRUCTORS, CLIENT_CLASSES, CLIENT_NAMES, ClientClass, Meanings, Resolver
-from .scopes import Binding, Load, Site, dotted
-from .source import Source, code_of
+from .scopes import Binding, NameUse, Site
+from .source import Source
 from .templates import Wrappers
+from .tree import code_of, dotted
 
 # Calls that take a class and make nothing of it.
 _HARMLESS_CALLS = frozenset({"cast", "hasattr", "isinstance", "issubclass", "print", "repr", "super", "type"})
@@ -32,7 +33,7 @@ class PoolCall:
 
 
 @dataclass
-class Call:
+class ClientCall:
     """A construction of a client."""
 
     node: cst.Call
@@ -41,8 +42,8 @@ class Call:
     end: int
     client: ClientClass
     # The name through which the class was reached.
-    load: Load
-    # False where the constructor is known not to take a time-out.
+    use: NameUse
+    # False where the constructor is known not to take a timeout.
     takes_timeout: bool
     pool: PoolCall | None = None
     # True if the construction is an argument of the pool call, false if that follows in a statement of its own.
@@ -70,12 +71,12 @@ class Survey:
         starred = {f"{wrappers.pool_module}.{function}" for function in wrappers.functions}
         self.resolver = Resolver(self.program, exports, starred)
         self.findings: list[Finding] = []
-        self.constructions: list[Call] = []
+        self.constructions: list[ClientCall] = []
         self.pool_calls: dict[int, PoolCall] = {}
         self._seen: set[int] = set()
         for name in sorted(self._interesting()):
-            for load in self.program.loads.get(name, ()):
-                self._follow(load)
+            for use in self.program.uses.get(name, ()):
+                self._follow(use)
         self._report_dynamic()
         self.constructions.sort(key=lambda call: (call.start, -call.end))
         for call in self.constructions:
@@ -85,7 +86,13 @@ class Survey:
         for call in self.constructions:
             call.pool = call.pool or self._pool_call_after(call) or self._pool_call_of_factory(call)
 
+    def described(self, call: ClientCall, action: str) -> Construction:
+        """A construction as the result shows it, with what was done with it."""
+        line, column = self.source.position(call.start)
+        return Construction(self.source.path, line, column, call.client.kind, call.client.name, action)
+
     def report(self, offset: int, kind: str, message: str) -> None:
+        """Keep a finding about the text at a byte offset."""
         line, column = self.source.position(offset)
         self.findings.append(Finding(self.source.path, line, column, kind, message))
 
@@ -128,58 +135,59 @@ class Survey:
 
     # -- from a name to a call
 
-    def _follow(self, load: Load) -> None:
+    def _follow(self, use: NameUse) -> None:
         """From a name upwards: `sdk`, `sdk.api`, `sdk.api.WebexTeamsAPI`, the call."""
-        node: cst.CSTNode = load.node
+        node: cst.CSTNode = use.node
         while True:
-            meanings = self.resolver.expression(node, load.scope, load.site)
+            meanings = self.resolver.expression(node, use.scope, use.site)
             clients = [item for item in meanings if isinstance(item, ClientClass)]
             if clients:
-                self._client_class(node, load)
+                self._client_class(node, use)
                 return
             parent = self.program.parent(node)
             if isinstance(parent, cst.Call) and parent.func is node:
-                self._other_call(parent, load, meanings)
+                self._other_call(parent, use, meanings)
                 return
             if not isinstance(parent, cst.Attribute) or parent.value is not node:
                 return
             node = parent
 
-    def _other_call(self, node: cst.Call, load: Load, meanings: Meanings) -> None:
+    def _other_call(self, node: cst.Call, use: NameUse, meanings: Meanings) -> None:
         """A call of a pool function, or of a class that is named like a client and comes from elsewhere."""
         imported = sorted(item for item in meanings if isinstance(item, str))
         name = imported[0] if imported else code_of(node.func)
         module, _, last = name.rpartition(".")
         if last in self.wrappers.functions:
-            start, end = self.source.span(node, load.site)
-            self.pool_calls[id(node)] = PoolCall(node, load.site, start, end, last, module if imported else "")
+            start, end = self.source.span(node, use.site)
+            self.pool_calls[id(node)] = PoolCall(node, use.site, start, end, last, module if imported else "")
         elif imported and last in CLIENT_NAMES and module not in self.modules:
-            start, _ = self.source.span(node, load.site)
+            start, _ = self.source.span(node, use.site)
             self.report(start, UNKNOWN_ORIGIN, f"{last} comes from {module}, which is not known; left as it is")
 
-    def _client_class(self, node: cst.CSTNode, load: Load) -> None:
+    def _client_class(self, node: cst.CSTNode, use: NameUse) -> None:
         """Something that may be a client class: called here, handed on, or only mentioned."""
         parent = self.program.parent(node)
         while isinstance(parent, (cst.IfExp, cst.BooleanOperation)) and not _is_test(node, parent):
             node, parent = parent, self.program.parent(parent)
-        meanings = self.resolver.expression(node, load.scope, load.site)
+        meanings = self.resolver.expression(node, use.scope, use.site)
         clients = sorted((item for item in meanings if isinstance(item, ClientClass)), key=lambda item: item.name)
-        alternate = isinstance(parent, cst.Attribute) and parent.attr.value in ALTERNATE_CONSTRUCTORS
-        callee, call = (parent, self.program.parent(parent)) if alternate else (node, parent)
+        callee, call, alternate = node, parent, False
+        if isinstance(parent, cst.Attribute) and parent.attr.value in ALTERNATE_CONSTRUCTORS:
+            callee, call, alternate = parent, self.program.parent(parent), True
         if not isinstance(call, cst.Call) or call.func is not callee:
-            self._reference(node, load, clients[0])
+            self._reference(node, use, clients[0])
             return
         if id(call) in self._seen:
             return
         self._seen.add(id(call))
-        start, end = self.source.span(call, load.site)
+        start, end = self.source.span(call, use.site)
         if len(clients) < len(meanings) or len({item.kind for item in clients}) > 1:
             self.report(start, AMBIGUOUS, f"{clients[0].name} may be something else here; left as it is")
             return
         takes_timeout = not alternate and all(item.takes_timeout for item in clients)
-        self.constructions.append(Call(call, load.site, start, end, clients[0], load, takes_timeout))
+        self.constructions.append(ClientCall(call, use.site, start, end, clients[0], use, takes_timeout))
 
-    def _reference(self, node: cst.CSTNode, load: Load, client: ClientClass) -> None:
+    def _reference(self, node: cst.CSTNode, use: NameUse, client: ClientClass) -> None:
         """The class itself is handed on: what is made of it elsewhere cannot be seen here."""
         parent = self.program.parent(node)
         handed_on = isinstance(parent, _HANDED_ON)
@@ -192,9 +200,9 @@ class Survey:
         elif isinstance(parent, (cst.Assign, cst.AnnAssign)):
             targets = [item.target for item in parent.targets] if isinstance(parent, cst.Assign) else [parent.target]
             # A name of the module or of a function is followed; attributes are not.
-            handed_on = load.scope.kind == "class" or not all(isinstance(item, cst.Name) for item in targets)
+            handed_on = use.scope.kind == "class" or not all(isinstance(item, cst.Name) for item in targets)
         if handed_on:
-            start, _ = self.source.span(node, load.site)
+            start, _ = self.source.span(node, use.site)
             self.report(start, REFERENCE, f"{client.name} is handed on; clients made of it elsewhere are not pooled")
 
     def _report_dynamic(self) -> None:
@@ -212,11 +220,11 @@ class Survey:
             node, parent = parent, self.program.parent(parent)
         return self.pool_calls.get(id(self.program.parent(parent))) if isinstance(parent, cst.Arg) else None
 
-    def _pool_call_after(self, call: Call) -> PoolCall | None:
+    def _pool_call_after(self, call: ClientCall) -> PoolCall | None:
         """`api = WebexTeamsAPI(…)`, and later `configure(api)`."""
         parent = self.program.parent(call.node)
         if isinstance(parent, cst.Assign) and len(parent.targets) == 1:
-            target = parent.targets[0].target
+            target: cst.CSTNode = parent.targets[0].target
         elif isinstance(parent, (cst.AnnAssign, cst.NamedExpr)):
             target = parent.target
         else:
@@ -234,7 +242,7 @@ class Survey:
                 return pool
         return None
 
-    def _assigned_between(self, target: cst.CSTNode, call: Call, pool: PoolCall) -> bool:
+    def _assigned_between(self, target: cst.CSTNode, call: ClientCall, pool: PoolCall) -> bool:
         """True if the pool call sees another value of the target than the construction's."""
         if not isinstance(target, cst.Name):
             name = dotted(target)
@@ -247,7 +255,7 @@ class Survey:
         _, live = self.resolver.live(target.value, pool.site.block.scope, pool.site)
         return not any(binding.value is call.node for binding in live)
 
-    def _pool_call_of_factory(self, call: Call) -> PoolCall | None:
+    def _pool_call_of_factory(self, call: ClientCall) -> PoolCall | None:
         """`return WebexBot(…)` in a function of which every call is an argument of a pool call."""
         root = call.site.block.scope.root
         function = root.owner if root is not None else None
@@ -257,12 +265,12 @@ class Survey:
         bindings = self.program.scope.bindings.get(function.name.value, [])
         if len(bindings) != 1 or bindings[0].value is not function:
             return None
-        pools = [self._pool_call_around_load(load) for load in self.program.loads.get(function.name.value, ())]
+        pools = [self._pool_call_around_use(use) for use in self.program.uses.get(function.name.value, ())]
         return pools[0] if pools and all(pools) else None
 
-    def _pool_call_around_load(self, load: Load) -> PoolCall | None:
-        parent = self.program.parent(load.node)
-        if not isinstance(parent, cst.Call) or parent.func is not load.node:
+    def _pool_call_around_use(self, use: NameUse) -> PoolCall | None:
+        parent = self.program.parent(use.node)
+        if not isinstance(parent, cst.Call) or parent.func is not use.node:
             return None
         return self._pool_call_around(parent)
 

@@ -10,8 +10,7 @@ import libcst as cst
 
 from .model import Settings, TemplateError
 from .names import API
-from .scopes import dotted
-from .source import code_of
+from .tree import code_of, dotted
 
 # What the templates are rendered with in place of the construction and of the names to import.
 CONSTRUCTION = "__construction__"
@@ -20,7 +19,7 @@ NAMES = "__names__"
 
 @dataclass(frozen=True)
 class Wrapper:
-    """A construction template: the text around the construction, and what it says."""
+    """A construction template: the text around the construction, and its settings."""
 
     function: str
     before: str
@@ -43,7 +42,7 @@ class Wrapper:
 
 @dataclass(frozen=True)
 class Wrappers:
-    """All templates and the time-out."""
+    """All templates and the timeout."""
 
     api: Wrapper
     bot: Wrapper
@@ -52,8 +51,11 @@ class Wrappers:
     request_timeout: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Wrappers:
-        """Raises TemplateError if a template does not fit."""
+    def from_settings(cls, settings: Settings) -> Wrappers:
+        """The templates, checked.
+
+        :raises TemplateError: if one does not fit.
+        """
         line, module = _read_import(settings.templates.import_line)
         api = _read_wrapper(settings.templates.api_client, "api_client")
         bot = _read_wrapper(settings.templates.bot_client, "bot_client")
@@ -61,12 +63,15 @@ class Wrappers:
 
     @property
     def functions(self) -> set[str]:
+        """The names of the pool's functions."""
         return {self.api.function, self.bot.function}
 
     def named(self, function: str) -> Wrapper:
+        """The wrapper that calls this function of the pool."""
         return self.api if function == self.api.function else self.bot
 
     def for_kind(self, kind: str) -> Wrapper:
+        """The wrapper for an API client or a bot."""
         return self.api if kind == API else self.bot
 
 

@@ -1,6 +1,6 @@
 """Takes clients out of the pool again.
 
-With the original at hand each construction comes back exactly as it was, whatever else has changed in the file since.
+With the original at hand each construction is restored exactly, whatever else has changed in the file since.
 Without it the pool's function is taken off and the construction stays as it now is.
 """
 
@@ -19,36 +19,37 @@ from .model import CHANGED_SINCE, FOREIGN_WRAPPER, TIMEOUT, Construction, Findin
 from .names import API, Meanings
 from .patching import TIMEOUT_ARGUMENT, TIMEOUT_POSITION, argument, multi_line_strings
 from .scopes import Site
-from .source import Source, code_of
-from .survey import Call, PoolCall, Survey
+from .source import Source
+from .survey import ClientCall, PoolCall, Survey
 from .templates import Wrappers
+from .tree import code_of, nodes_within
 
 # Wrapped constructions can lie within each other; each pass takes off the outermost.
 _MAX_DEPTH = 20
 
 
 @dataclass
-class _Unit:
+class _OuterCall:
     """An outermost construction or pool call: what a patch replaces as a whole."""
 
     node: cst.Call
     site: Site
     start: int
     end: int
-    # What it says whatever its layout, time-out and pool settings: the same before and after a patch.
+    # What it means whatever its layout, timeout and pool settings: the same before and after a patch.
     key: str
-    construction: Call | None
+    construction: ClientCall | None
     pool: PoolCall | None
 
 
-class _Pass:
-    """One way through a source."""
+class _LayerUnpatcher:
+    """Takes the outermost pool calls off one source, and restores what the original has."""
 
     def __init__(
         self,
         source: Source,
         survey: Survey,
-        original: tuple[Source, list[_Unit]] | None,
+        original: tuple[Source, list[_OuterCall]] | None,
     ) -> None:
         self.source = source
         self.survey = survey
@@ -59,63 +60,67 @@ class _Pass:
         self.unfinished = False
 
     def run(self) -> bytes:
-        units = list(_units(self.source, self.survey))
-        for unit, was in zip(units, self._originals(units), strict=True):
-            self.actions.append((unit.start, self._undo(unit, was)))
+        calls = list(_outer_calls(self.source, self.survey))
+        for call, was in zip(calls, self._originals(calls), strict=True):
+            self.actions.append((call.start, self._undo(call, was)))
         return self.source.encode(self.editor.result()) if self.editor.edits else self.source.raw
 
-    def _originals(self, units: list[_Unit]) -> list[_Unit | None]:
-        """For each unit the one it was made of; None where the original has none that says the same."""
-        found: list[_Unit | None] = [None] * len(units)
+    def action_around(self, call: ClientCall) -> str:
+        """What became of the outermost call that a construction lies in."""
+        return [action for start, action in self.actions if start <= call.start][-1]
+
+    def _originals(self, calls: list[_OuterCall]) -> list[_OuterCall | None]:
+        """For each call the original one it was made of; None where the original has none of the same meaning."""
+        found: list[_OuterCall | None] = [None] * len(calls)
         if self.original is not None:
             then = self.original[1]
-            matcher = difflib.SequenceMatcher(None, [item.key for item in then], [item.key for item in units], False)
+            matcher = difflib.SequenceMatcher(None, [item.key for item in then], [item.key for item in calls], False)
             for at_then, at_now, size in matcher.get_matching_blocks():
                 found[at_now : at_now + size] = then[at_then : at_then + size]
         return found
 
-    def _undo(self, unit: _Unit, was: _Unit | None) -> str:
+    def _undo(self, call: _OuterCall, was: _OuterCall | None) -> str:
         if was is not None and self.original is not None:
-            return self._restore(unit, was, self.original[0])
-        if unit.pool is None:
+            return self._restore(call, was, self.original[0])
+        if call.pool is None:
             return "unchanged"
-        report, construction = self.survey.report, unit.construction
-        if construction is None or not construction.enclosed or not unit.pool.module:
-            report(unit.start, FOREIGN_WRAPPER, f"{unit.pool.function} is called here by hand; left as it is")
+        report, construction = self.survey.report, call.construction
+        if construction is None or not construction.enclosed or not call.pool.module:
+            report(call.start, FOREIGN_WRAPPER, f"{call.pool.function} is called here by hand; left as it is")
             return "unchanged"
         given, _ = argument(construction.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
         if self.original is not None:
-            report(unit.start, CHANGED_SINCE, "has changed since it was patched; unwrapped, and else left as it is")
+            report(call.start, CHANGED_SINCE, "has changed since it was patched; unwrapped, and else left as it is")
         elif given is not None and construction.client.kind == API:
-            report(unit.start, TIMEOUT, f"without the original, {TIMEOUT_ARGUMENT} stays as it is")
-        self._unwrap(unit)
+            report(call.start, TIMEOUT, f"without the original, {TIMEOUT_ARGUMENT} stays as it is")
+        self._unwrap(call)
         return "unwrapped"
 
-    def _restore(self, unit: _Unit, was: _Unit, original: Source) -> str:
-        shift = Shift.between(original.indentation(was.start), self.source.indentation(unit.start))
+    def _restore(self, call: _OuterCall, was: _OuterCall, original: Source) -> str:
+        shift = Shift.between(original.indentation(was.start), self.source.indentation(call.start))
         strings = multi_line_strings(original, [was])
         text = Editor(original, strings).moved(was.start, was.end, shift)
-        if text == self.source.slice(unit.start, unit.end):
+        if text == self.source.slice(call.start, call.end):
             return "unchanged"
-        self.editor.replace(unit.start, unit.end, text)
+        self.editor.replace(call.start, call.end, text)
         return "restored"
 
-    def _unwrap(self, unit: _Unit) -> None:
+    def _unwrap(self, call: _OuterCall) -> None:
         """Puts the pool call's first argument in the place of the call."""
         source = self.source
-        self.unfinished |= any(unit.start < pool.start < unit.end for pool in self.survey.pool_calls.values())
-        arg = _argument_with(unit.node, unit.construction)
-        start, end = source.span(arg.value, unit.site)
-        hanging = Shift.between(source.indentation(start), source.indentation(unit.start))
-        column = unit.start - source.line_start(unit.start)
+        self.unfinished |= any(call.start < pool.start < call.end for pool in self.survey.pool_calls.values())
+        arg = _argument_with(call.node, call.construction)
+        start, end = source.span(arg.value, call.site)
+        hanging = Shift.between(source.indentation(start), source.indentation(call.start))
+        column = call.start - source.line_start(call.start)
         text = self.editor.moved(start, end, self.editor.follow(start, end, hanging, column))
         if not isinstance(arg.value, cst.Call):
             text = f"({text})"
-        self.editor.replace(unit.start, unit.end, text)
+        self.editor.replace(call.start, call.end, text)
 
 
-def _units(source: Source, survey: Survey) -> Iterator[_Unit]:
-    calls: list[Call | PoolCall] = [*survey.pool_calls.values(), *survey.constructions]
+def _outer_calls(source: Source, survey: Survey) -> Iterator[_OuterCall]:
+    calls: list[ClientCall | PoolCall] = [*survey.pool_calls.values(), *survey.constructions]
     end = 0
     for call in sorted(calls, key=lambda item: (item.start, -item.end)):
         if call.start < end:
@@ -125,10 +130,10 @@ def _units(source: Source, survey: Survey) -> Iterator[_Unit]:
         pool = survey.pool_calls.get(id(call.node))
         construction = next((item for item in inside if item is call or (pool is not None and item.pool is pool)), None)
         key = _key(source, survey, call)
-        yield _Unit(call.node, call.site, call.start, call.end, key, construction, pool)
+        yield _OuterCall(call.node, call.site, call.start, call.end, key, construction, pool)
 
 
-def _key(source: Source, survey: Survey, call: Call | PoolCall) -> str:
+def _key(source: Source, survey: Survey, call: ClientCall | PoolCall) -> str:
     """The text without what a patch changes, and without white space and commas outside of strings."""
     dropped: list[tuple[int, int]] = []
     for pool in survey.pool_calls.values():
@@ -140,9 +145,8 @@ def _key(source: Source, survey: Survey, call: Call | PoolCall) -> str:
             given, _ = argument(item.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
             if given is not None and item.client.kind == API:
                 dropped.append(source.span(given, item.site))
-    finder = _TextFinder()
-    call.node.visit(finder)
-    strings = sorted(source.span(node, call.site) for node in finder.found)
+    texts = nodes_within(call.node, cst.SimpleString, cst.FormattedStringText)
+    strings = sorted(source.span(node, call.site) for node in texts)
     parts: list[str] = []
     position = call.start
     for start, end in [*strings, (call.end, call.end)]:
@@ -162,37 +166,12 @@ def _squeezed(source: Source, start: int, end: int, dropped: list[tuple[int, int
     return re.sub(r"[\s,]+", "", kept.decode("utf-8"))
 
 
-class _TextFinder(cst.CSTVisitor):
-    """Text inside string literals."""
-
-    def __init__(self) -> None:
-        self.found: list[cst.CSTNode] = []
-
-    def visit_SimpleString(self, node: cst.SimpleString) -> None:
-        self.found.append(node)
-
-    def visit_FormattedStringText(self, node: cst.FormattedStringText) -> None:
-        self.found.append(node)
-
-
-def _argument_with(node: cst.Call, construction: Call | None) -> cst.Arg:
+def _argument_with(node: cst.Call, construction: ClientCall | None) -> cst.Arg:
     """The argument of a pool call in which the construction lies."""
     for arg in node.args:
-        finder = _NodeFinder(construction.node if construction is not None else node)
-        arg.value.visit(finder)
-        if finder.found:
+        if construction is not None and construction.node in nodes_within(arg.value, cst.Call):
             return arg
     return node.args[0]
-
-
-class _NodeFinder(cst.CSTVisitor):
-    def __init__(self, wanted: cst.CSTNode) -> None:
-        self.wanted = wanted
-        self.found = False
-
-    def on_visit(self, node: cst.CSTNode) -> bool:
-        self.found = self.found or node is self.wanted
-        return not self.found
 
 
 # -- the import
@@ -210,7 +189,7 @@ def _remove_imports(source: Source, wrappers: Wrappers, original: Source | None)
             kept[code] -= 1
             continue
         bound = [code_of(item.asname.name) if item.asname else code_of(item.name) for item in node.names]
-        if any(name in source.program.loads for name in bound):
+        if any(name in source.program.uses for name in bound):
             continue
         start, end = source.span(node, site)
         line_start, line_end = source.line_start(start), source.line_end(end)
@@ -231,7 +210,7 @@ def _remove_imports(source: Source, wrappers: Wrappers, original: Source | None)
 
 
 class Unpatcher:
-    """The way back of one source. ``original`` is the file as it was before it was patched."""
+    """Takes one source's clients out of the pool. ``original`` is the file before it was patched."""
 
     def __init__(
         self,
@@ -242,7 +221,7 @@ class Unpatcher:
         modules: Set[str] = frozenset(),
     ) -> None:
         self.source = source
-        self.wrappers = Wrappers.of(settings)
+        self.wrappers = Wrappers.from_settings(settings)
         self.exports = exports
         self.modules = modules
         self.original = original
@@ -251,10 +230,13 @@ class Unpatcher:
         return Survey(source, self.wrappers, self.exports, self.modules)
 
     def run(self) -> Result:
-        """Raises NoClientError if the file constructs no client."""
+        """The source without the patch.
+
+        :raises NoClientError: if the file constructs no client.
+        """
         source, original = self.source, None
         if self.original is not None:
-            original = (self.original, list(_units(self.original, self._survey(self.original))))
+            original = (self.original, list(_outer_calls(self.original, self._survey(self.original))))
         constructions: list[Construction] = []
         findings: list[Finding] = []
         for depth in range(_MAX_DEPTH):
@@ -262,10 +244,10 @@ class Unpatcher:
             if depth == 0 and not survey.constructions:
                 raise NoClientError("constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)")
             source.check_round_trip()
-            step = _Pass(source, survey, original)
+            step = _LayerUnpatcher(source, survey, original)
             raw = step.run()
             if depth == 0:
-                constructions = _described(source, survey, step.actions)
+                constructions = [survey.described(call, step.action_around(call)) for call in survey.constructions]
             findings += survey.findings
             source = Source(raw, source.path, source.package) if raw != source.raw else source
             if not step.unfinished:
@@ -275,17 +257,11 @@ class Unpatcher:
         return Result(raw, raw != self.source.raw, constructions, findings)
 
 
-def _described(source: Source, survey: Survey, actions: list[tuple[int, str]]) -> list[Construction]:
-    """Each construction with what became of the unit that it lies in."""
-    described = []
-    for call in survey.constructions:
-        action = [action for start, action in actions if start <= call.start][-1]
-        line, column = source.position(call.start)
-        described.append(Construction(source.path, line, column, call.client.kind, call.client.name, action))
-    return described
-
-
 def unpatch(raw: bytes, settings: Settings, original: bytes | None = None, path: str = "<source>") -> Result:
-    """Takes one file's clients out of the pool again."""
+    """Takes one file's clients out of the pool again.
+
+    :param original: the file before it was patched; without it timeouts that were added or raised stay.
+    :raises PatchError: if one of the two does not parse. :raises NoClientError: if it constructs no client.
+    """
     before = Source(original, path) if original is not None else None
     return Unpatcher(Source(raw, path), settings, before).run()

@@ -19,17 +19,27 @@ _UNIT_ENVIRONMENT = re.compile(r"^([-+ ]?\s*Environment=)(.+)$", re.MULTILINE)
 _UNIT_NAME = re.compile(r"(?:^|[\s\"'])([A-Za-z_]\w*)=")
 _BEARER = re.compile(r"\b(bearer(?:\s+|%20))[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+ +)?)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+# In quotes it is no prose, however short; `f"Bearer {token}"` is source and holds nothing.
+_QUOTED_BEARER = re.compile(r"([\"']bearer\s+)[^\s\"'{]+(?=[\"'])", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w://)[^\s/@:\"']*:[^\s/@\"']+@")
 # `access_token="…"` and `'token': '…'`; not `access_token=CONFIG.token`, which is source and holds nothing.
-_LITERAL = re.compile(rf"({_NAME}[\"']?\s*[:=]\s*[bfru]{{0,2}})([\"'])(.+?)\2", re.IGNORECASE)
+# Also `token: str = "…"`, `environ["TOKEN"] = "…"`, `TOKEN = ("…")`, and a client's first argument, which is its token.
+_BEFORE = (
+    rf"((?:{_NAME}[\"']?\]?(?:[ \t]*:[ \t]*[\w.|\[\] ]+?)?\s*[:=]\s*\(?|(?:WebexTeamsAPI|WebexAPI|WebexBot)\()"
+    r"\s*[bfru]{0,2})"
+)
+_LITERAL = re.compile(_BEFORE + r"([\"'])(?!\2)(.+?)\2", re.IGNORECASE)
+_LONG_LITERAL = re.compile(_BEFORE + r"(\"{3}|'{3})(.+?)\2", re.IGNORECASE | re.DOTALL)
 # `WEBEX_TOKEN=…` of a shell and `token: …` of YAML; not `token = value()`, which is source.
 _ASSIGNED = re.compile(rf"^([-+ ]?\s*(?:export\s+)?{_NAME}(?:=|: +))([^\s()\[\]{{}},.'\"]{{8,}})$", re.I | re.M)
 # Access tokens as developer.webex.com gives them to bots and people end in _<cluster>_<organisation's UUID>.
 _WEBEX_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,}_[A-Za-z0-9]{2,8}_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
 _RUN = re.compile(r"[A-Za-z0-9_-]{32,}")
+# Base64 and keys with dots, which only their quotes hold together.
+_QUOTED_RUN = re.compile(r"(?<=[\"'])[A-Za-z0-9+/=_.-]{32,}(?=[\"'])")
 _HEX = re.compile(r"[0-9a-fA-F-]+")
-# Base64 with a + or its padding, which no path and no name has; only between quotes, where a source has its literals.
+# Base64 with a + or its padding, which no path and no name has, however little it looks like chance.
 _BASE64 = re.compile(r"(?<=[\"'])(?=[A-Za-z0-9/]*[+=])[A-Za-z0-9+/]{30,}={0,2}(?=[\"'])")
 
 
@@ -41,12 +51,14 @@ def mask(text: str) -> str:
     # What is recognised by its surroundings goes first, as long as they are there to be seen.
     text = _PRIVATE_KEY.sub(rf"-----BEGIN \1PRIVATE KEY----- {MASK}", text)
     text = _UNIT_ENVIRONMENT.sub(lambda found: found[1] + _without_values(found[2]), text)
-    text = _AUTHORIZATION.sub(rf"\1{MASK}", _BEARER.sub(rf"\1{MASK}", text))
+    text = _AUTHORIZATION.sub(rf"\1{MASK}", _BEARER.sub(rf"\1{MASK}", _QUOTED_BEARER.sub(rf"\1{MASK}", text)))
     text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
-    text = _LITERAL.sub(rf"\1\2{MASK}\2", text)
+    text = _LITERAL.sub(rf"\1\2{MASK}\2", _LONG_LITERAL.sub(rf"\1\2{MASK}\2", text))
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = _BASE64.sub(MASK, _JWT.sub(MASK, _WEBEX_TOKEN.sub(MASK, text)))
-    return _RUN.sub(lambda found: MASK if _looks_random(found[0]) else found[0], text)
+    for run in (_QUOTED_RUN, _RUN):
+        text = run.sub(lambda found: MASK if _looks_random(found[0]) else found[0], text)
+    return text
 
 
 def masked(value: Any) -> Any:
@@ -88,7 +100,7 @@ def _looks_random(run: str) -> bool:
     """Tell a token from a hash (hexadecimal) and from a long name (whose words are short or have no digits)."""
     if _HEX.fullmatch(run):
         return False
-    longest = max(re.split(r"[_-]", run), key=len)
+    longest = max(re.split(r"[_.+/=-]", run), key=len)
     letters, digits = re.search(r"[A-Za-z]", longest), re.search(r"\d", longest)
     mixed = bool(re.search(r"[A-Z]", run) and re.search(r"[a-z]", run) and re.search(r"\d", run))
     return bool(letters and digits and len(longest) >= 24) or (mixed and len(longest) >= 16)

@@ -114,7 +114,7 @@ def _judge_names(path: Path, result: Files) -> None:
             compared = compare(stream.read())
     except (SyntaxError, ValueError, cst.ParserSyntaxError, RecursionError):
         return
-    result.names += compared.loads
+    result.names += compared.uses
     result.unpaired += compared.unpaired
     result.disagreements += [f"{path}: {item}" for item in compared.disagreements]
 

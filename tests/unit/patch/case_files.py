@@ -1,4 +1,4 @@
-"""Cases of the patch, one file each: why, the source before and after, and what is said of it.
+"""Cases of the patch, one file each: why, the source before and after, and what is reported of it.
 
 `␍` stands for a carriage return, `␄` for the end of a file whose last line has no line break.
 """
@@ -35,7 +35,7 @@ class Case:
     before: bytes
     # The source after the patch; None if that is an error.
     after: bytes | None
-    said: list[str]
+    reported: list[str]
 
 
 def read(path: Path) -> Case:
@@ -47,8 +47,8 @@ def read(path: Path) -> Case:
     after = texts.get("after")
     if "unchanged" in texts:
         after = texts["before"]
-    said = texts["said"].splitlines() if "said" in texts else []
-    return Case(path.stem, why, before, None if after is None else _bytes(after, encoding), said)
+    reported = texts["reported"].splitlines() if "reported" in texts else []
+    return Case(path.stem, why, before, None if after is None else _bytes(after, encoding), reported)
 
 
 def write(name: str, why: str, before: bytes, encoding: str = "utf-8") -> str:
@@ -59,10 +59,10 @@ def write(name: str, why: str, before: bytes, encoding: str = "utf-8") -> str:
     try:
         result = patch(before, SETTINGS, name)
     except PatchError as error:
-        parts.append(f"said\n{describe_error(error)}\n")
+        parts.append(f"reported\n{describe_error(error)}\n")
     else:
         parts.append(f"after\n{_shown(result.source, encoding)}" if result.changed else "unchanged\n")
-        parts.append("said\n" + "".join(f"{line}\n" for line in describe(result)))
+        parts.append("reported\n" + "".join(f"{line}\n" for line in describe(result)))
     return ("\n" + SECTION).join(parts)
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
-from plugin_utils.client_patch import names, scopes
+from plugin_utils.client_patch import names, reader, scopes
+from plugin_utils.client_patch.tree import identifier
 
 COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
 # Names of scopes without a name, here and in CPython.
@@ -20,7 +21,7 @@ CONSTANTS = {"True", "False", "None"}
 
 @dataclass
 class Disagreement:
-    """A load that the analysis looks up elsewhere than Python does."""
+    """A use of a name that the analysis looks up elsewhere than Python does."""
 
     name: str
     line: str
@@ -30,8 +31,8 @@ class Disagreement:
 
 @dataclass
 class Comparison:
-    loads: int
-    # Loads in scopes that could not be paired off, such as lambdas in decorators.
+    uses: int
+    # Uses in scopes that could not be paired off, such as lambdas in decorators.
     unpaired: int
     disagreements: list[Disagreement]
 
@@ -46,15 +47,15 @@ class _Recorder:
         self.ranges = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
 
     def scope(self, kind: str, parent: scopes.Scope | None) -> scopes.Scope:
-        made = scopes_class(kind, parent)
+        made = scopes.Scope(kind, parent)
         self.kept.append(made)
         self.children.setdefault(id(parent), []).append(made)
         return made
 
-    def comprehension(self, walker: scopes._Walker, node: cst.BaseComp) -> None:
-        walk_comprehension(walker, node)
+    def comprehension(self, walk: reader.Reader, node: cst.BaseComp) -> None:
+        read_comprehension(walk, node)
         # Those inside have another parent, or, in the first iterable, were made before.
-        self.comprehensions[id(self.children[id(walker.scope)][-1])] = node
+        self.comprehensions[id(self.children[id(walk.scope)][-1])] = node
 
     def line(self, scope: scopes.Scope, program: scopes.Program) -> int:
         """As CPython counts: a function begins at `def`, a generator that is a call's only argument at the bracket."""
@@ -68,8 +69,7 @@ class _Recorder:
         return where.start.line
 
 
-scopes_class = scopes.Scope
-walk_comprehension = scopes._Walker.comprehension
+read_comprehension = reader.Reader.comprehension
 
 
 def _theirs(table: symtable.SymbolTable) -> tuple[str, str]:
@@ -83,7 +83,7 @@ def _ours_named(scope: scopes.Scope) -> tuple[str, str]:
         return "comprehension", ""
     owner = scope.root.owner if scope.root is not None else None
     named = isinstance(owner, (cst.FunctionDef, cst.ClassDef))
-    return scope.kind, scopes.identifier(owner.name.value) if named else "lambda"
+    return scope.kind, identifier(owner.name.value) if named else "lambda"
 
 
 def _pairs(
@@ -104,31 +104,34 @@ def _pairs(
 
 
 def compare(text: str) -> Comparison:
-    """Looks every load of a program up in both. Raises SyntaxError if this Python does not know its syntax."""
+    """Looks every use of a name up in both.
+
+    :raises SyntaxError: if this Python does not know the program's syntax.
+    """
     table = symtable.symtable(text, "<program>", "exec")
     module = cst.parse_module(text)
     recorder = _Recorder(module)
-    scopes.Scope = recorder.scope  # type: ignore[assignment, misc]
-    scopes._Walker.comprehension = lambda walker, node: recorder.comprehension(walker, node)  # type: ignore[method-assign]
+    reader.Scope = recorder.scope  # type: ignore[assignment, misc]
+    reader.Reader.comprehension = lambda walk, node: recorder.comprehension(walk, node)  # type: ignore[method-assign]
     try:
-        program = scopes.read_program(module)
+        program = reader.read_program(module)
     finally:
-        scopes.Scope = scopes_class  # type: ignore[misc]
-        scopes._Walker.comprehension = walk_comprehension  # type: ignore[method-assign]
+        reader.Scope = scopes.Scope  # type: ignore[misc]
+        reader.Reader.comprehension = read_comprehension  # type: ignore[method-assign]
     tables = {id(scope): found for scope, found in _pairs(recorder, program, program.scope, table)}
     result = Comparison(0, 0, [])
-    for name, loads in program.loads.items():
+    for name, uses in program.uses.items():
         if name in CONSTANTS or _is_mangled(name):
             continue
-        for load in loads:
-            result.loads += 1
-            found = tables.get(id(load.scope))
+        for use in uses:
+            result.uses += 1
+            found = tables.get(id(use.scope))
             if found is None:
                 result.unpaired += 1
                 continue
-            ours, pythons = _ours(name, load.scope), _pythons(name, load.scope, found, tables)
+            ours, pythons = _ours(name, use.scope), _pythons(name, use.scope, found, tables)
             if ours != pythons:
-                line = cst.Module(body=[]).code_for_node(program.parent(load.node) or load.node)
+                line = cst.Module(body=[]).code_for_node(program.parent(use.node) or use.node)
                 result.disagreements.append(Disagreement(name, line[:80], ours, pythons))
     return result
 

@@ -1,4 +1,4 @@
-"""What must hold for every program, as functions: the unit tests run them a little, the bench ten thousand times."""
+"""What must hold for every program, as functions: the unit tests check hundreds of programs, the bench ten thousand."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def check_program(program: Program) -> Result:
     check_tree_is_kept(before, after)
     check_bytes_are_kept(program, after)
     check_every_client_is_pooled_once(before, after)
-    check_way_back(program, after)
+    check_unpatching(program, after)
     check_other_settings(before, after)
     return result
 
 
-def check_way_back(program: Program, after: bytes) -> None:
-    """With the original every byte comes back, also after the file has changed elsewhere."""
+def check_unpatching(program: Program, after: bytes) -> None:
+    """With the original every byte is restored, also after the file has changed elsewhere."""
     before = program.source
     back = unpatch(after, SETTINGS, before)
     assert back.source == before, back.findings

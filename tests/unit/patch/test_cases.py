@@ -1,4 +1,4 @@
-"""The hand-written cases: what becomes of each source, byte for byte, and what is said of it."""
+"""The hand-written cases: what becomes of each source, byte for byte, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_cases_are_there() -> None:
 def test_patched_source(case: Case) -> None:
     result = patch(case.before, SETTINGS, case.name)
     assert result.source == case.after
-    assert describe(result) == case.said
+    assert describe(result) == case.reported
 
 
 @_named(BAD)
 def test_refused_source(case: Case) -> None:
     with pytest.raises(PatchError) as refused:
         patch(case.before, SETTINGS, case.name)
-    assert [describe_error(refused.value)] == case.said
+    assert [describe_error(refused.value)] == case.reported
 
 
 @_named(GOOD)
@@ -47,7 +47,7 @@ def test_second_patch_changes_nothing(case: Case) -> None:
 
 
 @_named(GOOD)
-def test_way_back_restores_every_byte(case: Case) -> None:
+def test_unpatching_restores_every_byte(case: Case) -> None:
     assert case.after is not None
     assert unpatch(case.after, SETTINGS, case.before, case.name).source == case.before
 

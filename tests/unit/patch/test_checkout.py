@@ -123,8 +123,8 @@ def test_class_of_another_module() -> None:
             "src/names.py": "from .sdk import Client\nShort = Client\n",
         }
     )
-    said = [(item.line, item.kind, item.action) for item in result.files[BOT].constructions]
-    assert said == [(4, "bot", "wrapped"), (5, "api", "wrapped"), (6, "api", "wrapped")]
+    shown = [(item.line, item.kind, item.action) for item in result.files[BOT].constructions]
+    assert shown == [(4, "bot", "wrapped"), (5, "api", "wrapped"), (6, "api", "wrapped")]
 
 
 def test_class_of_that_name_in_the_checkout_is_no_client() -> None:
@@ -160,7 +160,7 @@ def test_module_that_cannot_be_parsed_is_reported() -> None:
         ),
     ],
 )
-def test_errors_say_file_and_place(files: dict[str, str], expected: str) -> None:
+def test_errors_show_file_and_place(files: dict[str, str], expected: str) -> None:
     with pytest.raises(SourceError) as refused:
         patched(files)
     assert expected in str(refused.value)
