@@ -113,6 +113,13 @@ def test_no_evidence_whatever_is_promoted_on_zero_exposure_or_a_log_without_a_re
     assert judge(replace(evidence, **FLAWS[flaw])).verdict != PROMOTE
 
 
+def test_the_ratio_that_is_missing_is_named_with_what_is_needed() -> None:
+    verdict = judge(replace(GOOD, elapsed=600.0, settings=SHORT, history=History(1, 120.0)))
+    assert verdict.missing == [
+        f"the likelihood ratio against a tenfold rise ({number(verdict.figures.sound)} so far, 20 needed)"
+    ]
+
+
 def test_a_bot_that_never_failed_needs_long_enough_to_be_within_its_budget() -> None:
     fresh = replace(GOOD, history=History(0, 120.0), settings=SHORT)
     assert judge(replace(fresh, elapsed=2 * HOUR)).verdict == EXTEND
@@ -305,7 +312,8 @@ def test_a_record_of_format_1_is_refused_in_one_sentence() -> None:
     with pytest.raises(RecordError) as refusal:
         replay(kept["record"])
     assert str(refusal.value) == (
-        "the decision record has format 1, this program reads format 2: judge it anew with version 0.1.0 of this project"
+        "the decision record has format 1, this program reads format 2: "
+        "judge it anew with version 0.1.0 of this project"
     )
 
 
