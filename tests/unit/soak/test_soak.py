@@ -333,7 +333,7 @@ def test_a_field_that_makes_no_sense_is_refused(soaking: Machine, field: str, va
 
 def test_a_changed_byte_is_found_out(soaking: Machine) -> None:
     soaking.file.write_bytes(soaking.file.read_bytes().replace(b'"elapsed": 0.0', b'"elapsed": 9.0'))
-    with pytest.raises(SoakError, match="is damaged .its checksum is another"):
+    with pytest.raises(SoakError, match=r"is damaged .its checksum is another"):
         soaking.look()
 
 
