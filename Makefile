@@ -75,7 +75,7 @@ report-browser: $(VENV)/.installed ## The report's page in a headless Chromium (
 	$(BIN)/python -m pytest tests/report_browser -q
 
 replay: $(VENV)/.installed ## Judge the evidence of a report anew: make replay REPORT=reports/<time>/report.json
-	@$(BIN)/python -m plugin_utils.replay $(REPORT)
+	@$(BIN)/python -m plugin_utils.gate.replay $(REPORT)
 
 chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replicas (root; hours; CHAOS='--jobs 4 --deadline 90')
 	$(BIN)/python -m tests.chaos $(CHAOS)

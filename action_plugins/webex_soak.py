@@ -1,4 +1,4 @@
-"""Action: watch a bot's log and say what it proves; documented in library/webex_soak.py."""
+"""Controller's side of the soak, which library/webex_soak.py documents: has the VM look, judges, and waits."""
 
 from __future__ import annotations
 
@@ -15,71 +15,97 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-PROJECT = Path(__file__).resolve().parents[1]
 # Ansible puts neither the project nor a plugin's own directory on the path.
-sys.path.append(str(PROJECT))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils import soak as soaks  # noqa: E402
-from plugin_utils.verdict import EXTEND, PROMOTE, Evidence, Settings, Verdict, earliest, judge, summary, to_record  # noqa: E402
+from module_utils.webex_rollout.evidence import EXTEND, PROMOTE, Evidence, GateSettings
+from module_utils.webex_rollout.record import to_record
+from module_utils.webex_rollout.soak import Soak
+from module_utils.webex_rollout.verdict import Verdict, earliest, judge, summary
+from plugin_utils.gate.progress import at, notes, progress, worth_showing
 
 display = Display()
 
 # A log that cannot be read three times in a row will not mend itself while we wait.
 MAX_PROBLEMS = 3
+SETTINGS = ("soak_min", "soak_max", "min_requests", "timeouts_per_hour", "alpha", "beta")
+LOOK_OPTIONS = ("release", "log", "before", "controls", "settings_hash", "soak_max", "signatures", "timezone")
 
+# As in the module, which says what they mean.
 ARGUMENTS: dict[str, Any] = {
     "bot": {"type": "str", "required": True},
-    "release": {"type": "str", "required": True},
-    "log": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["watched", "begun", "read"], "default": "watched"},
+    "release": {"type": "str"},
+    "log": {"type": "path"},
     "before": {"type": "dict"},
     "controls": {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {"bot": {"type": "str", "required": True}, "log": {"type": "path", "required": True}},
+        "options": {
+            "bot": {"type": "str", "required": True},
+            "log": {"type": "path", "required": True},
+            "timezone": {"type": "str"},
+            "signatures": {"type": "list", "elements": "dict"},
+        },
     },
-    "recipe": {"type": "str", "default": ""},
-    "soak_min": {"type": "float", "required": True},
-    "soak_max": {"type": "float", "required": True},
-    "min_requests": {"type": "int", "required": True},
-    "timeouts_per_hour": {"type": "float", "required": True},
+    "settings_hash": {"type": "str", "default": ""},
+    "soak_min": {"type": "float"},
+    "soak_max": {"type": "float"},
+    "min_requests": {"type": "int"},
+    "timeouts_per_hour": {"type": "float"},
     "alpha": {"type": "float", "default": 0.01},
     "beta": {"type": "float", "default": 0.05},
-    "wait": {"type": "float", "default": 0.0},
-    "poll": {"type": "float", "default": 10.0},
-    "decision": {"type": "str", "default": "", "choices": ["", "promote", "rollback", "hold", "auto"]},
+    "wait": {"type": "float", "default": 0},
+    "poll": {"type": "float", "default": 10},
+    "decision": {"type": "str", "default": "", "choices": ["", "promote", "rollback", "pause", "auto"]},
     "why": {"type": "str", "default": ""},
     "signatures": {"type": "list", "elements": "dict", "default": []},
     "timezone": {"type": "str", "default": ""},
 }
+REQUIRED_IF = [
+    ("state", "watched", ("release", "log", "soak_min", "soak_max", "min_requests", "timeouts_per_hour")),
+    ("state", "begun", ("release", "log", "soak_max")),
+]
 
 
-class ActionModule(ActionBase):
-    """Has the logs read by the module bot_soak on the VM, judges on the controller, waits in between."""
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Has the logs read by the module on the VM, judges on the controller, waits in between."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Look until there is a verdict or the time to wait is over."""
-        result = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        """Read or begin a soak, or look until there is a verdict or the time to wait is over."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(argument_spec=ARGUMENTS, required_if=REQUIRED_IF)
         self._given, self._vars = given, task_vars or {}
+        if given["state"] == "read":
+            return {**result, **self._ask(state="read", settings_hash=given["settings_hash"])}
         if self._task.check_mode:
             return {**result, "skipped": True, "msg": f"{given['bot']}: a soak takes time, and check mode has none"}
-        settings = _settings(given)
-        kept = self._ask(state="read")
-        if not given["decision"] and self._is_promoted(kept):
-            # It stays so: what happens weeks later is the business of verify, and of a rollback, not of this gate.
-            soak = kept["soak"]
-            evidence = soaks.evidence(soak, settings)
-            return {**result, "changed": False, **self._answer(soak, evidence, judge(evidence), None, PROMOTE)}
-        return {**result, "changed": False, **self._watch(settings)}
+        if given["state"] == "begun":
+            return {**result, **self._ask(state="begun", **{name: given[name] for name in LOOK_OPTIONS})}
+        return {**result, "changed": False, **self._watched(settings_of(given))}
 
-    def _is_promoted(self, kept: Mapping[str, Any]) -> bool:
-        soak = kept["soak"]
-        return bool(soak) and soak["release"] == self._given["release"] and soak["outcome"] == PROMOTE
+    def _watched(self, settings: GateSettings) -> dict[str, Any]:
+        """A release that was promoted stays so: what happens weeks later is the business of verify, and of a rollback,
+        not of this gate."""
+        kept = self._ask(state="read")["soak"]
+        soak = None if kept is None or self._given["decision"] else Soak.load(kept)
+        if soak is None or not self._is_promoted(soak):
+            return self._watch(settings)
+        if not soak.settings_hash:  # version 0.1.0 could lose it; one look has it kept
+            soak = self._look()
+        evidence = soak.evidence(settings)
+        return self._answer(soak, evidence, judge(evidence), None, PROMOTE)
 
-    def _watch(self, settings: Settings) -> dict[str, Any]:
+    def _is_promoted(self, soak: Soak) -> bool:
+        given = self._given
+        known = soak.settings_hash and given["settings_hash"]
+        same = soak.release == given["release"] and (not known or soak.settings_hash == given["settings_hash"])
+        return same and soak.verdict == PROMOTE
+
+    def _watch(self, settings: GateSettings) -> dict[str, Any]:
         given = self._given
         ends = time.monotonic() + given["wait"]
         terminal = on_terminal()
@@ -89,66 +115,83 @@ class ActionModule(ActionBase):
         while True:
             soak = self._look(**decided)
             decided = {}
-            problems = problems + 1 if soak["own"]["problem"] else 0
-            evidence = soaks.evidence(soak, settings)
+            problems = problems + 1 if soak.own.problem else 0
+            evidence = soak.evidence(settings)
             verdict = judge(evidence)
-            eta = earliest(evidence) if verdict.outcome == EXTEND else None
-            counts = (verdict.outcome, evidence.counted, evidence.hearing, evidence.problem)
-            if given["wait"] and soaks.worth_showing(shown, evidence.elapsed, terminal, counts != last):
-                display.display(soaks.progress(evidence, verdict, eta))
+            eta = earliest(evidence) if verdict.verdict == EXTEND else None
+            counts = (verdict.verdict, evidence.counted, evidence.ready_line, evidence.problem)
+            if given["wait"] and worth_showing(shown, evidence.elapsed, terminal, counts != last):
+                display.display(progress(evidence, verdict, eta))
                 shown.append(evidence.elapsed)
             last = counts
             left = ends - time.monotonic()
-            if verdict.outcome != EXTEND or left <= 0 or problems >= MAX_PROBLEMS:
-                self._ask(state="judged", release=given["release"], record=to_record(evidence, verdict))
-                return self._answer(soak, evidence, verdict, eta, verdict.outcome)
+            if verdict.verdict != EXTEND or left <= 0 or problems >= MAX_PROBLEMS:
+                names = ("release", "settings_hash")
+                kept = {name: given[name] for name in names}
+                self._ask(state="judged", **kept, record=to_record(evidence, verdict))
+                return self._answer(soak, evidence, verdict, eta, verdict.verdict)
             time.sleep(min(given["poll"], left))
 
-    def _answer(
-        self, soak: Mapping[str, Any], evidence: Evidence, verdict: Verdict, eta: float | None, outcome: str
-    ) -> dict[str, Any]:
-        line, notes = summary(evidence, verdict), soaks.notes(soak)
-        until = None if eta is None else soak["clock"]["epoch"] + eta - soak["elapsed"]
-        said = f"{soak['bot']}: {outcome}. {'; '.join([*verdict.reasons, line, *notes])}"
-        if outcome != PROMOTE and verdict.missing:
-            said += f". Missing: {', '.join(verdict.missing)}"
-        if until is not None:
-            said += f". Promote at {soaks.at(until)} at the earliest"
+    def _answer(self, soak: Soak, evidence: Evidence, verdict: Verdict, eta: float | None, word: str) -> dict[str, Any]:
+        noted = notes(soak)
+        until = None if eta is None else soak.clock["epoch"] + eta - soak.elapsed
         return {
-            "outcome": outcome,
+            "verdict": word,
             "reasons": list(verdict.reasons),
             "missing": list(verdict.missing),
-            "summary": line,
-            "msg": said,
-            "problem": soak["own"]["problem"],
-            "decided": soak["decision"] is not None,
-            "notes": notes,
+            "summary": summary(evidence, verdict),
+            "msg": message(evidence, verdict, word, noted, until),
+            "problem": soak.own.problem,
+            "decided": soak.decision is not None,
+            "notes": noted,
             "until": until,
             "record": to_record(evidence, verdict),
-            "history": soak["own"]["history"],
-            "since": {**soak["own"]["since"], "now": soak["clock"]},
-            "series": soak["series"],
+            "history": soak.own.history,
+            "since": {**soak.own.since, "now": soak.clock},
+            "series": soak.series,
         }
 
-    def _look(self, **decided: str) -> dict[str, Any]:
+    def _look(self, **decided: str) -> Soak:
         given = self._given
-        names = ("release", "log", "before", "controls", "recipe", "signatures", "timezone")
-        options = {name: given[name] for name in names}
-        answer = self._ask(state="looked", until=given["soak_max"], **options, **decided)
-        if answer["unsteady"]:
-            raise AnsibleActionFail(f"{given['bot']} does not hold up: {answer['unsteady']}")
-        return answer["soak"]
+        answer = self._ask(state="looked", **{name: given[name] for name in LOOK_OPTIONS}, **decided)
+        if answer["unstable"]:
+            raise AnsibleActionFail(f"{given['bot']} is not stable: {answer['unstable']}")
+        return Soak.load(answer["soak"])
 
     def _ask(self, **arguments: Any) -> dict[str, Any]:
-        """Run the module on the VM; what it says when it fails is what we say."""
+        """Run the module on the VM; its error is ours."""
         arguments = {"bot": self._given["bot"], **{key: value for key, value in arguments.items() if value is not None}}
-        answer = self._execute_module(module_name="bot_soak", module_args=arguments, task_vars=self._vars)
+        answer: dict[str, Any] = self._execute_module(
+            module_name="webex_soak", module_args=arguments, task_vars=self._vars
+        )
         if answer.get("failed"):
-            raise AnsibleActionFail(str(answer.get("msg") or "bot_soak failed and gave no reason"))
+            raise AnsibleActionFail(str(answer.get("msg") or "webex_soak failed and gave no reason"))
         return answer
 
 
-def _settings(given: Mapping[str, Any]) -> Settings:
+def message(evidence: Evidence, verdict: Verdict, word: str, noted: list[str], until: float | None) -> str:
+    """A verdict for people: what, why, on which evidence, and what is missing.
+
+    :param word: the verdict that holds; a release that was promoted stays so.
+    :param until: when a promotion is possible at the earliest, in seconds since the epoch.
+    """
+    why = ""
+    if verdict.reasons and word == verdict.verdict:
+        why = f" ({'reason' if len(verdict.reasons) == 1 else 'reasons'}: {'; '.join(verdict.reasons)})"
+    line = summary(evidence, verdict)
+    sentences = [f"{evidence.bot}: {word}{why}", line[0].upper() + line[1:], *noted]
+    if word != PROMOTE and verdict.missing:
+        sentences.append(f"Missing: {', '.join(verdict.missing)}")
+    if until is not None:
+        sentences.append(f"Promote at {at(until)} at the earliest")
+    return ". ".join(sentences)
+
+
+def settings_of(given: Mapping[str, Any]) -> GateSettings:
+    """The gate's settings.
+
+    :raises AnsibleActionFail: when they contradict each other.
+    """
     bot = given["bot"]
     if not 0 <= given["soak_min"] <= given["soak_max"]:
         raise AnsibleActionFail(
@@ -161,8 +204,7 @@ def _settings(given: Mapping[str, Any]) -> Settings:
             f"{bot}: rollout_timeouts_per_hour must not be negative, rollout_alpha and rollout_beta are probabilities "
             "above 0. Nothing was judged"
         )
-    names = ("soak_min", "soak_max", "min_requests", "timeouts_per_hour", "alpha", "beta")
-    return Settings(**{name: given[name] for name in names})
+    return GateSettings(**{name: given[name] for name in SETTINGS})
 
 
 def on_terminal() -> bool:

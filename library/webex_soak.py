@@ -1,18 +1,22 @@
 #!/usr/bin/python
-"""Documentation of the action plugin webex_soak, which runs on the controller."""
+"""Module: the soak of a bot as its VM keeps it. Its action plugin judges it, and waits."""
+
+# ansible-doc wants the documentation before the imports.
+# ruff: noqa: E402
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: webex_soak
-short_description: Watch a bot's log after a release and say what it proves
+short_description: Watch a bot's log after a release and reach a verdict
 description:
-  - Has the bot's log read by M(bot_soak), again and again for up to O(wait), and comes to a verdict
+  - Has the bot's log read on its VM, again and again for up to O(wait), and reaches a verdict
     (C(promote), C(extend), C(roll back) or C(hold)) from the failures since the switch, the bot's own history, and bots
-    on the same VM that do not have the release yet. C(docs/verdict.md) says how, and with which probabilities of error.
-  - What was seen is kept on the VM, so a later call goes on where this one ended, by whichever hand it ended.
+    on the same VM that do not have the release yet. C(docs/verdict.md) derives it, with its probabilities of error.
+  - What was seen is kept in C(/var/lib/webex-rollout/<bot>/soak.json) (root, 0600), which C(webex-rollout sample) goes
+    on filling between two runs, so a later call goes on where this one ended, however it ended.
   - A release that was promoted stays so; then nothing is read.
-  - Changes nothing and acts on nothing.
+  - Book-keeping, so it never reports a change, and it acts on nothing.
   - Lengths of time are measured by the VM's time since boot. Setting the VM's clock neither shortens nor lengthens a
     soak; when the VM is restarted, the time it was not up does not count.
 options:
@@ -20,14 +24,22 @@ options:
     description: Name of the bot.
     type: str
     required: true
-  release:
-    description: The release under watch. Another one than is kept on the VM begins a new soak.
+  state:
+    description:
+      - V(watched) looks until there is a verdict or O(wait) is over.
+      - V(begun) begins the watch with O(before), after the switch. A release that is kept already, with the same
+        O(settings_hash), keeps its verdict and its history; the time and the counts begin anew.
+      - V(read) returns what is kept.
+      - V(looked) and V(judged) are the action's own. The first reads the logs once, the second keeps O(record).
     type: str
-    required: true
+    choices: [watched, begun, read, looked, judged]
+    default: watched
+  release:
+    description: The release under watch. Another one than is kept begins a new soak. Needed unless O(state=read).
+    type: str
   log:
-    description: The bot's log.
+    description: The bot's log. Needed to watch and to begin.
     type: path
-    required: true
   before:
     description: What M(bot_log_info) returned with C(history) and C(buckets) right before the switch. Needed to begin.
     type: dict
@@ -45,34 +57,41 @@ options:
         description: Its log.
         type: path
         required: true
-  recipe:
-    description: Names the settings the release was made with; kept with the soak.
+      timezone:
+        description: In which its log's times are; O(timezone) where it is not given.
+        type: str
+      signatures:
+        description: Its signatures; O(signatures) where they are not given.
+        type: list
+        elements: dict
+  settings_hash:
+    description:
+      - Names the settings that the release was made with. Other ones than are kept begin a new soak. Empty leaves what
+        is kept as it is.
     type: str
     default: ""
   soak_min:
-    description: Seconds before which nothing is promoted.
+    description: Seconds before which nothing is promoted. Needed to watch.
     type: float
-    required: true
   soak_max:
-    description: Seconds after which the verdict is C(hold) if it was C(extend) until then.
+    description:
+      - Seconds after which the verdict is C(hold) if it was C(extend) until then, and the VM no longer looks by itself.
+        Needed to watch and to begin.
     type: float
-    required: true
   min_requests:
-    description: Requests before which nothing is promoted; at least one is always needed.
+    description: Requests before which nothing is promoted; at least one is always needed. Needed to watch.
     type: int
-    required: true
   timeouts_per_hour:
-    description: Failed calls an hour that one bot may have.
+    description: Incidents an hour that one bot may have. Needed to watch.
     type: float
-    required: true
   alpha:
     description: Accepted probability of rolling back a release that is not worse.
     type: float
     default: 0.01
   beta:
     description:
-      - Accepted probability of promoting one with ten times the failures. With 1 no certainty is asked for, only the
-        other conditions count.
+      - Accepted probability of promoting one with ten times the failures. 1 disables this condition; only the others
+        count then.
     type: float
     default: 0.05
   wait:
@@ -85,20 +104,40 @@ options:
     default: 10
   decision:
     description:
-      - A verdict by hand. It is kept on the VM and stays until another one is given; C(auto) takes it back.
-      - Recorded with the name of who runs this, and O(why).
+      - A human's verdict, which stays until another one is given; V(auto) withdraws it. Empty leaves it as it is.
     type: str
-    choices: ["", promote, rollback, hold, auto]
+    choices: ["", promote, rollback, pause, auto]
+    default: ""
+  who:
+    description: Who decided; filled in on the controller.
+    type: str
     default: ""
   why:
     description: Why.
     type: str
     default: ""
+  record:
+    description: The verdict with all its evidence, for O(state=judged); filled in on the controller.
+    type: dict
   signatures:
     description: As in M(bot_log_info).
     type: list
     elements: dict
     default: []
+    suboptions:
+      name:
+        description: A short name.
+        type: str
+        required: true
+      text:
+        description: The text itself.
+        type: str
+        required: true
+      kind:
+        description: What a record with it is.
+        type: str
+        choices: [failure, recovered, notice]
+        default: failure
   timezone:
     description: As in M(bot_log_info).
     type: str
@@ -106,8 +145,8 @@ options:
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
-    description: Is skipped with a message.
-    support: none
+    description: O(state=read) reads, everything else is skipped with a message.
+    support: partial
 """
 
 EXAMPLES = r"""
@@ -125,61 +164,272 @@ EXAMPLES = r"""
     timeouts_per_hour: 1
     wait: 3600
   register: soak
+
+- name: Read the canary's soak
+  webex_soak:
+    bot: jarvis
+    state: read
+  register: soak
 """
 
 RETURN = r"""
-outcome:
-  description: C(promote), C(extend), C(roll back) or C(hold).
-  returned: always
+verdict:
+  description: V(promote), V(extend), V(roll back) or V(hold).
+  returned: when O(state=watched)
   type: str
 reasons:
   description: Why, a clause each.
-  returned: always
+  returned: when O(state=watched)
   type: list
   elements: str
 missing:
-  description: What stands between the evidence and C(promote), a clause each.
-  returned: always
+  description: What stands between the evidence and a promotion, a clause each.
+  returned: when O(state=watched)
   type: list
   elements: str
 summary:
   description: The evidence in one line.
-  returned: always
+  returned: when O(state=watched)
   type: str
 problem:
   description: Why the log could not be read at the last look; empty if it could.
-  returned: always
+  returned: when O(state=watched)
   type: str
 notes:
-  description: What else should be known, as that the VM's clock was set.
-  returned: always
+  description: What else should be known, a sentence each, such as that the VM's clock was set.
+  returned: when O(state=watched)
   type: list
   elements: str
 until:
   description: When a promotion is possible at the earliest, in seconds since the epoch; null if time alone will not do.
-  returned: always
+  returned: when O(state=watched)
   type: float
 record:
   description: The verdict with all the evidence it rests on, from which it can be derived again.
-  returned: always
+  returned: when O(state=watched)
   type: dict
 history:
   description: What the log held before the switch.
-  returned: always
+  returned: when O(state=watched)
   type: dict
 since:
-  description: What M(bot_log_info) returned last.
-  returned: always
+  description: What was written to the log since, as M(bot_log_info) returns it.
+  returned: when O(state=watched)
   type: dict
 series:
   description:
     - Points in time, each with the seconds since the epoch and of soak, requests, incidents, recovered calls, and
       incidents of O(controls).
-  returned: always
+  returned: when O(state=watched)
   type: list
   elements: list
 decided:
   description: Whether a human has decided.
-  returned: always
+  returned: when O(state=watched)
   type: bool
+soak:
+  description: What is kept; null if nothing is.
+  returned: unless O(state=watched)
+  type: dict
+  contains:
+    release:
+      description: The release under watch.
+      type: str
+    settings_hash:
+      description: The settings that it was made with.
+      type: str
+    elapsed:
+      description: Seconds of soak up to the last look, by the VM's time since boot.
+      type: float
+    begun:
+      description: The VM's clock when the watch began, as C(epoch), C(since_boot) and C(boot).
+      type: dict
+    clock:
+      description: The same at the last look.
+      type: dict
+    own:
+      description:
+        - The bot's own log with C(log), C(cursor), C(history), C(since) (as M(bot_log_info) returns it), C(problem).
+      type: dict
+    controls:
+      description: The same of each bot that it is compared with, by name.
+      type: dict
+    decision:
+      description: A human's verdict as C(verdict), C(who), C(why) and C(when); null if there is none.
+      type: dict
+    verdict:
+      description: The last verdict; empty before the first.
+      type: str
+    record:
+      description: The last verdict with its evidence.
+      type: dict
+gate_state:
+  description:
+    - What the soak means for other bots. V(none) where the release that runs has not soaked, V(other) where it was made
+      with another O(settings_hash), V(paused) where a human has paused the rollout, else the last verdict (V(extend)
+      before the first).
+  returned: unless O(state=watched)
+  type: str
+resumed:
+  description: Whether the soak had begun before.
+  returned: unless O(state=watched)
+  type: bool
+unstable:
+  description: Why the release is not what runs, or was started again too often; empty while neither is so.
+  returned: when O(state=looked)
+  type: str
 """
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.webex_rollout.clock import vm_clock
+from ansible.module_utils.webex_rollout.drift import unstable
+from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
+from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
+from ansible.module_utils.webex_rollout.store import Store, Vm
+from ansible.module_utils.webex_rollout.system import utc
+
+TEXT: dict[str, Any] = {"type": "str", "default": ""}
+SIGNATURE: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "text": {"type": "str", "required": True},
+    "kind": {"type": "str", "choices": ["failure", "recovered", "notice"], "default": "failure"},
+}
+CONTROL: dict[str, Any] = {
+    "bot": {"type": "str", "required": True},
+    "log": {"type": "path", "required": True},
+    "timezone": {"type": "str"},
+    "signatures": {"type": "list", "elements": "dict"},
+}
+ARGUMENTS: dict[str, Any] = {
+    "bot": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["watched", "begun", "read", "looked", "judged"], "default": "watched"},
+    "release": {"type": "str"},
+    "log": {"type": "path"},
+    "before": {"type": "dict"},
+    "controls": {"type": "list", "elements": "dict", "default": [], "options": CONTROL},
+    "settings_hash": TEXT,
+    "soak_min": {"type": "float"},
+    "soak_max": {"type": "float"},
+    "min_requests": {"type": "int"},
+    "timeouts_per_hour": {"type": "float"},
+    "alpha": {"type": "float", "default": 0.01},
+    "beta": {"type": "float", "default": 0.05},
+    "wait": {"type": "float", "default": 0},
+    "poll": {"type": "float", "default": 10},
+    "decision": {**TEXT, "choices": ["", "promote", "rollback", "pause", "auto"]},
+    "who": TEXT,
+    "why": TEXT,
+    "record": {"type": "dict"},
+    "signatures": {"type": "list", "elements": "dict", "default": [], "options": SIGNATURE},
+    "timezone": TEXT,
+}
+REQUIRED_IF = [
+    ("state", "begun", ("release", "log", "soak_max")),
+    ("state", "looked", ("release", "log", "soak_max")),
+    ("state", "judged", ("release", "record")),
+]
+
+
+def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Take the step that is asked for; returns the soak and what it means for other bots.
+
+    :raises SoakError: when what is kept, or what was given, cannot be used.
+    :raises RolloutError: when the soak cannot be written.
+    """
+    store, state = vm.store(given["bot"]), given["state"]
+    if check or state == "read":
+        soak, resumed = load(store), True
+    else:
+        with locked(store):
+            kept = _same(load(store), given)
+            soak = _judged(kept, given) if state == "judged" else _looked(kept, given)
+            resumed = kept is not None and state != "begun"
+            save(store, soak)
+    return {
+        "soak": None if soak is None else asdict(soak),
+        "resumed": resumed and soak is not None,
+        "gate_state": "none" if soak is None else soak.gate_state(_running(store), given["settings_hash"]),
+    }
+
+
+def _same(kept: Soak | None, given: dict[str, Any]) -> Soak | None:
+    """The soak that is kept, where it is of this release, made with these settings. Not knowing them is no difference:
+    version 0.1.0 lost them when it healed a release."""
+    if kept is None or kept.release != given["release"]:
+        return None
+    known = kept.settings_hash and given["settings_hash"]
+    return None if known and kept.settings_hash != given["settings_hash"] else kept
+
+
+def _looked(kept: Soak | None, given: dict[str, Any]) -> Soak:
+    """The soak after a look; one that begins, or begins anew, where there is none or it was interrupted."""
+    soak = kept
+    if soak is None or given["state"] == "begun":
+        soak = begin(given["bot"], given["release"], given["log"], given["before"] or {}, kept)
+    soak.settings_hash = given["settings_hash"] or soak.settings_hash
+    soak.until = given["soak_max"]
+    soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
+    _decide(soak, given)
+    own = {"timezone": given["timezone"], "signatures": given["signatures"]}
+    soak.watch(
+        [{**own, **{key: value for key, value in each.items() if value is not None}} for each in given["controls"]]
+    )
+    soak.look(vm_clock())
+    return soak
+
+
+def _decide(soak: Soak, given: dict[str, Any]) -> None:
+    """Keep what a human decided."""
+    if given["decision"] == "auto":
+        soak.decision = None
+    elif given["decision"]:
+        if not given["who"]:
+            raise SoakError(f"{soak.bot}: a human's verdict needs a name: who decides?")
+        soak.decision = {
+            "verdict": given["decision"],
+            "who": given["who"],
+            "why": given["why"],
+            "when": utc(time.time()),
+        }
+
+
+def _judged(kept: Soak | None, given: dict[str, Any]) -> Soak:
+    """The soak with its verdict."""
+    if kept is None:
+        raise SoakError(f"{given['bot']}: there is no soak of release {given['release']} to keep a verdict of")
+    kept.settings_hash = given["settings_hash"] or kept.settings_hash
+    kept.record, kept.verdict = given["record"], given["record"]["verdict"]["verdict"]
+    return kept
+
+
+def _running(store: Store) -> str:
+    state = store.load()
+    return state.current if state is not None else ""
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, required_if=REQUIRED_IF, supports_check_mode=True)
+    given = module.params
+    if given["state"] == "watched":
+        module.fail_json(msg=f"{given['bot']}: to watch a soak is its action's part; run webex_soak as a task")
+    vm = Vm()
+    try:
+        result = act(vm, given, module.check_mode)
+        if given["state"] == "looked":
+            result["unstable"] = unstable(vm, given["bot"], given["release"])
+    except RolloutError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        where = error.filename or vm.store(given["bot"]).soak_path
+        module.fail_json(msg=f"{given['bot']}: cannot keep its soak: {where}: {error.strerror}. Nothing was judged")
+    else:
+        module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

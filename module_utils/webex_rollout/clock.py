@@ -6,9 +6,12 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .procfs import read_stat
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def boot_clock() -> float:
@@ -81,6 +84,20 @@ class Timing:
 def vm_clock() -> dict[str, Any]:
     """The machine's clocks at this moment: ``epoch`` and ``since_boot`` in seconds, and which ``boot`` it is."""
     return {"epoch": time.time(), "since_boot": boot_clock(), "boot": boot_key()}
+
+
+def same_boot(earlier: str, now: str) -> bool:
+    """Whether a boot that was noted earlier is the present one. Version 0.1.0 noted its id alone, without PID 1."""
+    return earlier == now or earlier == now.partition(":")[0]
+
+
+def up_seconds(now: Mapping[str, Any]) -> float:
+    """Seconds since this boot, or since a container's start: its time since boot is its host's.
+
+    :param now: as `vm_clock` gives it.
+    """
+    started = int(now["boot"].partition(":")[2] or 0) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, float(now["since_boot"]) - started)
 
 
 def wall_start(process_start: int) -> float:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BusyError, RolloutError
+from .errors import BusyError, DamagedError, RolloutError
 from .migration import migrated
 from .system import utc
 
@@ -75,7 +75,8 @@ def unseal(path: Path) -> dict[str, Any]:
     """Read a sealed file, in the present format.
 
     :raises FileNotFoundError: when there is none.
-    :raises RolloutError: when it is damaged, or was written by a newer program.
+    :raises DamagedError: when it cannot be believed.
+    :raises RolloutError: when a newer program wrote it.
     """
     data = path.read_bytes()
     try:
@@ -87,7 +88,7 @@ def unseal(path: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         intact, version, content = False, STATE_VERSION, {}
     if not intact:
-        raise RolloutError(
+        raise DamagedError(
             f"{path} is damaged: it does not match its own checksum. Nothing was done with it. "
             "Put back a copy of it from a backup, or see docs/on-the-vm.md, `A state file is damaged`"
         )

@@ -11,6 +11,10 @@ class BusyError(RolloutError):
     """Another process acts on the same bot, or the same machine, at this moment."""
 
 
+class DamagedError(RolloutError):
+    """A file of the state that does not match its own checksum, or is none."""
+
+
 class LogError(RolloutError):
     """A log that cannot be read; the message names it."""
 

@@ -19,7 +19,10 @@ def migrated(name: str, version: int, content: dict[str, Any]) -> dict[str, Any]
 
     :raises KeyError: when it is not what that version wrote.
     """
-    steps: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {("state.json", 1): _state_of_1}
+    steps: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+        ("state.json", 1): _state_of_1,
+        ("soak.json", 1): _soak_of_1,
+    }
     step = steps.get((name, version))
     return step(content) if step else content
 
@@ -31,3 +34,28 @@ def _state_of_1(state: dict[str, Any]) -> dict[str, Any]:
     state["roll_back_to"] = state.pop("revert_to")
     state["stop_seconds"] = 10.0
     return state
+
+
+def _soak_of_1(soak: dict[str, Any]) -> dict[str, Any]:
+    """Format 1 had one time zone and one list of signatures for all logs, and other words. Cursors migrate themselves
+    when they are next used, and the boot's shorter name is known to the clock."""
+    soak = {key: value for key, value in soak.items() if key != "version"}
+    soak["settings_hash"], soak["verdict"] = soak.pop("recipe"), soak.pop("outcome")
+    every = {"timezone": soak.pop("timezone"), "signatures": soak.pop("signatures")}
+    soak["own"] = _watched_of_1(soak["own"], every)
+    soak["controls"] = {bot: _watched_of_1(watch, every) for bot, watch in soak["controls"].items()}
+    if soak["decision"] is not None:
+        decision = dict(soak["decision"])
+        verdict = decision.pop("outcome")
+        soak["decision"] = {**decision, "verdict": "pause" if verdict == "hold" else verdict}
+    return soak
+
+
+def _watched_of_1(watch: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:
+    since = dict(watch["since"])
+    if since:  # empty before the first look
+        since["ready_line"] = since.pop("hearing")
+        pool = dict(since["pool"])
+        pool["log_level"] = pool.pop("hears")
+        since["pool"] = pool
+    return {**watch, "since": since, **every}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from .paths import GUARD_TIMER
 from .processes import bot_pids
 from .procfs import HTTPS_PORTS, connections_of, open_files_of
 from .sharing import put_there
+from .soak import load as load_soak
 from .state import Phase, Release, State
 from .steps.step import Result
 from .store import Store, Vm
@@ -54,20 +54,12 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
 
 
 def _soak_described(store: Store) -> str:
-    """How the soak stands at its last look (bot_soak.py keeps it); empty where there is none."""
+    """How the soak stood at its last look; empty where there is none."""
     try:
-        soak = json.loads((store.path / "soak.json").read_bytes())
-        since = soak["own"]["since"]
-        counts = (
-            f"{since['incidents']} failed in {since['pool']['requests']} requests" if since else "not looked at yet"
-        )
-        decision = soak["decision"] or {}
-        hand = f", {decision['outcome']} by {decision['who']}" if decision else ""
-        return f"{soak['outcome'] or 'extend'} after {soak['elapsed'] / 60:.0f} min, {counts}{hand}"
-    except FileNotFoundError:
-        return ""
-    except (OSError, ValueError, KeyError, TypeError):
+        soak = load_soak(store)
+    except (OSError, RolloutError):
         return "damaged, the next run of rollout.yml says what to do"
+    return "" if soak is None else soak.described()
 
 
 def _edited(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from module_utils.webex_rollout.evidence import history_of
 from plugin_utils.report.events import Event
 from plugin_utils.report.model import Hour, LogSpan, Setting, VerdictReport
-from plugin_utils.soak import history
 from plugin_utils.words import moment
 
 HOUR = 3600
@@ -165,7 +165,7 @@ def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) 
 def recent(look: Mapping[str, Any]) -> Mapping[str, Any]:
     """A look at a log's history, cut to what the verdict takes into account of it."""
     last = look.get("last_time")
-    known = history(look)
+    known = history_of(look)
     if last is None or not known.hours:
         return look
     hours = {str(hour * HOUR): count for hour, count in known.hourly}

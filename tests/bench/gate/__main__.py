@@ -16,36 +16,36 @@ from functools import partial
 
 from scipy.stats import binom
 
-from plugin_utils.verdict import EXTEND, HOLD, PROMOTE, ROLL_BACK, Settings
-from tests.bench.gate.simulate import LOOKS, OTHERS, REQUESTS_PER_HOUR, Case, Outcome, trial
+from module_utils.webex_rollout.evidence import EXTEND, HOLD, PROMOTE, ROLL_BACK, GateSettings
+from tests.bench.gate.simulate import LOOKS, OTHERS, REQUESTS_PER_HOUR, Case, Ending, trial
 
 BASES = (0.0, 0.1, 0.5, 1.0, 2.0, 6.0, 20.0)
 EFFECTS = (0.1, 1 / 3, 1.0, 3.0, 10.0)
-SETTINGS = Settings()
+SETTINGS = GateSettings()
 
 
-def soaks(case: Case, trials: int) -> list[Outcome]:
+def soaks(case: Case, trials: int) -> list[Ending]:
     """That many soaks of one case."""
     return [trial(case, SETTINGS, f"{case} {number}") for number in range(trials)]
 
 
-def share(outcomes: Sequence[Outcome], wanted: str) -> float:
-    return sum(outcome.outcome == wanted for outcome in outcomes) / len(outcomes)
+def share(endings: Sequence[Ending], wanted: str) -> float:
+    return sum(ending.verdict == wanted for ending in endings) / len(endings)
 
 
-def median_hours(outcomes: Sequence[Outcome]) -> str:
-    decided = [outcome.hours for outcome in outcomes if outcome.outcome in (PROMOTE, ROLL_BACK)]
+def median_hours(endings: Sequence[Ending]) -> str:
+    decided = [ending.hours for ending in endings if ending.verdict in (PROMOTE, ROLL_BACK)]
     return f"{statistics.median(decided):.1f} h" if decided else "-"
 
 
-def row(name: str, case: Case, outcomes: Sequence[Outcome]) -> str:
+def row(name: str, case: Case, endings: Sequence[Ending]) -> str:
     """One line of the table. A promotion is wrong at ten times the failures, a roll-back at no more than before."""
-    promoted, rolled_back = share(outcomes, PROMOTE), share(outcomes, ROLL_BACK)
+    promoted, rolled_back = share(endings, PROMOTE), share(endings, ROLL_BACK)
     wrong_promote = f"{promoted:8.2%}" if case.effect >= SETTINGS.rise and case.base else "       -"
     wrong_back = f"{rolled_back:8.2%}" if case.effect <= 1 or not case.base else "       -"
-    held = share(outcomes, HOLD) + share(outcomes, EXTEND)
+    held = share(endings, HOLD) + share(endings, EXTEND)
     shares = f"{promoted:8.1%} {rolled_back:8.1%} {held:7.1%} {wrong_promote} {wrong_back}"
-    return f"{name:<30} {shares} {median_hours(outcomes):>8}"
+    return f"{name:<30} {shares} {median_hours(endings):>8}"
 
 
 def too_often(count: int, trials: int, accepted: float) -> bool:
@@ -63,8 +63,8 @@ def main() -> int:
         "outage of all bots, x20, bursty": Case(1.0, 1.0, True, outage=20.0),
         "no request is made": Case(0.0, 1.0, False, silent=True),
         "no request, failing before": Case(6.0, 0.1, False, silent=True),
-        "the log is deaf": Case(6.0, 0.1, False, deaf=True),
-        "the log is deaf, and worse": Case(1.0, 10.0, False, deaf=True),
+        "no ready line": Case(6.0, 0.1, False, no_ready_line=True),
+        "no ready line, and worse": Case(1.0, 10.0, False, no_ready_line=True),
     }
     names = [f"{case.base:g}/h x{case.effect:.2g} {'bursty' if case.bursty else 'Poisson'}" for case in grid] + list(
         special
@@ -74,8 +74,8 @@ def main() -> int:
         results = list(pool.map(partial(soaks, trials=trials), cases))
     print("                                 promote roll back    hold    wrong    wrong   median")
     print("bot's rate before, release                                  promote  r. back  decided")
-    for name, case, outcomes in zip(names, cases, results, strict=True):
-        print(row(name, case, outcomes))
+    for name, case, endings in zip(names, cases, results, strict=True):
+        print(row(name, case, endings))
     others = ", ".join(f"{bot} {rate:g}" for bot, rate in OTHERS.items())
     print(
         f"\nConditions: {trials} soaks a cell, {len(LOOKS)} looks over 48 h each; 116 h of history; "
@@ -87,19 +87,22 @@ def main() -> int:
     return judge_table(cases, results, trials)
 
 
-def judge_table(cases: Sequence[Case], results: Sequence[Sequence[Outcome]], trials: int) -> int:
+def judge_table(cases: Sequence[Case], results: Sequence[Sequence[Ending]], trials: int) -> int:
     """Print what must hold and whether it does."""
     pairs = list(zip(cases, results, strict=True))
-    harmless = [outcomes for case, outcomes in pairs if case.effect <= 1 or not case.base]
-    risen = [outcomes for case, outcomes in pairs if case.effect >= SETTINGS.rise and case.base]
-    blind = [outcomes for case, outcomes in pairs if case.deaf or case.silent]
-    back = max(share(outcomes, ROLL_BACK) for outcomes in harmless)
-    missed = max(share(outcomes, PROMOTE) for outcomes in risen)
-    unseen = sum(outcome.outcome == PROMOTE for outcomes in blind for outcome in outcomes)
+    harmless = [endings for case, endings in pairs if case.effect <= 1 or not case.base]
+    risen = [endings for case, endings in pairs if case.effect >= SETTINGS.rise and case.base]
+    blind = [endings for case, endings in pairs if case.no_ready_line or case.silent]
+    back = max(share(endings, ROLL_BACK) for endings in harmless)
+    missed = max(share(endings, PROMOTE) for endings in risen)
+    unseen = sum(ending.verdict == PROMOTE for endings in blind for ending in endings)
     musts = (
         (f"false roll-back at most 1 % (worst cell {back:.2%})", not too_often(round(back * trials), trials, 0.01)),
         (f"missed x10 rise at most 5 % (worst cell {missed:.2%})", not too_often(round(missed * trials), trials, 0.05)),
-        (f"never promoted on no request or a deaf log ({unseen} of {trials * len(blind)})", unseen == 0),
+        (
+            f"never promoted without requests or a ready line ({unseen} of {trials * len(blind)})",
+            unseen == 0,
+        ),
     )
     print()
     for text, holds in musts:

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from plugin_utils.verdict import EXTEND, HOUR, Control, Evidence, History, Settings, judge
+from module_utils.webex_rollout.evidence import EXTEND, HOUR, Control, Evidence, GateSettings, History
+from module_utils.webex_rollout.verdict import judge
 
 HISTORY_HOURS = 116.0
 """As long as the failures were watched before anybody did anything about them."""
@@ -39,16 +40,16 @@ class Case:
     bursty: bool
     outage: float = 1.0
     """By how much all bots' rates are raised, for three hours after the first one of the soak."""
-    deaf: bool = False
+    no_ready_line: bool = False
     silent: bool = False
     """No request is made."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ending:
     """How a soak ended, and after how many hours."""
 
-    outcome: str
+    verdict: str
     hours: float
 
 
@@ -93,7 +94,7 @@ def with_outage(times: list[float], rate: float, case: Case, rng: random.Random)
     return sorted([*times, *(HOUR + time for time in more)])
 
 
-def trial(case: Case, settings: Settings, seed: str) -> Outcome:
+def trial(case: Case, settings: GateSettings, seed: str) -> Ending:
     """One soak, from the first look to the first verdict that is not `extend`."""
     rng = random.Random(seed)
     longest = settings.soak_max / HOUR
@@ -103,7 +104,9 @@ def trial(case: Case, settings: Settings, seed: str) -> Outcome:
         bot: incidents(with_outage(arrivals(rate, longest, case.bursty, rng), rate, case, rng))
         for bot, rate in rates.items()
     }
-    evidence = Evidence("canary", 0.0, hearing=not case.deaf, dated=True, history=before["canary"], settings=settings)
+    evidence = Evidence(
+        "canary", 0.0, ready_line=not case.no_ready_line, dated=True, history=before["canary"], settings=settings
+    )
     for look in LOOKS:
         seen = {bot: _until(times, look) for bot, times in logged.items()}
         evidence = replace(
@@ -115,9 +118,9 @@ def trial(case: Case, settings: Settings, seed: str) -> Outcome:
             controls=[Control(bot, seen[bot], look / HOUR, before[bot]) for bot in OTHERS],
         )
         verdict = judge(evidence)
-        if verdict.outcome != EXTEND:
-            return Outcome(verdict.outcome, look / HOUR)
-    return Outcome(EXTEND, math.inf)
+        if verdict.verdict != EXTEND:
+            return Ending(verdict.verdict, look / HOUR)
+    return Ending(EXTEND, math.inf)
 
 
 def _until(times: list[float], when: float) -> int:

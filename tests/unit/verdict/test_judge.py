@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugin_utils.verdict import (
+from module_utils.webex_rollout.evidence import (
     EXTEND,
     HOLD,
     HOUR,
@@ -19,23 +20,17 @@ from plugin_utils.verdict import (
     Control,
     Decision,
     Evidence,
+    GateSettings,
     History,
-    RecordError,
-    Settings,
-    earliest,
-    evidence_of,
-    judge,
-    number,
-    replay,
-    span,
-    summary,
-    to_record,
 )
+from module_utils.webex_rollout.record import RecordError, evidence_of, replay, to_record
+from module_utils.webex_rollout.verdict import earliest, judge, summary
+from module_utils.webex_rollout.words import duration, number
 
 # Two incidents an hour for five days, evenly.
 BEFORE = History(240, 120.0, tuple((hour, 2) for hour in range(120)))
-SHORT = Settings(soak_min=60.0)
-GOOD = Evidence("jarvis", 24 * HOUR, requests=5000, hearing=True, history=BEFORE)
+SHORT = GateSettings(soak_min=60.0)
+GOOD = Evidence("jarvis", 24 * HOUR, requests=5000, ready_line=True, history=BEFORE)
 
 
 def controls(*incidents: int, hours: float = 24.0) -> tuple[Control, ...]:
@@ -44,16 +39,16 @@ def controls(*incidents: int, hours: float = 24.0) -> tuple[Control, ...]:
 
 def test_a_quiet_day_after_bad_ones_is_promoted() -> None:
     verdict = judge(GOOD)
-    assert (verdict.outcome, verdict.missing) == (PROMOTE, [])
+    assert (verdict.verdict, verdict.missing) == (PROMOTE, [])
     assert verdict.figures.due == pytest.approx(48)
     assert "against a rise is more than a million (20 needed)" in verdict.reasons[0]
 
 
 # --- never on nothing -------------------------------------------------------------------------------------------------
 
-DEAF: dict[str, dict[str, Any]] = {
-    "no ready line": {"hearing": False},
-    "logging starts at CRITICAL": {"hears": 50},
+FLAWS: dict[str, dict[str, Any]] = {
+    "no ready line": {"ready_line": False},
+    "logging starts at CRITICAL": {"log_level": 50},
     "no time stamps": {"dated": False},
     "part of the log lost": {"gaps": ("bot.log was rotated away",)},
     "log unreadable": {"problem": "log bot.log is missing"},
@@ -65,14 +60,14 @@ DEAF: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("why", DEAF)
+@pytest.mark.parametrize("why", FLAWS)
 def test_without_it_nothing_is_promoted_and_the_reason_is_said(why: str) -> None:
-    verdict = judge(replace(GOOD, **DEAF[why]))
-    assert verdict.outcome == EXTEND
+    verdict = judge(replace(GOOD, **FLAWS[why]))
+    assert verdict.verdict == EXTEND
     assert len(verdict.missing) == 1, "each flaw alone, so that each is seen to count"
     words = {
         "no ready line": "a ready line of the pool module since the restart",
-        "logging starts at CRITICAL": "takes in errors (the bot's logging starts at level 50)",
+        "logging starts at CRITICAL": "records errors (the bot's logging starts at level 50)",
         "no time stamps": "records with a time stamp",
         "part of the log lost": "a log without gaps (bot.log was rotated away)",
         "log unreadable": "a readable log (log bot.log is missing)",
@@ -87,9 +82,9 @@ def test_without_it_nothing_is_promoted_and_the_reason_is_said(why: str) -> None
 
 def test_at_the_end_of_the_longest_soak_it_is_hold() -> None:
     flawed = replace(GOOD, requests=0, elapsed=48 * HOUR - 1)
-    assert judge(flawed).outcome == EXTEND
+    assert judge(flawed).verdict == EXTEND
     verdict = judge(replace(flawed, elapsed=48 * HOUR))
-    assert (verdict.outcome, verdict.reasons) == (HOLD, ["48 h have not been enough"])
+    assert (verdict.verdict, verdict.reasons) == (HOLD, ["48 h were not enough"])
     assert verdict.missing
 
 
@@ -103,7 +98,7 @@ def test_at_the_end_of_the_longest_soak_it_is_hold() -> None:
     least=st.integers(0, 300),
     beta=st.floats(0.001, 1),
 )
-def test_no_evidence_whatever_is_promoted_on_zero_exposure_or_a_deaf_log(
+def test_no_evidence_whatever_is_promoted_on_zero_exposure_or_a_log_without_a_ready_line(
     flaw: str, elapsed: float, incidents: int, others: list[int], old: int, least: int, beta: float
 ) -> None:
     evidence = replace(
@@ -113,15 +108,22 @@ def test_no_evidence_whatever_is_promoted_on_zero_exposure_or_a_deaf_log(
         failures=incidents,
         history=History(old, 120.0),
         controls=controls(*others, hours=elapsed / HOUR),
-        settings=Settings(soak_min=0.0, min_requests=least, timeouts_per_hour=100.0, beta=beta),
+        settings=GateSettings(soak_min=0.0, min_requests=least, timeouts_per_hour=100.0, beta=beta),
     )
-    assert judge(replace(evidence, **DEAF[flaw])).outcome != PROMOTE
+    assert judge(replace(evidence, **FLAWS[flaw])).verdict != PROMOTE
+
+
+def test_the_ratio_that_is_missing_is_named_with_what_is_needed() -> None:
+    verdict = judge(replace(GOOD, elapsed=600.0, settings=SHORT, history=History(1, 120.0)))
+    assert verdict.missing == [
+        f"the likelihood ratio against a tenfold rise ({number(verdict.figures.sound)} so far, 20 needed)"
+    ]
 
 
 def test_a_bot_that_never_failed_needs_long_enough_to_be_within_its_budget() -> None:
     fresh = replace(GOOD, history=History(0, 120.0), settings=SHORT)
-    assert judge(replace(fresh, elapsed=2 * HOUR)).outcome == EXTEND
-    assert judge(replace(fresh, elapsed=20 * HOUR)).outcome == PROMOTE
+    assert judge(replace(fresh, elapsed=2 * HOUR)).verdict == EXTEND
+    assert judge(replace(fresh, elapsed=20 * HOUR)).verdict == PROMOTE
 
 
 # --- bad news ---------------------------------------------------------------------------------------------------------
@@ -129,65 +131,65 @@ def test_a_bot_that_never_failed_needs_long_enough_to_be_within_its_budget() -> 
 
 def test_a_worse_release_goes_back_long_before_the_soak_is_over() -> None:
     verdict = judge(replace(GOOD, elapsed=HOUR, incidents=20, failures=20))
-    assert verdict.outcome == ROLL_BACK
+    assert verdict.verdict == ROLL_BACK
     assert "likelihood ratio for a worse rate than before" in verdict.reasons[0]
     assert "(100 needed)" in verdict.reasons[0]
 
 
-def test_a_deaf_log_does_not_save_a_worse_release() -> None:
-    assert judge(replace(GOOD, elapsed=HOUR, incidents=20, failures=20, hearing=False)).outcome == ROLL_BACK
+def test_a_missing_ready_line_does_not_save_a_worse_release() -> None:
+    assert judge(replace(GOOD, elapsed=HOUR, incidents=20, failures=20, ready_line=False)).verdict == ROLL_BACK
 
 
 def test_a_release_that_mends_nothing_is_not_rolled_back_but_not_promoted() -> None:
     same = replace(GOOD, incidents=48, failures=48)
-    assert judge(same).outcome == EXTEND
-    assert judge(replace(same, elapsed=48 * HOUR, incidents=96, failures=96)).outcome == HOLD
+    assert judge(same).verdict == EXTEND
+    assert judge(replace(same, elapsed=48 * HOUR, incidents=96, failures=96)).verdict == HOLD
 
 
 def test_when_all_bots_suffer_at_once_it_is_hold() -> None:
     verdict = judge(replace(GOOD, elapsed=HOUR, incidents=20, failures=20, controls=controls(20, 22, 18, hours=1.0)))
-    assert verdict.outcome == HOLD
+    assert verdict.verdict == HOLD
     assert "the bots without the release fail more often too (60, 6.0 were due)" in verdict.reasons[1]
 
 
 def test_worse_than_all_others_in_an_outage_still_goes_back() -> None:
     evidence = replace(GOOD, elapsed=HOUR, incidents=90, failures=90, controls=controls(6, 5, 7, hours=1.0))
-    assert judge(evidence).outcome == ROLL_BACK
+    assert judge(evidence).verdict == ROLL_BACK
 
 
 def test_as_long_as_it_is_not_clear_whose_fault_it_is_the_soak_goes_on() -> None:
     evidence = replace(GOOD, elapsed=HOUR, incidents=14, failures=14, controls=controls(5, 5, 5, hours=1.0))
-    assert judge(evidence).outcome == EXTEND
+    assert judge(evidence).verdict == EXTEND
 
 
 def test_other_bots_that_do_well_do_not_hide_a_worse_one() -> None:
     evidence = replace(GOOD, elapsed=HOUR, incidents=20, failures=20, controls=controls(2, 1, 3, hours=1.0))
-    assert judge(evidence).outcome == ROLL_BACK
+    assert judge(evidence).verdict == ROLL_BACK
 
 
 def test_other_bots_that_fail_meanwhile_make_a_quiet_one_count_sooner() -> None:
     quiet = replace(
         GOOD, elapsed=300.0, settings=SHORT, history=History(24, 120.0, tuple((i, 1) for i in range(0, 120, 5)))
     )
-    assert judge(quiet).outcome == EXTEND
-    assert judge(replace(quiet, controls=controls(40, 50, 45, hours=1 / 12))).outcome == PROMOTE
+    assert judge(quiet).verdict == EXTEND
+    assert judge(replace(quiet, controls=controls(40, 50, 45, hours=1 / 12))).verdict == PROMOTE
 
 
 def test_failures_that_come_in_clusters_weigh_less() -> None:
     """Twelve in an hour: unheard of where they came one by one, nothing new where they always came ten at a time."""
     tens = History(240, 120.0, tuple((hour, 10) for hour in range(0, 120, 5)))
     news = replace(GOOD, elapsed=HOUR, incidents=12, failures=12)
-    assert judge(news).outcome == ROLL_BACK
-    assert judge(replace(news, history=tens)).outcome == EXTEND
+    assert judge(news).verdict == ROLL_BACK
+    assert judge(replace(news, history=tens)).verdict == EXTEND
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("outcome", [PROMOTE, ROLL_BACK, HOLD])
-def test_a_human_decides_and_is_named(outcome: str) -> None:
-    verdict = judge(replace(GOOD, hearing=False, decision=Decision(outcome, "vinay", "known outage")))
-    assert (verdict.outcome, verdict.reasons) == (outcome, ["decided by vinay: known outage"])
+@pytest.mark.parametrize("word", [PROMOTE, ROLL_BACK, HOLD])
+def test_a_human_decides_and_is_named(word: str) -> None:
+    verdict = judge(replace(GOOD, ready_line=False, decision=Decision(word, "vinay", "known outage")))
+    assert (verdict.verdict, verdict.reasons) == (word, ["decided by vinay: known outage"])
     assert verdict.missing, "what the human overrode stays in the record"
 
 
@@ -196,7 +198,7 @@ def test_a_human_decides_and_is_named(outcome: str) -> None:
 
 def test_the_summary_reads_as_a_person_would_say_it() -> None:
     old = History(684, 120.0, tuple((hour, 6) for hour in range(114)))
-    evidence = Evidence("jarvis", 41 * 60.0, requests=214, recovered=3, hearing=True, history=old)
+    evidence = Evidence("jarvis", 41 * 60.0, requests=214, recovered=3, ready_line=True, history=old)
     line = summary(evidence, judge(evidence))
     assert line.startswith(
         "0 incidents in 214 requests over 41 min; 3 recovered; at the old rate (5.7 an hour) 3.9 were due"
@@ -213,8 +215,8 @@ def test_the_summary_reads_as_a_person_would_say_it() -> None:
     ("seconds", "words"),
     [(0, "0 s"), (50.2, "51 s"), (119.5, "120 s"), (2460, "41 min"), (7500, "2 h 5 min"), (86400, "24 h")],
 )
-def test_spans(seconds: float, words: str) -> None:
-    assert span(seconds) == words
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_at_the_earliest_time_named_it_is_promoted_and_not_before(old: int, inci
         incidents=incidents,
         failures=incidents,
         requests=30,
-        hearing=True,
+        ready_line=True,
         history=History(old, 120.0),
         settings=SHORT,
     )
@@ -241,14 +243,14 @@ def test_at_the_earliest_time_named_it_is_promoted_and_not_before(old: int, inci
     assert when is not None
 
     def at(elapsed: float) -> str:
-        return judge(replace(evidence, elapsed=elapsed, requests=int(elapsed / 10))).outcome
+        return judge(replace(evidence, elapsed=elapsed, requests=int(elapsed / 10))).verdict
 
     assert at(when) == PROMOTE
     assert at(when * 0.97) == EXTEND
 
 
 def test_there_is_no_earliest_time_for_what_time_does_not_mend() -> None:
-    assert earliest(replace(GOOD, hearing=False, elapsed=HOUR)) is None
+    assert earliest(replace(GOOD, ready_line=False, elapsed=HOUR)) is None
     assert earliest(replace(GOOD, requests=0, elapsed=HOUR)) is None
     assert earliest(replace(GOOD, elapsed=0.0)) is None
     assert earliest(replace(GOOD, elapsed=HOUR, requests=200)) == 24 * HOUR
@@ -271,8 +273,8 @@ evidences = st.builds(
     recovered=st.integers(0, 9),
     requests=st.integers(0, 9999),
     pool_failed=st.integers(0, 9),
-    hearing=st.booleans(),
-    hears=st.sampled_from([None, 20, 50]),
+    ready_line=st.booleans(),
+    log_level=st.sampled_from([None, 20, 50]),
     gaps=st.lists(st.text(max_size=5), max_size=2).map(tuple),
     history=histories,
     controls=st.lists(
@@ -281,8 +283,8 @@ evidences = st.builds(
         ),
         max_size=5,
     ),
-    decision=st.one_of(st.none(), st.builds(Decision, outcome=st.sampled_from([PROMOTE, HOLD]), who=st.just("vinay"))),
-    settings=st.builds(Settings, soak_min=st.floats(0, 1e5), timeouts_per_hour=st.floats(0, 50)),
+    decision=st.one_of(st.none(), st.builds(Decision, verdict=st.sampled_from([PROMOTE, HOLD]), who=st.just("vinay"))),
+    settings=st.builds(GateSettings, soak_min=st.floats(0, 1e5), timeouts_per_hour=st.floats(0, 50)),
 )
 
 
@@ -292,8 +294,8 @@ def test_any_record_gives_the_same_verdict_again(evidence: Evidence) -> None:
     verdict = judge(evidence)
     record = json.loads(json.dumps(to_record(evidence, verdict)))
     again = replay(record)
-    assert (again.outcome, list(again.reasons), list(again.missing)) == (
-        verdict.outcome,
+    assert (again.verdict, list(again.reasons), list(again.missing)) == (
+        verdict.verdict,
         list(verdict.reasons),
         list(verdict.missing),
     )
@@ -305,10 +307,20 @@ def test_less_than_a_second_of_history_gives_no_rate() -> None:
     assert judge(replace(GOOD, elapsed=0.0, history=History(incidents=1, hours=5e-324))).figures.due is None
 
 
+def test_a_record_of_format_1_is_refused_in_one_sentence() -> None:
+    kept = json.loads((Path(__file__).parents[1] / "soak/format1.json").read_text())
+    with pytest.raises(RecordError) as refusal:
+        replay(kept["record"])
+    assert str(refusal.value) == (
+        "the decision record has format 1, this program reads format 2: "
+        "judge it anew with version 0.1.0 of this project"
+    )
+
+
 def test_a_record_that_says_otherwise_is_found_out() -> None:
     record = to_record(GOOD, judge(GOOD))
-    record["verdict"]["outcome"] = ROLL_BACK
-    with pytest.raises(RecordError, match="the record says roll back, its evidence gives promote"):
+    record["verdict"]["verdict"] = ROLL_BACK
+    with pytest.raises(RecordError, match="the recorded verdict is roll back, its evidence gives promote"):
         replay(record)
 
 

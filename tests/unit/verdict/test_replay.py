@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from plugin_utils.replay import main
-from plugin_utils.verdict import ROLL_BACK, judge, to_record
+from module_utils.webex_rollout.evidence import ROLL_BACK
+from module_utils.webex_rollout.record import to_record
+from module_utils.webex_rollout.verdict import judge
+from plugin_utils.gate.replay import main
 from tests.unit.verdict.test_judge import GOOD
 
 
@@ -29,8 +31,8 @@ def test_the_same_verdict_again(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_another_verdict_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([written(tmp_path / "report.json", outcome=ROLL_BACK)]) == 1
-    assert "jarvis: the record says roll back, its evidence gives promote" in capsys.readouterr().err
+    assert main([written(tmp_path / "report.json", verdict=ROLL_BACK)]) == 1
+    assert "jarvis: the recorded verdict is roll back, its evidence gives promote" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"bots": [{"name": 1}]}'])

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from plugin_utils.verdict import (
+from module_utils.webex_rollout.evidence import History
+from module_utils.webex_rollout.likelihood import (
     PRIOR_DISPERSION,
     PRIOR_FAILURES,
     RISES,
-    History,
     Rate,
     dispersion,
     shared_likelihoods,

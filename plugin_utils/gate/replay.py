@@ -1,4 +1,4 @@
-"""Judge the evidence of a report anew: python -m plugin_utils.replay reports/<time>/report.json.
+"""Judge the evidence of a report anew: python -m plugin_utils.gate.replay reports/<time>/report.json.
 
 Prints each recorded verdict and what the same evidence gives now; ends with 1 if any differs or cannot be read.
 """
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plugin_utils.verdict import RecordError, evidence_of, replay, summary
+from module_utils.webex_rollout.record import RecordError, evidence_of, replay
+from module_utils.webex_rollout.verdict import summary
 
 
 def records(report: Any) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     for bot, record in found.items():
         try:
             verdict = replay(record)
-            print(f"{bot}: {verdict.outcome}, as recorded. {summary(evidence_of(record), verdict)}")
+            print(f"{bot}: {verdict.verdict}, as recorded. {summary(evidence_of(record), verdict)}")
         except RecordError as error:
             differing += 1
             print(f"{bot}: {error}", file=sys.stderr)

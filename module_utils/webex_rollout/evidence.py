@@ -1,0 +1,115 @@
+"""What a verdict rests on, as data: no clock, no file, no opinion.
+
+Words. *Incidents* are failed calls as the log reader counts them: several lines of a log can be one. A bot's *history*
+is what its log held before the switch. *Controls* are bots on the same VM that do not have the release.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PROMOTE, EXTEND, ROLL_BACK, HOLD = "promote", "extend", "roll back", "hold"
+HOUR = 3600.0
+# What a bot did longer ago than a week says little about what it does now.
+HISTORY_HOURS = 7 * 24
+
+
+@dataclass(frozen=True)
+class History:
+    """A bot's history before the switch: incidents and observed hours."""
+
+    incidents: int = 0
+    hours: float = 0.0
+    hourly: tuple[tuple[int, int], ...] = ()
+    """The hours that had any, as numbers from any beginning on, each with its incidents."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A bot that runs without the release: its incidents while the canary soaked, and its history."""
+
+    bot: str
+    incidents: int
+    hours: float
+    history: History = field(default_factory=History)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A human's verdict, who gave it, and why. A pause is a `HOLD`."""
+
+    verdict: str
+    who: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """The operator's settings of the gate. Times in seconds; `timeouts_per_hour` is the budget of one bot."""
+
+    soak_min: float = 24 * HOUR
+    soak_max: float = 48 * HOUR
+    min_requests: int = 200
+    timeouts_per_hour: float = 1.0
+    alpha: float = 0.01
+    """Probability of rolling back a release that is not worse."""
+    beta: float = 0.05
+    """Probability of promoting one with a rise."""
+    rise: float = 10.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a verdict rests on."""
+
+    bot: str
+    elapsed: float
+    """Seconds since the release runs, on a clock that nobody can set."""
+    incidents: int = 0
+    failures: int = 0
+    """Records of failed calls, of which several can be one incident."""
+    recovered: int = 0
+    requests: int = 0
+    pool_failed: int = 0
+    """Failed calls the pool module counted itself, logged or not."""
+    ready_line: bool = False
+    """Whether the pool module reported in the log since the switch."""
+    log_level: int | None = None
+    """The lowest level that the bot's logging lets through, where the pool module reports it."""
+    dated: bool = True
+    gaps: Sequence[str] = ()
+    """Parts of the log that could not be read, one sentence each."""
+    problem: str = ""
+    """Why the log could not be read, if so."""
+    history: History = field(default_factory=History)
+    controls: Sequence[Control] = ()
+    decision: Decision | None = None
+    settings: GateSettings = field(default_factory=GateSettings)
+
+    @property
+    def hours(self) -> float:
+        """Hours since the release runs."""
+        return self.elapsed / HOUR
+
+    @property
+    def counted(self) -> int:
+        """Incidents, with the failed calls only the pool module knows of."""
+        return self.incidents + max(0, self.pool_failed - self.failures)
+
+
+def history_of(look: Mapping[str, Any]) -> History:
+    """The last week of a log's history, from a look at all that the log held before the switch."""
+    first, last = look.get("first_time"), look.get("last_time")
+    if first is None or last is None or last <= first:
+        return History()
+    begin = max(first, last - HISTORY_HOURS * HOUR)
+    hourly = sorted(
+        (int(hour) // int(HOUR), int(count))
+        for hour, count in (look.get("hours") or {}).items()
+        if int(hour) + HOUR > begin
+    )
+    return History(sum(count for _, count in hourly), (last - begin) / HOUR, tuple(hourly))

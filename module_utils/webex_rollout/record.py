@@ -1,0 +1,69 @@
+"""The decision record: a verdict with all that it rests on, as plain JSON, from which it can be derived again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .evidence import Control, Decision, Evidence, GateSettings, History
+from .verdict import Verdict, judge, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# 1 had other names for some of the fields.
+RECORD_VERSION = 2
+
+
+class RecordError(ValueError):
+    """A decision record that cannot be read, or that this code does not come to the same verdict from."""
+
+
+def to_record(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """All that the verdict rests on, and the verdict, as plain JSON."""
+    return {
+        "version": RECORD_VERSION,
+        "evidence": asdict(evidence),
+        "verdict": {**asdict(verdict), "summary": summary(evidence, verdict)},
+    }
+
+
+def evidence_of(record: Any) -> Evidence:
+    """The evidence in a record.
+
+    :raises RecordError: when it is damaged, or of another format.
+    """
+    try:
+        if record["version"] == 1:
+            raise RecordError(
+                f"the decision record has format 1, this program reads format {RECORD_VERSION}: judge it anew with "
+                "version 0.1.0 of this project"
+            )
+        if record["version"] != RECORD_VERSION:
+            raise ValueError(f"its version is {record['version']!r}, not {RECORD_VERSION}")
+        raw = dict(record["evidence"])
+        raw["controls"] = [
+            Control(**{**control, "history": _history(control["history"])}) for control in raw["controls"]
+        ]
+        raw["decision"] = None if raw["decision"] is None else Decision(**raw["decision"])
+        return Evidence(**{**raw, "history": _history(raw["history"]), "settings": GateSettings(**raw["settings"])})
+    except RecordError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"the decision record is damaged: {type(error).__name__} {error}") from error
+
+
+def _history(raw: Mapping[str, Any]) -> History:
+    return History(raw["incidents"], raw["hours"], tuple((hour, count) for hour, count in raw["hourly"]))
+
+
+def replay(record: Any) -> Verdict:
+    """The verdict on a record's evidence, judged anew.
+
+    :raises RecordError: when it is damaged, or when another verdict was recorded.
+    """
+    verdict = judge(evidence_of(record))
+    recorded = record.get("verdict", {}).get("verdict")
+    if recorded != verdict.verdict:
+        raise RecordError(f"the recorded verdict is {recorded}, its evidence gives {verdict.verdict}")
+    return verdict

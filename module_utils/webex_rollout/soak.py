@@ -1,0 +1,347 @@
+"""The soak as the VM keeps it: when it began, how long it lasts, where its logs were read up to, what was decided.
+
+One sealed file a bot, ``soak.json`` in its directory of the state. A run looks through the module `webex_soak`, and
+between two runs the timer does (`sample`), so that the evidence is complete although nobody is connected and the log
+is rotated away meanwhile. Every look counts everything since the cursor was taken, so one that is lost loses nothing.
+
+Lengths of time are measured by the machine's time since boot, which nobody can set; when the machine was restarted,
+only the time since then is certain, and only that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from .clock import same_boot, up_seconds, vm_clock
+from .disk import unseal
+from .errors import DamagedError, LogError, RolloutError, SoakError
+from .evidence import EXTEND, HOLD, HOUR, PROMOTE, ROLL_BACK, Control, Decision, Evidence, GateSettings, history_of
+from .logs.cursor import Cursor, look, look_at_all
+from .logs.signatures import signatures_with
+from .logs.tally import evidence
+from .words import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .store import Store, Vm
+
+# More than this between the two clocks is no slewing: somebody, or a late synchronisation, has set the time.
+CLOCK_SET_SECONDS = 30
+# Points kept of the series; when there are more, every other one is left out, so that any length fits.
+MAX_POINTS = 1000
+PAUSE = "pause"
+# What a human may decide, and the verdict that it is.
+DECISIONS = {"promote": PROMOTE, "rollback": ROLL_BACK, PAUSE: HOLD}
+
+
+@dataclass
+class Watched:
+    """A log that is read during the soak."""
+
+    log: str
+    cursor: dict[str, Any]
+    history: dict[str, Any]
+    """What the log held before, as the log reader's `evidence` returns it."""
+    begun: float = 0.0
+    """Seconds of soak at which it was begun to be watched."""
+    since: dict[str, Any] = field(default_factory=dict)
+    """The same for what was written since; empty before the first look."""
+    problem: str = ""
+    """Why it could not be read at the last look."""
+    timezone: str = ""
+    """In which the log's times are; the machine's where it is empty."""
+    signatures: list[dict[str, str]] = field(default_factory=list)
+    """What counts as a failure in this log beside what always does."""
+
+    @property
+    def pool(self) -> dict[str, Any]:
+        """What the pool module reported in this log since; empty before the first look."""
+        return dict(self.since.get("pool") or {})
+
+    def count(self, name: str) -> int:
+        """A count of the log's: incidents, failures, recovered or lines."""
+        return int(self.since.get(name, 0))
+
+    def pool_count(self, name: str) -> int:
+        """A count of the pool module's: requests, retried, failed."""
+        return int(self.pool.get(name, 0))
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """Parts of the log that could not be read, one sentence each."""
+        return tuple(self.since.get("gaps") or ())
+
+    def read(self) -> None:
+        """Read what was written since the last look. That it cannot be read becomes the log's problem."""
+        try:
+            known = signatures_with(self.signatures)
+            with _in_zone(self.timezone):
+                seen = look(Cursor.from_dict(self.cursor), known)
+        except LogError as error:
+            self.problem = str(error)
+            return
+        self.problem, self.cursor, self.since = "", seen.cursor.to_dict(), evidence(seen.tally, known)
+
+
+@dataclass
+class Soak:
+    """One release of one bot under watch."""
+
+    bot: str
+    release: str
+    begun: dict[str, Any]
+    """The machine's clock when the cursor was taken, right before the switch."""
+    clock: dict[str, Any]
+    """The machine's clock at the last look."""
+    elapsed: float
+    """Seconds of soak: since the watch began, while the machine was up."""
+    own: Watched
+    controls: dict[str, Watched] = field(default_factory=dict)
+    """Bots on this machine that do not have the release."""
+    clock_set: float = 0.0
+    """By how many seconds the machine's time was set meanwhile."""
+    boots: int = 0
+    """How often the machine was started anew."""
+    settings_hash: str = ""
+    """Names the settings that the release was made with."""
+    until: float = 0.0
+    """Seconds of soak after which the timer no longer looks."""
+    series: list[list[float]] = field(default_factory=list)
+    """Points in time: since the epoch, of soak, requests, incidents, recovered, incidents of the controls."""
+    decision: dict[str, str] | None = None
+    """A human's verdict: verdict (promote, rollback or pause), who, why, when."""
+    verdict: str = ""
+    """The last verdict; empty before the first."""
+    record: dict[str, Any] | None = None
+    """The last verdict with its evidence."""
+
+    @classmethod
+    def load(cls, raw: Any) -> Soak:
+        """What `asdict` made of a soak.
+
+        :raises AttributeError, KeyError, TypeError, ValueError: when it is something else.
+        """
+        known = {each.name for each in fields(cls)}
+        if set(raw) != known:
+            raise ValueError(f"missing or unknown: {sorted(known ^ set(raw))}")
+        watched = {name: Watched(**each) for name, each in raw["controls"].items()}
+        soak = cls(**{**raw, "own": Watched(**raw["own"]), "controls": watched})
+        numbers = (soak.elapsed, soak.clock["since_boot"], soak.clock["epoch"], soak.begun["epoch"])
+        if not all(math.isfinite(number) for number in numbers) or soak.elapsed < 0 or "boot" not in soak.clock:
+            raise ValueError("its times make no sense")
+        return soak
+
+    def look(self, now: Mapping[str, Any]) -> None:
+        """Read what was written to the logs since the last look; `now` is the machine's clock."""
+        self._pass(now)
+        for watch in (self.own, *self.controls.values()):
+            watch.read()
+        self._add_point()
+
+    def watch(self, controls: Sequence[Mapping[str, Any]]) -> None:
+        """Compare with these bots (bot, log, timezone, signatures) from now on, and with no others."""
+        for bot in set(self.controls) - {control["bot"] for control in controls}:  # has the release by now
+            del self.controls[bot]
+        for control in controls:
+            if control["bot"] not in self.controls:
+                # One that cannot be read is no evidence; the next look tries again.
+                with contextlib.suppress(LogError):
+                    self.controls[control["bot"]] = watched(
+                        control["log"], control["signatures"], control["timezone"], self.elapsed
+                    )
+
+    def evidence(self, settings: GateSettings) -> Evidence:
+        """What the soak shows by now."""
+        own, decision = self.own, self.decision
+        controls = tuple(
+            Control(bot, watch.count("incidents"), (self.elapsed - watch.begun) / HOUR, history_of(watch.history))
+            for bot, watch in sorted(self.controls.items())
+            if not watch.problem and watch.since and not watch.gaps and self.elapsed > watch.begun
+        )
+        return Evidence(
+            bot=self.bot,
+            elapsed=self.elapsed,
+            incidents=own.count("incidents"),
+            failures=own.count("failures"),
+            recovered=own.count("recovered") or own.pool_count("retried"),
+            requests=own.pool_count("requests"),
+            pool_failed=own.pool_count("failed"),
+            ready_line=bool(own.since.get("ready_line", False)),
+            log_level=own.pool.get("log_level"),
+            dated=bool(own.since.get("dated", False)) or not own.count("lines"),
+            gaps=own.gaps,
+            problem=own.problem,
+            history=history_of(own.history),
+            controls=controls,
+            decision=Decision(DECISIONS[decision["verdict"]], decision["who"], decision["why"]) if decision else None,
+            settings=settings,
+        )
+
+    def gate_state(self, running: str, settings_hash: str) -> str:
+        """What the soak means for other bots, given the release that the VM holds for proven: "none" where that one
+        has not soaked, "other" where it was made with other settings, "paused", else the last verdict."""
+        if self.release != running:
+            return "none"
+        if settings_hash and self.settings_hash != settings_hash:
+            return "other"
+        if self.decision and self.decision["verdict"] == PAUSE:
+            return "paused"
+        return self.verdict or EXTEND
+
+    def described(self) -> str:
+        """How the soak stood at its last look, in one line."""
+        counts = "not looked at yet"
+        if self.own.since:
+            incidents = self.own.count("incidents")
+            counts = (
+                f"{incidents} incident{'' if incidents == 1 else 's'} in {self.own.pool_count('requests')} requests"
+            )
+        hand = f", {self.decision['verdict']} by {self.decision['who']}" if self.decision else ""
+        return f"{self.verdict or EXTEND} after {duration(self.elapsed)}, {counts}{hand}"
+
+    def _pass(self, now: Mapping[str, Any]) -> None:
+        """Add the time since the last look."""
+        if same_boot(self.clock["boot"], now["boot"]):
+            seconds = max(0.0, now["since_boot"] - self.clock["since_boot"])
+            jump = now["epoch"] - self.clock["epoch"] - seconds
+            self.clock_set += jump if abs(jump) > CLOCK_SET_SECONDS else 0.0
+        else:
+            seconds = up_seconds(now)
+            self.boots += 1
+        self.elapsed += seconds
+        self.clock = dict(now)
+
+    def _add_point(self) -> None:
+        own = self.own
+        if own.problem or not own.since:
+            return
+        others = sum(watch.count("incidents") for watch in self.controls.values())
+        counts = [own.pool_count("requests"), own.count("incidents"), own.count("recovered"), others]
+        self.series.append([round(self.clock["epoch"]), round(self.elapsed), *counts])
+        if len(self.series) > MAX_POINTS:
+            self.series = self.series[::2]
+
+
+@contextlib.contextmanager
+def _in_zone(name: str) -> Iterator[None]:
+    """Read times in this time zone, the machine's where it is empty."""
+    before = os.environ.pop("TZ", None)
+    if name:
+        os.environ["TZ"] = name
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ", None)
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+def watched(log: str, signatures: Sequence[Mapping[str, str]], timezone: str = "", begun: float = 0.0) -> Watched:
+    """A log to watch from now on.
+
+    :param begun: seconds of soak at this moment.
+    :raises LogError: when it is missing or cannot be read.
+    """
+    with _in_zone(timezone):
+        seen = look_at_all(log, signatures_with(signatures), rotated=True)
+    history = _short(evidence(seen.tally))
+    kept = [dict(each) for each in signatures]
+    return Watched(log, seen.cursor.to_dict(), history, begun, timezone=timezone, signatures=kept)
+
+
+def _short(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is needed later of a log's history."""
+    wanted = ("incidents", "lines", "recovered", "hours", "first_time", "last_time", "gaps")
+    return {**{key: found[key] for key in wanted}, "pool": {"ready": found["pool"]["ready"]}}
+
+
+def begin(bot: str, release: str, log: str, before: Mapping[str, Any], earlier: Soak | None = None) -> Soak:
+    """A soak that begins with what the module `bot_log_info` returned, with its option history, before the switch.
+
+    :param earlier: the soak of the same release under the same settings, which was interrupted. Its time and counts
+        are gone, since nobody knows what ran meanwhile; what it was compared with and what was decided stay.
+    :raises SoakError: when `before` is something else.
+    """
+    try:
+        now = dict(before["now"])
+        soak = Soak(bot, release, now, dict(now), 0.0, Watched(log, dict(before["cursor"]), _short(before)))
+    except (KeyError, TypeError) as error:
+        raise SoakError(
+            f"{bot}: the soak has no beginning: `before` must be what bot_log_info returned with history ({error})"
+        ) from error
+    if earlier is not None:
+        soak.own.history = earlier.own.history
+        soak.settings_hash, soak.until = earlier.settings_hash, earlier.until
+        soak.decision, soak.verdict, soak.record = earlier.decision, earlier.verdict, earlier.record
+    return soak
+
+
+# --- on disk ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def locked(store: Store) -> Iterator[None]:
+    """Hold off the timer, or a run, while the other one looks.
+
+    :raises SoakError: when no rollout has recorded the bot.
+    """
+    if not store.path.is_dir():
+        raise SoakError(f"{store.bot}: no rollout has recorded this bot, {store.path} is not there")
+    with store.soak_mutex():
+        yield
+
+
+def load(store: Store) -> Soak | None:
+    """The soak that is kept of a bot, if one is.
+
+    :raises SoakError: when it is damaged, or was written by a newer program.
+    """
+    try:
+        return Soak.load(unseal(store.soak_path))
+    except FileNotFoundError:
+        return None
+    except (DamagedError, AttributeError, KeyError, TypeError, ValueError) as error:
+        found = "its checksum is another" if isinstance(error, DamagedError) else f"{type(error).__name__}: {error}"
+        raise SoakError(
+            f"{store.bot}: what is kept of its soak in {store.soak_path} is damaged ({found}). "
+            "Nothing is promoted on it. Remove that file and restart the bot's unit; the next run begins the soak anew"
+        ) from error
+    except RolloutError as error:
+        raise SoakError(f"{store.bot}: {error}") from error
+
+
+def save(store: Store, soak: Soak) -> None:
+    """Keep a soak; a reader sees the old one or the new one whole.
+
+    :raises RolloutError: when the disk is full.
+    """
+    store.vm.write(store.soak_path, asdict(soak))
+
+
+def sample(vm: Vm) -> list[str]:
+    """Look once at each bot that soaks; returns what went wrong, a sentence each."""
+    problems = []
+    for path in sorted(vm.path.glob("*/soak.json")):
+        store = vm.store(path.parent.name)
+        try:
+            with locked(store):
+                soak = load(store)
+                if soak is None or soak.elapsed > soak.until:
+                    continue
+                soak.look(vm_clock())
+                save(store, soak)
+                if soak.own.problem:
+                    problems.append(f"{soak.bot}: {soak.own.problem}")
+        except OSError as error:
+            problems.append(f"{store.bot}: cannot keep its soak: {error.filename or path}: {error.strerror}")
+        except RolloutError as error:
+            problems.append(str(error))
+    return problems

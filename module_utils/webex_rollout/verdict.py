@@ -1,0 +1,231 @@
+"""Whether a bot's log speaks for a release, against it, or not yet; docs/verdict.md derives what is computed here.
+
+A pure function of the evidence: no clock, no file, nothing remembered between two looks.
+
+Words. *Worse* is a rate above the bot's own rate before. A *rise* is the rate ten times as high, or the budget where
+that is more. *Due* is what the old rate would have given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .evidence import EXTEND, HOLD, PROMOTE, ROLL_BACK, Evidence
+from .likelihood import RISES, Rate, dispersion, exp, known_rate, shared_likelihoods, sound_ratio, worse_ratio
+from .words import duration, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# logging.ERROR: the level at which the bots log failed calls.
+ERROR_LEVEL = 40
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was computed; `worse` and `sound` are likelihood ratios."""
+
+    rate: float
+    """Incidents an hour since the release runs."""
+    old_rate: float | None
+    due: float | None
+    """Incidents the old rate would have given by now."""
+    control_incidents: int
+    control_due: float
+    dispersion: float
+    worse: float
+    """For a higher rate than the bot had before, against the same one."""
+    control_worse: float | None
+    """For a higher rate than the other bots' now, relative to before."""
+    common: float
+    """For a higher rate of the other bots than they had before."""
+    sound: float
+    """For the old rate, against a rise."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict, why, and what is missing for a promotion."""
+
+    verdict: str
+    """`PROMOTE`, `EXTEND`, `ROLL_BACK` or `HOLD`"""
+    reasons: Sequence[str]
+    """A clause each"""
+    missing: Sequence[str]
+    """A clause each; empty when nothing stands between the evidence and a promotion"""
+    figures: Figures
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict on this evidence."""
+    figures = _figures(evidence)
+    missing = _missing(evidence, figures)
+    verdict, reasons = _verdict(evidence, figures, missing)
+    return Verdict(verdict, reasons, missing, figures)
+
+
+def earliest(evidence: Evidence) -> float | None:
+    """Seconds of soak after which a promotion is possible if nothing fails any more, requests come as before, and the
+    other bots fail as before; None when that is not within the longest soak."""
+    settings = evidence.settings
+
+    def possible(elapsed: float) -> bool:
+        more = elapsed / evidence.elapsed
+        controls = [
+            replace(control, incidents=round(control.incidents * more), hours=control.hours * more)
+            for control in evidence.controls
+        ]
+        later = replace(evidence, elapsed=elapsed, requests=int(evidence.requests * more), controls=controls)
+        return not _missing(later, _figures(later))
+
+    low, high = max(evidence.elapsed, settings.soak_min), settings.soak_max
+    if evidence.elapsed <= 0 or high < low or not possible(high):
+        return None
+    if possible(low):
+        return low
+    while high - low > max(1.0, 0.01 * low):
+        middle = (low + high) / 2
+        low, high = (low, middle) if possible(middle) else (middle, high)
+    return high
+
+
+def summary(evidence: Evidence, verdict: Verdict) -> str:
+    """The evidence in one line: "0 incidents in 214 requests over 41 min; at the old rate 3.9 were due"."""
+    figures = verdict.figures
+    parts = [
+        f"{evidence.incidents} incident{'' if evidence.incidents == 1 else 's'} in {evidence.requests} requests over "
+        f"{duration(evidence.elapsed)}"
+    ]
+    if evidence.counted > evidence.incidents:
+        parts.append(f"{evidence.counted - evidence.incidents} more failed calls that the log does not show")
+    if evidence.recovered:
+        parts.append(f"{evidence.recovered} recovered")
+    if figures.due is None:
+        parts.append("there is no history to compare with")
+    else:
+        parts.append(f"at the old rate ({figures.old_rate:.2g} an hour) {figures.due:.1f} were due")
+    if evidence.controls:
+        others = "bot" if len(evidence.controls) == 1 else f"{len(evidence.controls)} bots"
+        parts.append(
+            f"the {others} without the release had {figures.control_incidents} ({figures.control_due:.1f} due)"
+        )
+    parts.append(f"likelihood ratios: against a rise {number(figures.sound)}, for a worse rate {number(figures.worse)}")
+    return "; ".join(parts)
+
+
+def _verdict(evidence: Evidence, figures: Figures, missing: Sequence[str]) -> tuple[str, list[str]]:
+    settings, decision = evidence.settings, evidence.decision
+    if decision is not None:
+        why = f": {decision.why}" if decision.why else ""
+        return decision.verdict, [f"decided by {decision.who}{why}"]
+    needed = 1 / settings.alpha
+    if figures.worse >= needed:
+        return _worse(evidence, figures, needed)
+    if not missing:
+        return PROMOTE, [
+            f"the likelihood ratio against a rise is {number(figures.sound)} ({number(1 / settings.beta)} needed)"
+        ]
+    if evidence.elapsed >= settings.soak_max:
+        return HOLD, [f"{duration(settings.soak_max)} were not enough"]
+    return EXTEND, []
+
+
+def _times(rise: float) -> str:
+    return "tenfold" if rise == 10 else f"{rise:g}-fold"
+
+
+def _worse(evidence: Evidence, figures: Figures, needed: float) -> tuple[str, list[str]]:
+    """What to do about a rate that has risen: whose doing is it?"""
+    reasons = [
+        f"the likelihood ratio for a worse rate than before is {number(figures.worse)} ({number(needed)} needed)"
+    ]
+    against = figures.control_worse
+    if against is None:
+        return ROLL_BACK, reasons
+    fail_too = "fail more often too" if figures.common > 1 else "do not fail more often"
+    reasons.append(
+        f"the bots without the release {fail_too} ({figures.control_incidents}, {figures.control_due:.1f} were due), "
+        f"and for worse than theirs it is {number(against)}"
+    )
+    # Not on the canary's own history alone: in the first minutes of an outage it may by chance be the first to fail.
+    if against >= needed:
+        return ROLL_BACK, reasons
+    settings = evidence.settings
+    if (against < 1 and figures.common >= 1 / settings.beta) or evidence.elapsed >= settings.soak_max:
+        return HOLD, reasons
+    return EXTEND, reasons
+
+
+def _missing(evidence: Evidence, figures: Figures) -> list[str]:
+    """What stands between this evidence and a promotion, a clause each; empty when nothing does."""
+    settings = evidence.settings
+    missing = _flaws_of_log(evidence)
+    wanted = max(1, settings.min_requests)
+    if evidence.requests < wanted:
+        missing.append(f"{wanted - evidence.requests} more requests ({wanted} needed)")
+    if evidence.elapsed < settings.soak_min:
+        missing.append(
+            f"{duration(settings.soak_min - evidence.elapsed)} of soak ({duration(settings.soak_min)} needed)"
+        )
+    if evidence.counted > settings.timeouts_per_hour * evidence.hours:
+        missing.append(f"a rate within the budget ({figures.rate:.2g} an hour, {settings.timeouts_per_hour:g} allowed)")
+    if figures.sound * settings.beta < 1:
+        missing.append(
+            f"the likelihood ratio against a {_times(settings.rise)} rise ({number(figures.sound)} so far, "
+            f"{number(1 / settings.beta)} needed)"
+        )
+    return missing
+
+
+def _flaws_of_log(evidence: Evidence) -> list[str]:
+    """Why the absence of failures in this log would mean nothing."""
+    reasons = []
+    if evidence.problem:
+        reasons.append(f"a readable log ({evidence.problem})")
+    elif not evidence.ready_line:
+        reasons.append(
+            "a ready line of the pool module since the restart (without one, the log may leave out anything)"
+        )
+    if evidence.log_level is not None and evidence.log_level > ERROR_LEVEL:
+        reasons.append(f"a log that records errors (the bot's logging starts at level {evidence.log_level})")
+    if not evidence.dated:
+        reasons.append("records with a time stamp")
+    if evidence.gaps:
+        reasons.append(f"a log without gaps ({'; '.join(evidence.gaps)})")
+    return reasons
+
+
+def _figures(evidence: Evidence) -> Figures:
+    settings, history, controls = evidence.settings, evidence.history, evidence.controls
+    spread = dispersion((history, *(control.history for control in controls)))
+    budget = max(settings.timeouts_per_hour, 1e-9)
+    own = known_rate(history, budget, spread)
+    others = [known_rate(control.history, budget, spread) for control in controls]
+    due = [rate.mean * control.hours for rate, control in zip(others, controls)]
+    seen = sum(control.incidents for control in controls)
+    group = (
+        Rate(sum(rate.shape for rate in others), sum(rate.shape for rate in others) / sum(due)) if sum(due) else None
+    )
+    clusters, counted = evidence.incidents / spread, evidence.counted / spread
+    against_rise = sound_ratio(counted, evidence.hours, own, settings.rise, budget / spread)
+    control_worse = None
+    if group is not None:
+        changes = (1.0, settings.rise, *RISES)
+        same, _, *worse = shared_likelihoods(clusters, seen / spread, evidence.hours, own, group, changes)
+        control_worse = sum(exp(log - same) for log in worse) / len(worse)
+        same, rise = shared_likelihoods(counted, seen / spread, evidence.hours, own, group, changes[:2])
+        against_rise = (against_rise + exp(same - rise)) / 2
+    old_rate = history.incidents / history.hours if history.hours * 3600 >= 1 else None  # a log's resolution
+    return Figures(
+        rate=evidence.counted / evidence.hours if evidence.hours > 0 else 0.0,
+        old_rate=old_rate,
+        due=None if old_rate is None else old_rate * evidence.hours,
+        control_incidents=seen,
+        control_due=sum(due) * spread,
+        dispersion=spread,
+        worse=worse_ratio(clusters, evidence.hours, own),
+        control_worse=control_worse,
+        common=worse_ratio(seen / spread, 1.0, group) if group is not None else 0.0,
+        sound=against_rise,
+    )

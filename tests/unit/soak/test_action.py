@@ -1,0 +1,193 @@
+"""The controller's side: what it asks the VM for, when it judges, what people read."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+
+from module_utils.webex_rollout.evidence import EXTEND, PROMOTE, Evidence, History
+from module_utils.webex_rollout.soak import Soak, Watched
+from module_utils.webex_rollout.verdict import judge
+
+PROJECT = Path(__file__).resolve().parents[3]
+NOW = {"epoch": 1e9, "since_boot": 100.0, "boot": "a:0"}
+GIVEN = {
+    "bot": "jarvis",
+    "release": "r1",
+    "log": "/home/vinay/pub/IR/logs/jarvis.log",
+    "soak_min": 60,
+    "soak_max": 120,
+    "min_requests": 1,
+    "timeouts_per_hour": 1,
+}
+
+
+def _load(kind: str) -> Any:
+    specification = importlib.util.spec_from_file_location(f"{kind}_webex_soak", PROJECT / kind / "webex_soak.py")
+    assert specification
+    assert specification.loader
+    loaded = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(loaded)
+    return loaded
+
+
+action, module = _load("action_plugins"), _load("library")
+
+
+def soak(**more: Any) -> dict[str, Any]:
+    own = Watched("/jarvis.log", {}, {}, since={"incidents": 0, "ready_line": True, "dated": True, "pool": {}})
+    return Soak(**{"bot": "jarvis", "release": "r1", "begun": NOW, "clock": NOW, "elapsed": 60.0, "own": own, **more})
+
+
+class Run:
+    """One task, with a VM that answers every question with the same soak."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, kept: Soak | None) -> None:
+        self.kept, self.asked, self.unstable = kept, [], ""
+        self.check_mode = False
+        self.monkeypatch = monkeypatch
+
+    def __call__(self, **given: Any) -> dict[str, Any]:
+        plugin = action.ActionModule.__new__(action.ActionModule)
+        arguments = {name: value for name, value in {**GIVEN, **given}.items() if value is not None}
+        plugin._task = type("Task", (), {"args": arguments, "check_mode": self.check_mode, "async_val": 0})()
+        self.monkeypatch.setattr(action.ActionBase, "run", lambda *_: {})
+        plugin._execute_module = self._answer
+        return plugin.run(None, {})
+
+    def _answer(self, module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(module_args)
+        content = None if self.kept is None else action.Soak.load(_dict(self.kept))
+        answer: dict[str, Any] = {"soak": None if content is None else _dict(content), "gate_state": EXTEND}
+        return {**answer, "resumed": True, "changed": False, "unstable": self.unstable}
+
+    @property
+    def states(self) -> list[str]:
+        return [each["state"] for each in self.asked]
+
+
+def _dict(kept: Soak) -> dict[str, Any]:
+    return dict(vars(kept), own=dict(vars(kept.own)))
+
+
+def test_a_look_is_judged_and_the_verdict_kept_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak())
+    result = run(settings_hash="x")
+    assert run.states == ["read", "looked", "judged"]
+    assert {each["settings_hash"] for each in run.asked[1:]} == {"x"}
+    assert (result["verdict"], result["changed"]) == (EXTEND, False)
+    assert run.asked[-1]["record"]["verdict"]["verdict"] == EXTEND
+
+
+def test_a_promoted_release_stays_so_and_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak(verdict=PROMOTE, settings_hash="x"))
+    assert run(settings_hash="x")["verdict"] == PROMOTE
+    assert run.states == ["read"]
+    assert run(settings_hash="")["verdict"] == PROMOTE
+
+
+def test_a_promoted_release_whose_settings_were_lost_has_them_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fleet asks what the canary ran with, and was refused for ever."""
+    run = Run(monkeypatch, soak(verdict=PROMOTE))
+    assert run(settings_hash="x")["verdict"] == PROMOTE
+    assert run.states == ["read", "looked"]
+    assert run.asked[-1]["settings_hash"] == "x"
+
+
+def test_a_release_promoted_with_other_settings_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak(verdict=PROMOTE, settings_hash="x"))
+    assert run(settings_hash="y")["verdict"] == EXTEND
+    assert run.states == ["read", "looked", "judged"]
+
+
+def test_a_promoted_release_is_watched_when_a_human_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak(verdict=PROMOTE))
+    run(decision="pause", why="holidays")
+    assert run.states == ["read", "looked", "judged"]
+    assert (run.asked[1]["decision"], run.asked[1]["why"]) == ("pause", "holidays")
+    assert run.asked[1]["who"]
+
+
+def test_a_soak_is_read_in_check_mode_too_and_begun_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak())
+    run.check_mode = True
+    assert run(state="read")["soak"]["elapsed"] == 60
+    assert run(state="begun")["skipped"] is True
+    assert run()["skipped"] is True
+    assert run.states == ["read"]
+
+
+def test_a_soak_is_begun_by_the_vm_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak())
+    assert run(state="begun", before={"now": NOW}, settings_hash="x")["gate_state"] == EXTEND
+    assert run.states == ["begun"]
+    assert (run.asked[0]["soak_max"], run.asked[0]["settings_hash"]) == (120, "x")
+
+
+def test_a_release_that_is_not_stable_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak())
+    run.unstable = "started again 2 times since its start-up check"
+    with pytest.raises(AnsibleActionFail, match="jarvis is not stable: started again 2 times"):
+        run()
+    assert run.states == ["read", "looked"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"soak_min": 200}, r"the shortest soak \(200 s\) is longer than the longest one \(120 s\)"),
+        ({"alpha": 0}, "rollout_alpha and rollout_beta are probabilities"),
+        ({"timeouts_per_hour": -1}, "rollout_timeouts_per_hour must not be negative"),
+        ({"soak_max": None}, "all of the following are missing: soak_max"),
+        ({"decision": "hold"}, "promote, rollback, pause, auto"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], message: str
+) -> None:
+    run = Run(monkeypatch, soak())
+    with pytest.raises(AnsibleActionFail, match=message):
+        run(**given)
+    assert run.states == []
+
+
+def test_the_message_is_sentences() -> None:
+    evidence = Evidence(
+        "jarvis",
+        24 * 3600.0,
+        requests=2314,
+        ready_line=True,
+        history=History(96, 120.0, tuple((i, 1) for i in range(96))),
+    )
+    said = action.message(evidence, judge(evidence), PROMOTE, ["The VM was restarted 1 time"], None)
+    assert said.startswith("jarvis: promote (reason: the likelihood ratio against a rise is ")
+    assert "(20 needed)). 0 incidents in 2314 requests over 24 h; at the old rate" in said
+    assert said.endswith(". The VM was restarted 1 time")
+
+
+def test_the_message_names_what_is_missing_and_the_earliest_time() -> None:
+    evidence = Evidence("jarvis", 60.0, requests=10)
+    said = action.message(evidence, judge(evidence), EXTEND, [], 1e9)
+    assert said.startswith("jarvis: extend. 0 incidents in 10 requests over 60 s")
+    assert ". Missing: a ready line of the pool module since the restart" in said
+    assert ". Promote at 2001-09-0" in said
+
+
+def test_the_action_takes_what_the_module_documents() -> None:
+    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    assert set(documented) == set(module.ARGUMENTS)
+    assert set(module.ARGUMENTS) - set(action.ARGUMENTS) == {"who", "record"}
+    for name, spec in action.ARGUMENTS.items():
+        known = module.ARGUMENTS[name]
+        assert documented[name]["type"] == known["type"] == spec["type"]
+        assert documented[name].get("default") == known.get("default") == spec.get("default")
+        if name != "state":
+            assert documented[name].get("choices") == known.get("choices") == spec.get("choices")
+    assert action.ARGUMENTS["controls"]["options"] == module.CONTROL
+    assert set(documented["controls"]["suboptions"]) == set(module.CONTROL)
+    assert set(documented["signatures"]["suboptions"]) == set(module.SIGNATURE)
