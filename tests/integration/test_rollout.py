@@ -18,7 +18,7 @@ from tests.lab.webex.driver import Pattern
 
 # Shorter looks than in the lab's inventory; what is looked at is the same.
 QUICK: dict[str, Any] = {
-    "rollout_hold": 3,
+    "rollout_settle": 3,
     "rollout_soak_min": 10,
     "rollout_beta": 1,
     "rollout_fleet_soak": 5,
