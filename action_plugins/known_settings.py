@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Fail with one sentence for each name that is refused."""
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         self.validate_argument_spec(argument_spec={})
         variables = task_vars or {}
         by_bot = {bot: variables["hostvars"][bot] for bot in variables["ansible_play_hosts"]}

@@ -38,7 +38,7 @@ MOMENTS = {
 """Phases of a stage, each by the task at whose end it begins."""
 
 WRITES = (
-    ("Preflight", "Become root"),
+    ("Preflight", "Become root on the VM"),
     (CANARY, "Stop if a bot was lost"),
     (CANARY, "Install the VM's program"),
     (CANARY, "Install the units of guard and sampling"),

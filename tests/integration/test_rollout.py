@@ -95,6 +95,13 @@ def test_the_second_run_changes_nothing(shared_lab: Lab) -> None:
     assert processes(shared_lab) == before
 
 
+def test_a_stage_alone_gathers_what_preflight_would(shared_lab: Lab) -> None:
+    run = run_playbook(shared_lab, "playbooks/stage.yml", extra={**QUICK, "rollout_stage": "fleet"})
+    assert run.rc == 0, run.output
+    assert run.changed_tasks() == []
+    assert run.touched() == FLEET
+
+
 @pytest.mark.parametrize("backend", ["ansible", "paramiko"])
 def test_the_verify_suite_passes(shared_lab: Lab, backend: str) -> None:
     hosts = "ansible://bots" if backend == "ansible" else f"paramiko://{VM_USER}@{shared_lab.address}:{PORT}"

@@ -57,14 +57,31 @@ PLAY = """
           program: "{{ bot_python | systemd_program }} {{ bot_script | systemd_argument }}"
 """
 
+FILES = """
+- hosts: canary
+  gather_facts: false
+  vars:
+    rollout_bot: {open_files_allowed: 4096, facts: {group: bots}}
+  tasks:
+    - name: Load the settings
+      ansible.builtin.import_role: {name: settings, rolespec_validate: false}
+    - name: Raise the limit of open files
+      ansible.builtin.import_role: {name: open_files}
+    - name: Show the drop-in
+      ansible.builtin.template:
+        src: "{{ project }}/roles/bot_service/templates/bot.conf.j2"
+        dest: "{{ out }}"
+        mode: "0600"
+"""
 
-def play(tmp_path: Path, **extra: Any) -> subprocess.CompletedProcess[str]:
+
+def play(tmp_path: Path, text: str = PLAY, *options: str, **extra: Any) -> subprocess.CompletedProcess[str]:
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"bots": BOTS}))
-    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "play.yml").write_text(text)
     extra["out"] = str(tmp_path / "out.json")
     return subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), "-i", tmp_path / "hosts.yml", "-e", json.dumps(extra)]
-        + [tmp_path / "play.yml"],
+        + [*options, tmp_path / "play.yml"],
         cwd=PROJECT,
         env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_CALLBACKS_ENABLED": "default"},
         capture_output=True,
@@ -111,3 +128,20 @@ def test_what_is_no_setting_or_no_value_is_refused(tmp_path: Path, extra: dict[s
     assert done.returncode != 0
     assert sentence in " ".join(done.stdout.split()), done.stdout
     assert not (tmp_path / "out.json").exists()
+
+
+def test_what_roles_write_for_users_and_paths(tmp_path: Path) -> None:
+    """Every user of the VM's bots has a line, whoever is in the run; paths are quoted for systemd."""
+    done = play(tmp_path, FILES, "--check", "--diff", project=str(PROJECT), bot_hardening="strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in (
+        "+# Written by webex-bot-rollout. Applies at the next login of vinay, service, not to systemd units.",
+        "+vinay soft nofile 4096",
+        "+vinay hard nofile 4096",
+        "+service soft nofile 4096",
+        "+service hard nofile 4096",
+        "+WorkingDirectory=/srv/100%% IR",
+        '+ExecStart="/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py',
+        '+ReadWritePaths="/srv/100%% IR"',
+    ):
+        assert line in [shown.strip() for shown in done.stdout.splitlines()], done.stdout
