@@ -27,7 +27,7 @@ def webex_settings_hash(hostvars: Variables, bot: str) -> str:
     return settings_hash.settings_hash(bot, hostvars[bot])
 
 
-def webex_controls(hostvars: Variables, bot: str, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, str]]:
+def webex_controls(hostvars: Variables, bot: str, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
     """``hostvars | webex_controls(bot, ansible_play_hosts_all, ansible_play_batch)``: bots to compare the bot with."""
     return controls.controls(bot, hostvars, play, batch)
 

@@ -41,14 +41,15 @@ def without_release(bot: str, variables: Variables, play: Sequence[str], batch: 
     return list(play[play.index(batch[-1]) + 1 :])
 
 
-def controls(bot: str, variables: Variables, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, str]]:
-    """The bots to compare with, each as ``bot`` and the absolute path of its ``log``."""
+def controls(bot: str, variables: Variables, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
+    """The bots to compare with, each as `webex_soak` takes it: ``bot``, the path of its ``log``, how that is read."""
     near = set(bots_of_vm(bot, variables))
-    return [
-        {
-            "bot": each,
-            "log": f"{value_of('bot_home', each, variables[each])}/{value_of('bot_log', each, variables[each])}",
-        }
-        for each in without_release(bot, variables, play, batch)
-        if each in near
-    ]
+    found = []
+    for each in without_release(bot, variables, play, batch):
+        if each in near:
+            home, log, timezone, signatures = (
+                value_of(name, each, variables[each])
+                for name in ("bot_home", "bot_log", "bot_timezone", "rollout_signatures")
+            )
+            found.append({"bot": each, "log": f"{home}/{log}", "timezone": timezone, "signatures": signatures})
+    return found

@@ -19,7 +19,7 @@ def inventory(**of_one: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return everyone
 
 
-def names(found: list[dict[str, str]]) -> list[str]:
+def names(found: list[dict[str, Any]]) -> list[str]:
     return [each["bot"] for each in found]
 
 
@@ -50,6 +50,20 @@ def test_each_is_read_in_its_own_log() -> None:
         "/srv/IR/var/t.log",
         "/srv/IR/logs/barnacles.log",
     ]
+
+
+def test_each_is_read_as_its_own_settings_say() -> None:
+    """Its time zone and signatures, not those of the bot that is compared with it."""
+    extra = [{"name": "quota", "text": "quota exceeded", "kind": "failure"}]
+    bots = inventory(
+        jarvis={"bot_timezone": "Europe/Prague"},
+        tars={"bot_timezone": "Asia/Tokyo"},
+        toodles={"rollout_signatures": extra},
+    )
+    found = {
+        each["bot"]: (each["timezone"], each["signatures"]) for each in controls("jarvis", bots, ["jarvis"], ["jarvis"])
+    }
+    assert found == {"tars": ("Asia/Tokyo", []), "toodles": ("", extra), "barnacles": ("", [])}
 
 
 def test_a_vm_without_an_address_is_the_bots_own() -> None:

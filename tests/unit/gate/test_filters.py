@@ -28,7 +28,12 @@ COMMON = {
 BOTS = {
     "children": {
         "canary": {"hosts": {"jarvis": {}}},
-        "fleet": {"hosts": {"tars": {"bot_log": "{{ inventory_hostname }}.txt"}, "toodles": {"bot_user": "service"}}},
+        "fleet": {
+            "hosts": {
+                "tars": {"bot_log": "{{ inventory_hostname }}.txt"},
+                "toodles": {"bot_user": "service", "bot_timezone": "Asia/Tokyo"},
+            }
+        },
     },
     "vars": COMMON,
 }
@@ -97,8 +102,8 @@ def test_filters_see_resolved_settings_of_all_bots(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text()) == {
         "hash": settings_hash("jarvis", resolved),
         "controls": [
-            {"bot": "tars", "log": "/srv/100% IR/tars.txt"},
-            {"bot": "toodles", "log": "/srv/100% IR/logs/toodles.log"},
+            {"bot": "tars", "log": "/srv/100% IR/tars.txt", "timezone": "", "signatures": []},
+            {"bot": "toodles", "log": "/srv/100% IR/logs/toodles.log", "timezone": "Asia/Tokyo", "signatures": []},
         ],
         "users": ["vinay", "service"],
         "answer": {
