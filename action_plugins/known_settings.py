@@ -1,4 +1,4 @@
-"""Action: refuse misspelt settings, on the controller; documented in library/known_settings.py."""
+"""Action: refuse misspelt, unknown and renamed settings, on the controller."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(PROJECT))
 
-from plugin_utils.settings import known_settings, unknown_settings  # noqa: E402
+from plugin_utils.settings import known_settings, refused_settings  # noqa: E402
 
 
 class ActionModule(ActionBase):
-    """Compare the names of all variables of the play's bots with the names that the roles document."""
+    """Compare the variables of the play's bots with the settings that the roles document.
+
+    Takes no options, runs in full in check mode, reaches no VM and changes nothing. Argument specifications check types
+    and let unknown names pass, so this refuses each variable that begins with ``bot_``, ``rollout_`` or ``webex_`` and
+    is no setting, with the nearest name that is one, and each setting or value that has another name by now.
+    """
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fail with one sentence for each unknown name."""
-        result = super().run(tmp, task_vars)
+        """Fail with one sentence for each name that is refused."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
         self.validate_argument_spec(argument_spec={})
         variables = task_vars or {}
-        names_by_bot = {bot: variables["hostvars"][bot] for bot in variables["ansible_play_hosts"]}
-        unknown = unknown_settings(names_by_bot, known_settings(PROJECT / "roles"))
-        if unknown:
-            result.update(failed=True, msg=f"{'; '.join(unknown)}. Nothing was changed.")
+        by_bot = {bot: variables["hostvars"][bot] for bot in variables["ansible_play_hosts"]}
+        refused = refused_settings(by_bot, known_settings())
+        if refused:
+            result.update(failed=True, msg=f"{'; '.join(refused)}. Nothing was changed.")
         return result

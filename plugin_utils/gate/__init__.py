@@ -1,1 +1,1 @@
-"""The gate as people meet it: a soak's progress, and a report judged anew."""
+"""What decides whether a bot keeps a release and whether others follow; runs on the controller."""

@@ -25,31 +25,30 @@ CANARY, FLEET = "Stage canary", "Stage fleet"
 """Plays."""
 
 MOMENTS = {
-    "recorded": "Record what the bot is now",
+    "recorded": "Record the bot's current state",
     "armed": "Arm the guard",
     "module in place": "Copy the pool module into the checkout",
     "patched": "Route the bot's clients through the pool",
-    "unit installed": "Check the unit",
-    "switched": "Switch to the unit",
-    "checked": "Check that the start counts",
-    "soak begun": "Begin the soak",
-    "blessed": "Let the release stay",
+    "unit installed": "Check the bot's unit",
+    "switched": "Switch the bot to its unit",
+    "checked": "Run the start-up check",
+    "soak begun": "Begin the bot's soak",
+    "confirmed": "Confirm the bot's release",
 }
 """Phases of a stage, each by the task at whose end it begins."""
 
 WRITES = (
-    ("Preflight", "Become root"),
+    ("Preflight", "Become root on the VM"),
     (CANARY, "Stop if a bot was lost"),
-    (CANARY, "Install the rollout program"),
-    (CANARY, "Make room for the log reading"),
-    (CANARY, "Install the log reading"),
-    (CANARY, "Sample from now on"),
-    (CANARY, "Take the VM's lock"),
+    (CANARY, "Install the VM's program"),
+    (CANARY, "Install the units of guard and sampling"),
+    (CANARY, "Start the log sampling timer"),
+    (CANARY, "Acquire the VM's lock"),
     (CANARY, "Log in with the new limit"),
-    (CANARY, "Create the directory of the bots' environments"),
+    (CANARY, "Create the directory of bot environments"),
     (CANARY, "Install the unit template"),
-    (CANARY, "Install the target of all bots"),
-    (CANARY, "Create the directory of the bot's drop-ins"),
+    (CANARY, "Install the target for all bots"),
+    (CANARY, "Create the bot's drop-in directory"),
     (CANARY, "Install the bot's drop-in"),
 )
 """Further tasks, by play, after which something is written to the VM's disk."""

@@ -36,7 +36,7 @@ def standings(lab: Lab, bots: tuple[str, ...] = BOTS) -> dict[str, str]:
     return {bot: standing(lab, bot) for bot in bots}
 
 
-SETTLED = ("recorded", "blessed", "reverted")
+SETTLED = ("recorded", "confirmed", "rolled_back")
 
 
 def under_trial(lab: Lab) -> list[str]:

@@ -1,4 +1,4 @@
-"""A release that does not work: the canary is put back as he was, the five are not touched, the run says so."""
+"""A release that does not work: the canary is rolled back, the five are not touched, the run says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.lab.webex.driver import Pattern
 from tests.lab.webex.faults import Fault
 
 
-def test_a_canary_that_dies_at_start_is_put_back(lab: Lab) -> None:
+def test_a_canary_that_dies_at_start_is_rolled_back(lab: Lab) -> None:
     """The log's directory turns read-only for the unit alone: the nohup process has its log open already."""
     before = processes(lab)
     lab.machine.execute(["sh", "-c", "mkdir -p /etc/systemd/system/webex-bot@jarvis.service.d"])
@@ -25,7 +25,7 @@ def test_a_canary_that_dies_at_start_is_put_back(lab: Lab) -> None:
     after = processes(lab)
     assert run.rc != 0
     assert "jarvis: " in run.output
-    assert "was put back to release 0" in run.output
+    assert "was rolled back to release 0" in run.output
     assert {bot: after[bot] for bot in before if bot != "jarvis"} == {
         bot: before[bot] for bot in before if bot != "jarvis"
     }
@@ -36,14 +36,14 @@ def test_a_canary_that_dies_at_start_is_put_back(lab: Lab) -> None:
     assert lab.webex.wait_connected(("jarvis",), timeout=30)
 
 
-def test_a_canary_whose_calls_fail_is_put_back(lab: Lab) -> None:
-    """The release starts well, then the server answers jarvis with errors: the log speaks against it."""
+def test_a_canary_whose_calls_fail_is_rolled_back(lab: Lab) -> None:
+    """The release starts well, then the server answers jarvis with errors: the log shows it."""
     # The five do well meanwhile, so that it is nobody's fault but the release's.
     lab.network.forget_idle_after(3600)
     lab.webex.start(Pattern(burst=1, gap=2.0))
 
     def break_after_the_start(event: dict[str, Any]) -> bool:
-        if event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith("Let the release stay"):
+        if event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith("Confirm the bot's release"):
             lab.webex.add_fault(Fault(bot="jarvis", kind="disconnect", method="GET", path="^/v1/messages/"))
         return True
 
@@ -53,5 +53,5 @@ def test_a_canary_whose_calls_fail_is_put_back(lab: Lab) -> None:
     lab.webex.clear_faults()
     after = processes(lab)
     assert run.rc != 0
-    assert "the log speaks against this release" in run.output
+    assert "the log shows more failures with this release than before" in run.output
     assert [process.unit for bot in after for process in after[bot]] == [""] * 6

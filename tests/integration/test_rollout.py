@@ -18,7 +18,7 @@ from tests.lab.webex.driver import Pattern
 
 # Shorter looks than in the lab's inventory; what is looked at is the same.
 QUICK: dict[str, Any] = {
-    "rollout_hold": 3,
+    "rollout_settle": 3,
     "rollout_soak_min": 10,
     "rollout_beta": 1,
     "rollout_fleet_soak": 5,
@@ -93,6 +93,13 @@ def test_the_second_run_changes_nothing(shared_lab: Lab) -> None:
     assert run.changed_tasks() == []
     assert run.count("failures") == 0
     assert processes(shared_lab) == before
+
+
+def test_a_stage_alone_gathers_what_preflight_would(shared_lab: Lab) -> None:
+    run = run_playbook(shared_lab, "playbooks/stage.yml", extra={**QUICK, "rollout_stage": "fleet"})
+    assert run.rc == 0, run.output
+    assert run.changed_tasks() == []
+    assert run.touched() == FLEET
 
 
 @pytest.mark.parametrize("backend", ["ansible", "paramiko"])

@@ -14,7 +14,7 @@ from plugin_utils.verdict import replay
 from tests.integration.conftest import processes
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab
-from tests.lab.paths import BOTS, VM_CHECKOUT
+from tests.lab.paths import BOTS, VM_CHECKOUT, VM_USER
 from tests.lab.playbooks import Run, run_playbook
 from tests.lab.run import wait_for
 from tests.lab.webex.driver import Pattern
@@ -58,13 +58,13 @@ def test_a_hold_lets_no_other_bot_follow(shared_lab: Lab) -> None:
 
 
 def test_a_human_pauses_and_is_named(shared_lab: Lab) -> None:
-    run = run_playbook(shared_lab, extra={**QUICK, "rollout_verdict": "hold", "rollout_verdict_why": "holidays"})
+    run = run_playbook(shared_lab, extra={**QUICK, "rollout_verdict": "pause", "rollout_verdict_why": "holidays"})
     assert run.rc == 0, run.output
-    assert "jarvis is held by" in run.output
+    assert "jarvis is paused by" in run.output
     assert "holidays" in run.output
     assert runs_as(shared_lab)[1:] == [""] * 5
     status = run_playbook(shared_lab, "playbooks/status.yml")
-    assert "hold by" in status.output
+    assert "pause by" in status.output
 
 
 def test_a_run_that_does_not_wait_ends_well_and_says_when_to_come_back(shared_lab: Lab) -> None:
@@ -122,6 +122,21 @@ def test_the_next_run_goes_on_and_the_fleet_follows(shared_lab: Lab) -> None:
     for secret in (line.split("'")[1] for line in shared_lab.bot_environment() if "TOKEN" in line):
         assert secret not in json.dumps(run.report)
         assert secret not in run.page
+
+
+def test_a_restored_checkout_is_healed_without_a_new_soak(shared_lab: Lab) -> None:
+    """`git restore .` and a restart by hand take the patch away from bots that were promoted."""
+    script = shared_lab.machine.root / f"{VM_CHECKOUT}/webex_bots/jarvis.py".lstrip("/")
+    patched = script.read_bytes()
+    shared_lab.machine.execute(["runuser", "-u", VM_USER, "--", "git", "-C", VM_CHECKOUT, "restore", "."])
+    assert script.read_bytes() != patched
+    shared_lab.machine.execute(["systemctl", "restart", *(f"webex-bot@{bot}.service" for bot in BOTS)])
+    run = run_playbook(shared_lab, extra=QUICK)
+    assert run.rc == 0, run.output
+    assert script.read_bytes() == patched
+    assert sorted(runs_as(shared_lab)) == sorted(f"webex-bot@{bot}.service" for bot in BOTS)
+    again = run_playbook(shared_lab, extra=QUICK)
+    assert (again.rc, again.changed_tasks()) == (0, []), again.output
 
 
 @pytest.mark.parametrize("damage", ["", "{"])

@@ -112,7 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     wrong = [item for item in items if elsewhere(item)]
     config.hook.pytest_deselected(items=wrong)
-    # The hold is waited for once, after everything else has been looked at, and not once per bot.
+    # The settling time is waited for once, after everything else has been looked at, and not once per bot.
     items[:] = sorted((item for item in items if item not in wrong), key=lambda item: "stays_up" in item.name)
     # testinfra runs no test and is content where a pattern matches no host.
     if not items:

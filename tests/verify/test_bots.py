@@ -139,6 +139,6 @@ def test_no_timeout_since_the_switch(vm: Host, bot: Bot) -> None:
 
 def test_stays_up(vm: Host, bot: Bot, first_look: Look) -> None:
     """The same process over the hold: `active` is also what a unit in a restart loop is most of the time."""
-    time.sleep(max(0.0, first_look.at + bot.settings["rollout_hold"] - time.monotonic()))
+    time.sleep(max(0.0, first_look.at + bot.settings["rollout_settle"] - time.monotonic()))
     now = Look.take(vm, bot)
     assert (now.pid, now.restarts) == (first_look.pid, first_look.restarts)

@@ -1,0 +1,75 @@
+"""Filters of the roles: the gate's decisions, settings of other bots, and values for unit files.
+
+Each only hands over to a tested function of plugin_utils.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+# Ansible puts neither the project nor a plugin's own directory on the path.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from plugin_utils import unit_file
+from plugin_utils.gate import controls, log_check, may_follow, settings_hash
+
+Variables = Mapping[str, Mapping[str, Any]]
+
+
+def webex_settings_hash(hostvars: Variables, bot: str) -> str:
+    """``hostvars | webex_settings_hash(bot)``: what the bot's soak stands for."""
+    return settings_hash.settings_hash(bot, hostvars[bot])
+
+
+def webex_controls(hostvars: Variables, bot: str, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
+    """``hostvars | webex_controls(bot, ansible_play_hosts_all, ansible_play_batch)``: bots to compare the bot with."""
+    return controls.controls(bot, hostvars, play, batch)
+
+
+def webex_vm_settings(hostvars: Variables, bot: str, name: str) -> list[Any]:
+    """``hostvars | webex_vm_settings(bot, name)``: the values of a setting among the bots of the bot's VM."""
+    return controls.vm_settings(bot, hostvars, name)
+
+
+def webex_may_follow(canaries: Sequence[Mapping[str, Any]], fleet: Sequence[str], gate: str) -> dict[str, Any]:
+    """``results | webex_may_follow(ansible_play_hosts, rollout_gate)``: ``refusal`` and ``waiting``, empty for yes."""
+    return asdict(may_follow.may_follow(canaries, fleet, gate))
+
+
+def webex_log_check(since: Mapping[str, Any], soak: Mapping[str, Any], per_hour: float) -> dict[str, Any]:
+    """``since | webex_log_check(soak, per_hour)``: ``passed``, ``allowed`` and ``evidence``."""
+    return asdict(log_check.log_check(since, soak, per_hour))
+
+
+def _for_unit_file(escape: Callable[[str], str]) -> Callable[[str], str]:
+    def filtered(text: str) -> str:
+        try:
+            return escape(str(text))
+        except unit_file.UnitFileError as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    return filtered
+
+
+class FilterModule:
+    """What Ansible asks for the filters."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {
+            "webex_settings_hash": webex_settings_hash,
+            "webex_controls": webex_controls,
+            "webex_vm_settings": webex_vm_settings,
+            "webex_may_follow": webex_may_follow,
+            "webex_log_check": webex_log_check,
+            "systemd_path": _for_unit_file(unit_file.path),
+            "systemd_word": _for_unit_file(unit_file.word),
+            "systemd_program": _for_unit_file(unit_file.program),
+            "systemd_argument": _for_unit_file(unit_file.argument),
+        }

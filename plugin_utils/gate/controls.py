@@ -1,0 +1,55 @@
+"""Which bots a bot under watch is compared with: those of its VM that do not have the release yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from plugin_utils.settings import value_of
+
+Variables = Mapping[str, Mapping[str, Any]]
+"""The variables of all bots, as ``hostvars`` has them."""
+
+
+def vm_of(bot: str, variables: Variables) -> str:
+    """The machine that a bot runs on, as the inventory names it."""
+    return str(variables[bot].get("ansible_host") or bot)
+
+
+def bots_of_vm(bot: str, variables: Variables) -> list[str]:
+    """All bots of the inventory on a bot's machine, itself among them, in the inventory's order."""
+    vm = vm_of(bot, variables)
+    return [each for each in variables[bot]["groups"]["bots"] if vm_of(each, variables) == vm]
+
+
+def vm_settings(bot: str, variables: Variables, name: str) -> list[Any]:
+    """The different values that a setting has among the bots of a machine, in the inventory's order."""
+    return list(dict.fromkeys(value_of(name, each, variables[each]) for each in bots_of_vm(bot, variables)))
+
+
+def without_release(bot: str, variables: Variables, play: Sequence[str], batch: Sequence[str]) -> list[str]:
+    """Bots that do not have the release while `bot` is watched: for a canary all that are none, else those whose batch
+    comes later.
+
+    :param play: all bots of the play, in order, lost ones included.
+    :param batch: those of the present batch that are still in it.
+    """
+    groups = variables[bot]["groups"]
+    canaries = groups.get("canary", [])
+    if bot in canaries:
+        return [each for each in groups["bots"] if each not in canaries]
+    return list(play[play.index(batch[-1]) + 1 :])
+
+
+def controls(bot: str, variables: Variables, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
+    """The bots to compare with, each as `webex_soak` takes it: ``bot``, the path of its ``log``, how that is read."""
+    near = set(bots_of_vm(bot, variables))
+    found = []
+    for each in without_release(bot, variables, play, batch):
+        if each in near:
+            home, log, timezone, signatures = (
+                value_of(name, each, variables[each])
+                for name in ("bot_home", "bot_log", "bot_timezone", "rollout_signatures")
+            )
+            found.append({"bot": each, "log": f"{home}/{log}", "timezone": timezone, "signatures": signatures})
+    return found

@@ -1,0 +1,152 @@
+"""The filters and the settings in a real play: what Ansible hands over is what the functions expect."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from plugin_utils.gate.settings_hash import settings_hash
+from plugin_utils.settings import PROJECT
+
+COMMON = {
+    "ansible_connection": "local",
+    "ansible_python_interpreter": sys.executable,
+    "ansible_host": "vm1",
+    "ansible_user": "vinay",
+    "size": 60,
+    "webex_pool_maxsize": "{{ size }}",
+    "webex_patch_search_paths": ["", "{{ bot_home }}"],
+    "bot_home": "/srv/100% IR",
+}
+BOTS = {
+    "children": {
+        "canary": {"hosts": {"jarvis": {}}},
+        "fleet": {
+            "hosts": {
+                "tars": {"bot_log": "{{ inventory_hostname }}.txt"},
+                "toodles": {"bot_user": "service", "bot_timezone": "Asia/Tokyo"},
+            }
+        },
+    },
+    "vars": COMMON,
+}
+PLAY = """
+- hosts: canary
+  gather_facts: false
+  tasks:
+    - name: Load the settings
+      ansible.builtin.import_role: {name: settings, rolespec_validate: false}
+    - name: Once more, in a play that knows what roles hand over
+      ansible.builtin.set_fact: {rollout_bot: {facts: {}}}
+    - name: Load the settings
+      ansible.builtin.import_role: {name: settings, rolespec_validate: false}
+    - name: Show
+      ansible.builtin.copy:
+        dest: "{{ out }}"
+        mode: "0600"
+        content: "{{ shown | to_json }}"
+      vars:
+        shown:
+          hash: "{{ hostvars | webex_settings_hash('jarvis') }}"
+          controls: "{{ hostvars | webex_controls('jarvis', ansible_play_hosts_all, ansible_play_batch) }}"
+          users: "{{ hostvars | webex_vm_settings('jarvis', 'bot_user') }}"
+          answer: "{{ [{'item': 'jarvis', 'gate_state': 'extend', 'soak': none}] | webex_may_follow(['tars'], 'act') }}"
+          directory: "WorkingDirectory={{ bot_home | systemd_path }}"
+          program: "{{ bot_python | systemd_program }} {{ bot_script | systemd_argument }}"
+"""
+
+FILES = """
+- hosts: canary
+  gather_facts: false
+  vars:
+    rollout_bot: {open_files_allowed: 4096, facts: {group: bots}}
+  tasks:
+    - name: Load the settings
+      ansible.builtin.import_role: {name: settings, rolespec_validate: false}
+    - name: Raise the limit of open files
+      ansible.builtin.import_role: {name: open_files}
+    - name: Show the drop-in
+      ansible.builtin.template:
+        src: "{{ project }}/roles/bot_service/templates/bot.conf.j2"
+        dest: "{{ out }}"
+        mode: "0600"
+"""
+
+
+def play(tmp_path: Path, text: str = PLAY, *options: str, **extra: Any) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"bots": BOTS}))
+    (tmp_path / "play.yml").write_text(text)
+    extra["out"] = str(tmp_path / "out.json")
+    return subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", tmp_path / "hosts.yml", "-e", json.dumps(extra)]
+        + [*options, tmp_path / "play.yml"],
+        cwd=PROJECT,
+        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_CALLBACKS_ENABLED": "default"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_filters_see_resolved_settings_of_all_bots(tmp_path: Path) -> None:
+    done = play(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    resolved = {**COMMON, "webex_pool_maxsize": 60, "webex_patch_search_paths": ["", "/srv/100% IR"]}
+    assert json.loads((tmp_path / "out.json").read_text()) == {
+        "hash": settings_hash("jarvis", resolved),
+        "controls": [
+            {"bot": "tars", "log": "/srv/100% IR/tars.txt", "timezone": "", "signatures": []},
+            {"bot": "toodles", "log": "/srv/100% IR/logs/toodles.log", "timezone": "Asia/Tokyo", "signatures": []},
+        ],
+        "users": ["vinay", "service"],
+        "answer": {
+            "refusal": "",
+            "waiting": "jarvis still soaks; the verdict above shows what is missing. Run the same command again later; "
+            "rollout_wait lets a run wait for it. The fleet waits.",
+        },
+        "directory": "WorkingDirectory=/srv/100%% IR",
+        "program": '"/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py',
+    }
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ({"rollout_hold": 5}, "rollout_hold (set for jarvis) is called rollout_settle now. Nothing was changed."),
+        (
+            {"rollout_verdict": "hold"},
+            "rollout_verdict: hold (set for jarvis) is called pause now. Nothing was changed.",
+        ),
+        ({"rollout_gate": "acts"}, "value of rollout_gate must be one of: act, observe, got: acts"),
+        ({"webex_pool_maxsize": "many"}, "webex_pool_maxsize"),
+    ],
+)
+def test_what_is_no_setting_or_no_value_is_refused(tmp_path: Path, extra: dict[str, Any], sentence: str) -> None:
+    done = play(tmp_path, **extra)
+    assert done.returncode != 0
+    assert sentence in " ".join(done.stdout.split()), done.stdout
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_what_roles_write_for_users_and_paths(tmp_path: Path) -> None:
+    """Every user of the VM's bots has a line, whoever is in the run; paths are quoted for systemd."""
+    done = play(tmp_path, FILES, "--check", "--diff", project=str(PROJECT), bot_hardening="strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in (
+        "+# Written by webex-bot-rollout. Applies at the next login of vinay, service, not to systemd units.",
+        "+vinay soft nofile 4096",
+        "+vinay hard nofile 4096",
+        "+service soft nofile 4096",
+        "+service hard nofile 4096",
+        "+WorkingDirectory=/srv/100%% IR",
+        '+ExecStart="/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py',
+        '+ReadWritePaths="/srv/100%% IR"',
+    ):
+        assert line in [shown.strip() for shown in done.stdout.splitlines()], done.stdout

@@ -1,0 +1,83 @@
+"""Roles meet at documented variables only, and each of their files is found by its name."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[3]
+ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir() if path.is_dir())
+PRIVATE = re.compile(r"(?<!\w)__[a-z]\w*(?<!__)\b")
+TEXTS = (".yml", ".j2")
+
+
+def texts(*directories: str) -> list[Path]:
+    found = [path for directory in directories for path in (PROJECT / directory).rglob("*") if path.suffix in TEXTS]
+    return sorted([*found, PROJECT / "rollout.yml"])
+
+
+def private_names(path: Path) -> set[str]:
+    return set(PRIVATE.findall(path.read_text(encoding="utf-8")))
+
+
+def role_of(path: Path) -> str:
+    parts = path.relative_to(PROJECT).parts
+    return parts[1] if parts[0] == "roles" else ""
+
+
+def test_there_are_private_names_to_look_at() -> None:
+    assert "__rollout_lock" in private_names(PROJECT / "roles/rollout/tasks/begin.yml")
+
+
+@pytest.mark.parametrize(
+    "path", texts("roles", "playbooks", "inventory"), ids=lambda path: str(path.relative_to(PROJECT))
+)
+def test_no_role_reads_another_ones_private_variables(path: Path) -> None:
+    foreign = {name for name in private_names(path) if not name.startswith(f"__{role_of(path) or '-'}_")}
+    assert foreign == set()
+
+
+def test_task_files_have_names_of_their_own() -> None:
+    names = Counter(path.name for path in (PROJECT / "roles").glob("*/tasks/*.yml") if path.name != "main.yml")
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_task_files_are_short() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (PROJECT / "roles").glob("*/tasks/*.yml")}
+    assert {path: lines for path, lines in lengths.items() if lines > 60} == {}
+
+
+def handed_over() -> set[str]:
+    readme = (PROJECT / "roles" / "rollout" / "README.md").read_text(encoding="utf-8")
+    return set(re.findall(r"^\| `(\w+)` \| \w+", readme.split("## `rollout_bot`")[1], re.MULTILINE))
+
+
+def test_what_roles_hand_over_is_what_the_readme_lists() -> None:
+    used: set[str] = set()
+    for path in texts("roles", "playbooks"):
+        text = path.read_text(encoding="utf-8")
+        used |= set(re.findall(r"rollout_bot\.(\w+)", text))
+        for combined in re.findall(r"combine\(\{(.*?)\}\)", text, re.DOTALL):
+            used |= set(re.findall(r"'(\w+)': ", combined))
+    assert used == handed_over()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_task_names_are_unique_within_a_role(role: str) -> None:
+    """Chaos and tests find a moment of a run by its task's name."""
+    names: Counter[str] = Counter()
+
+    def count(tasks: list[dict[str, object]]) -> None:
+        for task in tasks:
+            if not any(str(key).endswith(("import_tasks", "include_tasks", "import_role")) for key in task):
+                names[str(task["name"])] += 1
+            for part in ("block", "rescue"):
+                count(task.get(part) or [])  # type: ignore[arg-type]
+
+    for path in (PROJECT / "roles" / role / "tasks").glob("*.yml"):
+        count(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert {name for name, times in names.items() if times > 1} - {"Acquire the VM's lock"} == set()
