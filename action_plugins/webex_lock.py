@@ -64,7 +64,8 @@ def ourselves() -> dict[str, Any]:
 
 def is_dead(holder: dict[str, Any]) -> bool:
     """Whether a holder ran on this host and is gone. Of any other host nothing is known."""
-    return holder["pid"] != 0 and holder["place"] == place() and start_time(holder["pid"]) != holder["start_time"]
+    here: bool = holder["pid"] != 0 and holder["place"] == place()
+    return here and start_time(holder["pid"]) != holder["start_time"]
 
 
 class ActionModule(ActionBase):
@@ -74,7 +75,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the machine; ask once more when its answer names a dead holder."""
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         if self._task.args.get("state", "acquired") == "released":
             result.update(self._ask({}, task_vars))
             return result
@@ -95,4 +96,7 @@ class ActionModule(ActionBase):
         arguments = {**self._task.args, **extra}
         if arguments.get("state", "acquired") == "acquired":
             arguments["holder"] = ourselves()
-        return self._execute_module(module_name="webex_lock", module_args=arguments, task_vars=task_vars)
+        answer: dict[str, Any] = self._execute_module(
+            module_name="webex_lock", module_args=arguments, task_vars=task_vars
+        )
+        return answer

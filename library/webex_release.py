@@ -229,6 +229,7 @@ message:
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout.errors import RolloutError
@@ -282,7 +283,7 @@ ARGUMENTS = {
 }
 
 
-def _wanted(given: dict) -> Wanted:
+def _wanted(given: dict[str, Any]) -> Wanted:
     """What to record."""
     return Wanted(
         bot=Bot(given["bot"], given["home"], given["script"], given["python"], given["user"]),
@@ -294,7 +295,7 @@ def _wanted(given: dict) -> Wanted:
     )
 
 
-def act(vm: Vm, given: dict, check: bool) -> Result:
+def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
     """Take the step that is asked for."""
     bot, token = given["bot"], given["token"]
     if given["state"] == "recorded":
@@ -311,7 +312,7 @@ def act(vm: Vm, given: dict, check: bool) -> Result:
     return roll_back(vm, bot, given["to"], given["reason"], token=token, check=check)
 
 
-def report(result: Result) -> dict:
+def report(result: Result) -> dict[str, Any]:
     """A result as a module returns it."""
     returned = asdict(result)
     returned["diff"] = {"before": returned.pop("before"), "after": returned.pop("after")}

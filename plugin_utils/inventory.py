@@ -37,5 +37,7 @@ def bot_settings(sources: Sequence[str], pattern: str = "bots") -> dict[str, dic
 def _load_templates(loader: DataLoader, path: Path) -> dict[str, Any]:
     """Load YAML whose strings may be templates; from ansible-core 2.19 on, that has to be said."""
     if "trusted_as_template" in inspect.signature(loader.load_from_file).parameters:
-        return loader.load_from_file(str(path), trusted_as_template=True)
-    return loader.load_from_file(str(path))
+        loaded: dict[str, Any] = loader.load_from_file(str(path), trusted_as_template=True)
+    else:
+        loaded = loader.load_from_file(str(path))
+    return loaded

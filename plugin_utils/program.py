@@ -1,7 +1,7 @@
 """Builds the VM's program: the package `module_utils/webex_rollout` as one zip application, the same bytes every time.
 
-Stored, not deflated, since zlib's output differs between its versions; sorted names and a fixed date, since zipapp would
-keep the times of a checkout. The first line, which names the Python to run it, is put before it on the VM.
+Stored, not deflated, since zlib's output differs between its versions; sorted names and a fixed date, since zipapp
+would keep the times of a checkout. The first line, which names the Python to run it, is put before it on the VM.
 """
 
 from __future__ import annotations
