@@ -10,8 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from plugin_utils.verdict import number
-from plugin_utils.verdict import span as duration
+from module_utils.webex_rollout.words import duration, number
 
 __all__ = ["about", "at", "clock", "counted", "date", "duration", "measured", "moment", "named", "number", "zone"]
 
