@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 import pytest
-from plugin_utils.verdict import replay
 
+from module_utils.webex_rollout.record import replay
 from tests.integration.conftest import processes
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab
@@ -25,7 +25,7 @@ STATE = "/var/lib/webex-rollout/jarvis/soak.json"
 
 def soak(lab: Lab) -> dict[str, Any]:
     """What the VM keeps of jarvis's soak."""
-    return json.loads(lab.machine.execute(["cat", STATE]).stdout)
+    return json.loads(lab.machine.execute(["cat", STATE]).stdout)["content"]
 
 
 def of_jarvis(run: Run) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def runs_as(lab: Lab) -> list[str]:
 def test_a_canary_nobody_writes_to_is_never_promoted_and_a_human_is_asked(shared_lab: Lab) -> None:
     run = run_playbook(shared_lab, extra={**QUICK, "rollout_soak_min": 5, "rollout_soak_max": 20, "rollout_wait": 60})
     assert run.rc != 0
-    assert "jarvis: hold. 20 s have not been enough" in " ".join(run.output.split())
+    assert "jarvis: hold (reason: 20 s were not enough)" in " ".join(run.output.split())
     assert "more requests (5 needed)" in " ".join(run.output.split())
     assert "-e rollout_verdict=promote" in run.output
     assert runs_as(shared_lab) == ["webex-bot@jarvis.service", "", "", "", "", ""]
@@ -116,7 +116,7 @@ def test_the_next_run_goes_on_and_the_fleet_follows(shared_lab: Lab) -> None:
     assert sorted(runs_as(shared_lab)) == sorted(f"webex-bot@{bot}.service" for bot in BOTS)
     jarvis = of_jarvis(run)
     assert jarvis["result"] == "promoted"
-    assert replay(jarvis["verdict"]["record"]).outcome == "promote"
+    assert replay(jarvis["verdict"]["record"]).verdict == "promote"
     settings = {row["label"]: (row["before"], row["after"]) for row in jarvis["settings"]}
     assert settings["Pool connections"][1] == "50"
     for secret in (line.split("'")[1] for line in shared_lab.bot_environment() if "TOKEN" in line):
