@@ -70,7 +70,7 @@ REQUIRED_IF = [
 ]
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Has the logs read by the module on the VM, judges on the controller, waits in between."""
 
     TRANSFERS_FILES = False

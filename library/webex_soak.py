@@ -228,41 +228,16 @@ decided:
   returned: when O(state=watched)
   type: bool
 soak:
-  description: What is kept; null if nothing is.
+  description:
+    - What is kept; null if nothing is. C(release), made with C(settings_hash), has been watched for C(elapsed) seconds
+      up to the last look, by the VM's time since boot. C(begun) and C(clock) are the VM's clock at the beginning and at
+      the last look, as C(epoch), C(since_boot) and C(boot).
+    - C(own) is the bot's log as C(log), C(cursor), C(history), C(since) (what M(bot_log_info) returns) and C(problem),
+      C(controls) the same of each bot that it is compared with, by name.
+    - C(verdict) is the last one, empty before the first, and C(record) its evidence. C(decision) is a human's as
+      C(verdict), C(who), C(why) and C(when); null if there is none.
   returned: unless O(state=watched)
   type: dict
-  contains:
-    release:
-      description: The release under watch.
-      type: str
-    settings_hash:
-      description: The settings that it was made with.
-      type: str
-    elapsed:
-      description: Seconds of soak up to the last look, by the VM's time since boot.
-      type: float
-    begun:
-      description: The VM's clock when the watch began, as C(epoch), C(since_boot) and C(boot).
-      type: dict
-    clock:
-      description: The same at the last look.
-      type: dict
-    own:
-      description:
-        - The bot's own log with C(log), C(cursor), C(history), C(since) (as M(bot_log_info) returns it), C(problem).
-      type: dict
-    controls:
-      description: The same of each bot that it is compared with, by name.
-      type: dict
-    decision:
-      description: A human's verdict as C(verdict), C(who), C(why) and C(when); null if there is none.
-      type: dict
-    verdict:
-      description: The last verdict; empty before the first.
-      type: str
-    record:
-      description: The last verdict with its evidence.
-      type: dict
 gate_state:
   description:
     - What the soak means for other bots. V(none) where the release that runs has not soaked, V(other) where it was made
@@ -289,7 +264,7 @@ from ansible.module_utils.webex_rollout.clock import vm_clock
 from ansible.module_utils.webex_rollout.drift import unstable
 from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
 from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
-from ansible.module_utils.webex_rollout.store import Store, Vm
+from ansible.module_utils.webex_rollout.store import Vm
 from ansible.module_utils.webex_rollout.system import utc
 
 TEXT: dict[str, Any] = {"type": "str", "default": ""}
@@ -349,10 +324,12 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
             soak = _judged(kept, given) if state == "judged" else _looked(kept, given)
             resumed = kept is not None and state != "begun"
             save(store, soak)
+    bot = store.load()
+    running = bot.current if bot is not None else ""
     return {
         "soak": None if soak is None else asdict(soak),
         "resumed": resumed and soak is not None,
-        "gate_state": "none" if soak is None else soak.gate_state(_running(store), given["settings_hash"]),
+        "gate_state": "none" if soak is None else soak.gate_state(running, given["settings_hash"]),
     }
 
 
@@ -373,28 +350,13 @@ def _looked(kept: Soak | None, given: dict[str, Any]) -> Soak:
     soak.settings_hash = given["settings_hash"] or soak.settings_hash
     soak.until = given["soak_max"]
     soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
-    _decide(soak, given)
+    soak.decide(given["decision"], given["who"], given["why"], utc(time.time()))
     own = {"timezone": given["timezone"], "signatures": given["signatures"]}
     soak.watch(
         [{**own, **{key: value for key, value in each.items() if value is not None}} for each in given["controls"]]
     )
     soak.look(vm_clock())
     return soak
-
-
-def _decide(soak: Soak, given: dict[str, Any]) -> None:
-    """Keep what a human decided."""
-    if given["decision"] == "auto":
-        soak.decision = None
-    elif given["decision"]:
-        if not given["who"]:
-            raise SoakError(f"{soak.bot}: a human's verdict needs a name: who decides?")
-        soak.decision = {
-            "verdict": given["decision"],
-            "who": given["who"],
-            "why": given["why"],
-            "when": utc(time.time()),
-        }
 
 
 def _judged(kept: Soak | None, given: dict[str, Any]) -> Soak:
@@ -404,11 +366,6 @@ def _judged(kept: Soak | None, given: dict[str, Any]) -> Soak:
     kept.settings_hash = given["settings_hash"] or kept.settings_hash
     kept.record, kept.verdict = given["record"], given["record"]["verdict"]["verdict"]
     return kept
-
-
-def _running(store: Store) -> str:
-    state = store.load()
-    return state.current if state is not None else ""
 
 
 def main() -> None:

@@ -156,6 +156,17 @@ class Soak:
                         control["log"], control["signatures"], control["timezone"], self.elapsed
                     )
 
+    def decide(self, decision: str, who: str, why: str, when: str) -> None:
+        """Keep what a human decided; "auto" withdraws it, and nothing leaves it as it is.
+
+        :raises SoakError: when nobody's name stands for it.
+        """
+        if decision and decision != "auto" and not who:
+            raise SoakError(f"{self.bot}: a human's verdict needs a name: who decides?")
+        if decision:
+            kept = {"verdict": decision, "who": who, "why": why, "when": when}
+            self.decision = None if decision == "auto" else kept
+
     def evidence(self, settings: GateSettings) -> Evidence:
         """What the soak shows by now."""
         own, decision = self.own, self.decision
