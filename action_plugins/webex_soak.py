@@ -22,7 +22,8 @@ from module_utils.webex_rollout.evidence import EXTEND, PROMOTE, Evidence, GateS
 from module_utils.webex_rollout.record import to_record
 from module_utils.webex_rollout.soak import Soak
 from module_utils.webex_rollout.verdict import Verdict, earliest, judge, summary
-from plugin_utils.gate.progress import at, notes, progress, worth_showing
+from plugin_utils.gate.progress import notes, progress, worth_showing
+from plugin_utils.words import at
 
 display = Display()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from module_utils.webex_rollout.evidence import Evidence
@@ -48,8 +47,3 @@ def notes(soak: Soak) -> list[str]:
     return found + [
         f"{bot} is left out of the comparison: {watch.problem}" for bot, watch in soak.controls.items() if watch.problem
     ]
-
-
-def at(epoch: float) -> str:
-    """A time of the clock, in this machine's zone, for people."""
-    return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(epoch))

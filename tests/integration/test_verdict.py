@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 import pytest
-from plugin_utils.verdict import replay
 
+from module_utils.webex_rollout.record import replay
 from tests.integration.conftest import processes
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab
