@@ -25,7 +25,7 @@ SDK_DEFAULTS: Mapping[str, str] = {
     "user_timeout": "0",
     "max_idle": "0",
 }
-# webex_bot's own requests.Session fetches every incoming message, without any time-out.
+# webex_bot's own requests.Session fetches every incoming message, with no limit of time.
 SDK_DEFAULTS_BY_SESSION = {"bot.session": {**SDK_DEFAULTS, "timeout": "0"}}
 
 SETTINGS = {

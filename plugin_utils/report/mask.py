@@ -97,7 +97,7 @@ def _without_values(assignments: str) -> str:
 
 
 def _looks_random(run: str) -> bool:
-    """Tell a token from a hash (hexadecimal) and from a long name (whose words are short or have no digits)."""
+    """Whether it is a token: not a hash (hexadecimal), not a long name (whose words are short or have no digits)."""
     if _HEX.fullmatch(run):
         return False
     longest = max(re.split(r"[_.+/=-]", run), key=len)

@@ -194,8 +194,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_the_last_line_says_where_the_report_is(good: Ran) -> None:
     assert good.rc == 0, good.output
-    said = good.output.strip().splitlines()[-1]
-    assert said == f"Report: the reports/{good.reports[0].parent.name}/index.html"
+    printed = good.output.strip().splitlines()[-1]
+    assert printed == f"Report: the reports/{good.reports[0].parent.name}/index.html"
 
 
 def test_who_and_what(good: Ran) -> None:
@@ -299,11 +299,11 @@ def test_a_report_that_cannot_be_written_is_one_warning(desk: Desk) -> None:
     desk.reports.write_text("a file is in the way")
     ran = desk.run(LOOK + FAIL)
     assert ran.rc == 2, "the failure is the run's own"
-    said = " ".join(ran.output.split())
-    assert said.count("No report of this run (") == 1
-    assert "The run itself is not affected." in said
-    assert "Traceback" not in said
-    assert "failed=1" in said
+    printed = " ".join(ran.output.split())
+    assert printed.count("No report of this run (") == 1
+    assert "The run itself is not affected." in printed
+    assert "Traceback" not in printed
+    assert "failed=1" in printed
 
 
 def test_where_it_goes_without_being_told(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""The page: everything said, everything escaped, nothing from elsewhere, readable without a script."""
+"""The page: everything shown, everything escaped, nothing from elsewhere, readable without a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says of a run, and that report.json is what its schema promises."""
+"""What a report shows of a run, and that report.json is what its schema promises."""
 
 from __future__ import annotations
 
