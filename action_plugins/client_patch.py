@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from module_utils.client_patch_options import OPTIONS  # noqa: E402
-from plugin_utils.report.mask import mask  # noqa: E402
+from plugin_utils.report.mask import mask_diff  # noqa: E402
 
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
@@ -130,7 +130,9 @@ class ActionModule(ActionBase):
         return written
 
 
-def _diff(path: str, before: bytes, after: bytes) -> dict[str, str]:
+def _diff(path: str, before: bytes, after: bytes) -> dict[str, Any]:
     """A diff in which whatever looks like a secret is masked, as in the report."""
-    texts = [mask(text.decode("utf-8", "replace")) for text in (before, after)]
-    return {"before": texts[0], "after": texts[1], "before_header": path, "after_header": f"{path} (patched)"}
+    texts = [text.decode("utf-8", "replace") for text in (before, after)]
+    return mask_diff(
+        {"before": texts[0], "after": texts[1], "before_header": path, "after_header": f"{path} (patched)"}
+    )
