@@ -95,16 +95,17 @@ class ActionModule(ActionBase):
         soak = None if kept is None or self._given["decision"] else Soak.load(kept)
         if soak is None or not self._is_promoted(soak):
             return self._watch(settings)
-        if not soak.settings_hash:  # version 0.1.0 could lose it; one look has it kept
-            soak = self._look()
+        if self._given["settings_hash"] not in (
+            "",
+            soak.settings_hash,
+        ):  # without a look: weeks later nothing may fail here
+            names = ("release", "settings_hash")
+            self._ask(state="judged", **{name: self._given[name] for name in names})
         evidence = soak.evidence(settings)
         return self._answer(soak, evidence, judge(evidence), None, PROMOTE)
 
     def _is_promoted(self, soak: Soak) -> bool:
-        given = self._given
-        known = soak.settings_hash and given["settings_hash"]
-        same = soak.release == given["release"] and (not known or soak.settings_hash == given["settings_hash"])
-        return same and soak.verdict == PROMOTE
+        return soak.release == self._given["release"] and soak.verdict == PROMOTE
 
     def _watch(self, settings: GateSettings) -> dict[str, Any]:
         given = self._given

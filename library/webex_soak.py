@@ -30,7 +30,8 @@ options:
       - V(begun) begins the watch with O(before), after the switch. A release that is kept already, with the same
         O(settings_hash), keeps its verdict and its history; the time and the counts begin anew.
       - V(read) returns what is kept.
-      - V(looked) and V(judged) are the action's own. The first reads the logs once, the second keeps O(record).
+      - V(looked) and V(judged) are the action's own. The first reads the logs once, the second keeps O(record),
+        and states O(settings_hash) anew.
     type: str
     choices: [watched, begun, read, looked, judged]
     default: watched
@@ -305,7 +306,7 @@ ARGUMENTS: dict[str, Any] = {
 REQUIRED_IF = [
     ("state", "begun", ("release", "log", "soak_max")),
     ("state", "looked", ("release", "log", "soak_max")),
-    ("state", "judged", ("release", "record")),
+    ("state", "judged", ("release",)),
 ]
 
 
@@ -334,12 +335,17 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
 
 
 def _same(kept: Soak | None, given: dict[str, Any]) -> Soak | None:
-    """The soak that is kept, where it is of this release, made with these settings. Not knowing them is no difference:
-    version 0.1.0 lost them when it healed a release."""
+    """The soak that is kept, where it is of this release.
+
+    A release is named by its content: a run over the bot that changes nothing proves that the present settings give
+    the release that soaks, and states them anew. Only where the bot was started again do other settings count as
+    another release. Not knowing them is no difference: version 0.1.0 lost them when it healed a release.
+    """
     if kept is None or kept.release != given["release"]:
         return None
     known = kept.settings_hash and given["settings_hash"]
-    return None if known and kept.settings_hash != given["settings_hash"] else kept
+    other = known and kept.settings_hash != given["settings_hash"]
+    return None if other and given["state"] == "begun" else kept
 
 
 def _looked(kept: Soak | None, given: dict[str, Any]) -> Soak:
@@ -364,7 +370,8 @@ def _judged(kept: Soak | None, given: dict[str, Any]) -> Soak:
     if kept is None:
         raise SoakError(f"{given['bot']}: there is no soak of release {given['release']} to keep a verdict of")
     kept.settings_hash = given["settings_hash"] or kept.settings_hash
-    kept.record, kept.verdict = given["record"], given["record"]["verdict"]["verdict"]
+    if given["record"]:
+        kept.record, kept.verdict = given["record"], given["record"]["verdict"]["verdict"]
     return kept
 
 

@@ -91,18 +91,16 @@ def test_a_promoted_release_stays_so_and_nothing_is_read(monkeypatch: pytest.Mon
     assert run(settings_hash="")["verdict"] == PROMOTE
 
 
-def test_a_promoted_release_whose_settings_were_lost_has_them_stated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fleet asks what the canary ran with, and was refused for ever."""
-    run = Run(monkeypatch, soak(verdict=PROMOTE))
+@pytest.mark.parametrize("kept", ["", "w"])
+def test_a_promoted_release_has_the_present_settings_stated_without_a_look(
+    monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """The fleet asks what the canary ran with, and was refused for ever. A look could find it unstable weeks later."""
+    run = Run(monkeypatch, soak(verdict=PROMOTE, settings_hash=kept))
     assert run(settings_hash="x")["verdict"] == PROMOTE
-    assert run.states == ["read", "looked"]
+    assert run.states == ["read", "judged"]
     assert run.asked[-1]["settings_hash"] == "x"
-
-
-def test_a_release_promoted_with_other_settings_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(monkeypatch, soak(verdict=PROMOTE, settings_hash="x"))
-    assert run(settings_hash="y")["verdict"] == EXTEND
-    assert run.states == ["read", "looked", "judged"]
+    assert "record" not in run.asked[-1]
 
 
 def test_a_promoted_release_is_watched_when_a_human_decides(monkeypatch: pytest.MonkeyPatch) -> None:

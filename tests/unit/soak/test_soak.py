@@ -259,13 +259,24 @@ def test_a_promoted_release_that_is_healed_stays_promoted_under_its_settings(soa
     assert healed.own.history == before.own.history, "compared with the time before the release, not with the mishap"
 
 
-@pytest.mark.parametrize("state", ["begun", "looked"])
-def test_the_same_release_made_with_other_settings_has_no_verdict(soaking: Machine, state: str) -> None:
+def test_the_same_release_started_again_with_other_settings_has_no_verdict(soaking: Machine) -> None:
     soaking.look(settings_hash="x")
     soaking.promote(settings_hash="x")
     soaking.now += 60
-    answer = soaking.ask(state, settings_hash="y", before=soaking.before())
+    answer = soaking.ask("begun", settings_hash="y", before=soaking.before())
     assert (answer["soak"]["verdict"], answer["soak"]["elapsed"], answer["soak"]["settings_hash"]) == ("", 0, "y")
+
+
+def test_the_release_that_goes_on_running_has_other_settings_stated_and_soaks_on(soaking: Machine) -> None:
+    """A comment in a template changes the hash and not the release: a soak begun anew would never see a ready line."""
+    soaking.look(settings_hash="x")
+    soaking.now += 60
+    soak = soaking.look(settings_hash="y")
+    assert (soak.settings_hash, soak.elapsed) == ("y", 60)
+    soaking.promote(settings_hash="z")
+    assert (soaking.kept().settings_hash, soaking.kept().verdict) == ("z", PROMOTE)
+    soaking.ask("judged", settings_hash="w")
+    assert (soaking.kept().settings_hash, soaking.kept().verdict) == ("w", PROMOTE)
 
 
 def test_a_call_that_states_no_settings_leaves_them_as_they_are(soaking: Machine) -> None:
