@@ -95,7 +95,8 @@ class ActionModule(ActionBase):
         soak = None if kept is None or self._given["decision"] else Soak.load(kept)
         if soak is None or not self._is_promoted(soak):
             return self._watch(settings)
-        if self._given["settings_hash"] not in (
+        # Without a look: weeks later nothing may fail here.
+        if self._given["settings_hash"] not in ("", soak.settings_hash):
             "",
             soak.settings_hash,
         ):  # without a look: weeks later nothing may fail here
