@@ -97,9 +97,6 @@ class ActionModule(ActionBase):
             return self._watch(settings)
         # Without a look: weeks later nothing may fail here.
         if self._given["settings_hash"] not in ("", soak.settings_hash):
-            "",
-            soak.settings_hash,
-        ):  # without a look: weeks later nothing may fail here
             names = ("release", "settings_hash")
             self._ask(state="judged", **{name: self._given[name] for name in names})
         evidence = soak.evidence(settings)
