@@ -168,7 +168,7 @@ candidate:
   returned: always
   type: str
 previous:
-  description: The release that V(rolled_back) would put back once this one is confirmed.
+  description: The release that V(rolled_back) would return to once this one is confirmed.
   returned: always
   type: str
 attempt:
@@ -188,7 +188,7 @@ reasons:
   returned: always
   type: list
 files:
-  description: For V(recorded), files that differ from what is recorded. For V(rolled_back), files put back.
+  description: For V(recorded), files that differ from what is recorded. For V(rolled_back), files restored.
   returned: always
   type: list
 kept_shared:

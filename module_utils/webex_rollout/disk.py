@@ -90,7 +90,7 @@ def unseal(path: Path) -> dict[str, Any]:
     if not intact:
         raise DamagedError(
             f"{path} is damaged: it does not match its own checksum. Nothing was done with it. "
-            "Put back a copy of it from a backup, or see docs/on-the-vm.md, `A state file is damaged`"
+            "Restore it from a backup, or see docs/on-the-vm.md, `A state file is damaged`"
         )
     if version not in range(1, STATE_VERSION + 1):
         raise RolloutError(

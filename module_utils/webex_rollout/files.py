@@ -1,4 +1,4 @@
-"""Files a release consists of: what they are now, and how they are put back."""
+"""Files a release consists of: what they are now, and how they are restored."""
 
 from __future__ import annotations
 

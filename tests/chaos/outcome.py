@@ -14,7 +14,7 @@ from tests.lab.paths import BOTS, CHECKOUT, VM_CHECKOUT
 OLD, NEW = "old", "new"
 
 
-def standing(lab: Lab, bot: str) -> str:
+def release_of(lab: Lab, bot: str) -> str:
     """`old` or `new` where process, script, drop-in and unit agree and one copy runs; otherwise what does not."""
     copies = processes(lab)[bot]
     if len(copies) != 1:
@@ -32,15 +32,15 @@ def standing(lab: Lab, bot: str) -> str:
     return "mixed: " + ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def standings(lab: Lab, bots: tuple[str, ...] = BOTS) -> dict[str, str]:
-    return {bot: standing(lab, bot) for bot in bots}
+def releases(lab: Lab, bots: tuple[str, ...] = BOTS) -> dict[str, str]:
+    return {bot: release_of(lab, bot) for bot in bots}
 
 
 SETTLED = ("recorded", "confirmed", "rolled_back")
 
 
 def under_trial(lab: Lab) -> list[str]:
-    """What the VM itself still has to take back, or to let stay: bot, phase and what was noted last.
+    """What the VM itself still has to roll back or to confirm: bot, phase and what was noted last.
 
     The guard being asleep is not asked for: for some minutes it watches processes that were only recorded. The state
     is read from the VM's disk, for a program started there every few seconds would slow everything else down.
@@ -57,7 +57,7 @@ OWN = (
     "usr/local/sbin/webex-rollout",
     "var/lib/webex-rollout/",
 )
-"""The way back itself stays on the VM and is part of no release."""
+"""The program itself stays on the VM and is part of no release."""
 
 
 def leftovers(lab: Lab, before: dict[str, str], states: dict[str, str], besides: tuple[str, ...] = ()) -> list[str]:
@@ -72,7 +72,7 @@ def leftovers(lab: Lab, before: dict[str, str], states: dict[str, str], besides:
 
 
 def _in_image(path: str) -> str | None:
-    """What the image has there: a file put back byte for byte is written all the same."""
+    """What the image has there: a file restored byte for byte is written all the same."""
     base, content = layers(lambda _: None)
     found = [layer / path for layer in (content, base) if os.path.lexists(layer / path)]
     return digest(found[0]) if found else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.chaos.faults import CANARY, MOMENTS, Fault
-from tests.chaos.outcome import NEW, OLD, Outcome, leftovers, standings, under_trial
+from tests.chaos.outcome import NEW, OLD, Outcome, leftovers, releases, under_trial
 from tests.integration.conftest import written
 from tests.integration.test_rollout import QUICK
 from tests.lab.errors import LabError
@@ -38,7 +38,7 @@ class Conditions:
     bots: tuple[str, ...] = BOTS
     """Who is rolled out; without the canary as a fleet that nothing speaks for."""
     deadline: int = 40
-    """Seconds until the guard takes an attempt back; longer than switch and start-up check take."""
+    """Seconds until the guard rolls an attempt back; longer than switch and start-up check take."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Scene:
         """What has yet to happen by itself before the bots can be judged."""
         found, first = under_trial(self.lab), self.conditions.bots[:1]
         if not found and self.fault.ends:
-            found = [f"{bot} is {now}" for bot, now in standings(self.lab, first).items() if now != self.fault.ends]
+            found = [f"{bot} is {now}" for bot, now in releases(self.lab, first).items() if now != self.fault.ends]
         return found
 
     def conclude(self, moment: str, struck: bool) -> Outcome:
@@ -107,9 +107,9 @@ class Scene:
             wait_for(lambda: not self._unfinished(), "nothing left to do", timeout=timeout, pause=3)
         except LabError as error:
             raise LabError("; ".join([str(error), *self._unfinished()])) from None
-        # A bot that was put back is a process at once and a websocket a little later.
+        # A bot that was rolled back is a process at once and a websocket a little later.
         lab.webex.wait_connected(cared, timeout=2 * START)
-        left_alone, until = standings(lab, cared), lab.webex.books().now
+        left_alone, until = releases(lab, cared), lab.webex.books().now
         left_over = leftovers(lab, self.before, left_alone, self.fault.leaves)
         down = max((lab.webex.books().bots[bot].down_time(self.since, until) for bot in cared), default=0.0)
         self.fault.mend(lab)
@@ -117,7 +117,7 @@ class Scene:
         if missing:
             lab.start_bots(missing)  # as somebody would, by hand
         self.runs.append(self.conditions.run(lab))
-        after = standings(lab, bots)
+        after = releases(lab, bots)
         lab.webex.stop()
         lab.webex.wait_settled(timeout=90, lost_after=20)
         pages = lab.webex.books(lost_after=20).bots
@@ -181,7 +181,7 @@ def two_rollouts(conditions: Conditions) -> Outcome:
 
 
 def _problems(scene: Scene, outcome: Outcome, left_over: list[str]) -> list[str]:
-    """What must not be: neither old nor new, down for too long, two at once, a file without a way back, a second run
+    """What must not be: neither old nor new, down for too long, two at once, a file that cannot be restored, a second run
     that does not converge, a secret."""
     found = [f"{bot}: {state}" for bot, state in outcome.left_alone.items() if state not in (OLD, NEW)]
     found += [f"{bot} is {state} after the second run" for bot, state in outcome.after.items() if state != NEW]
@@ -216,7 +216,7 @@ def failure(run: Run) -> str:
 
 
 def _recorded(lab: Lab) -> tuple[str, ...]:
-    """Bots whose way back is on the VM's disk."""
+    """Bots whose rollback is on the VM's disk."""
     states = lab.machine.root.glob("var/lib/webex-rollout/*/state.json")
     return tuple(sorted(path.parent.name for path in states))
 

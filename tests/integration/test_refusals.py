@@ -60,7 +60,7 @@ def other_unit(lab: Lab) -> Iterator[None]:
 
 
 @contextmanager
-def deaf_sshd(lab: Lab) -> Iterator[None]:
+def silent_sshd(lab: Lab) -> Iterator[None]:
     lab.machine.execute(["systemctl", "stop", "ssh.service", "ssh.socket"], check=False)
     try:
         yield
@@ -80,7 +80,7 @@ class Case:
 
 
 CASES = {
-    "unreachable VM": Case(deaf_sshd, ("jarvis: cannot work on vinay@", "Try `ssh vinay@", "ansible_host")),
+    "unreachable VM": Case(silent_sshd, ("jarvis: cannot work on vinay@", "Try `ssh vinay@", "ansible_host")),
     "no sudo": Case(
         lambda lab: moved_away(lab, "/etc/sudoers.d/operator"), ("jarvis: vinay cannot become root", "sudo")
     ),

@@ -21,7 +21,7 @@ DROP_IN = f"/etc/systemd/system/{UNIT}.d/99-test.conf"
 SCRIPT = f"{VM_CHECKOUT}/webex_bots/jarvis.py"
 MODULE = f"{VM_CHECKOUT}/src/utils/webex_pool_config.py"
 LOG = f"{VM_CHECKOUT}/logs/jarvis.log"
-# What is in front of every command below: a copy to put back, of whatever file is changed.
+# What is in front of every command below: a copy to restore, of whatever file is changed.
 SAVE = f"cp -a {SCRIPT} /root/script; cp -a {MODULE} /root/module; "
 RESTORE = (
     f"cp -a /root/script {SCRIPT}; cp -a /root/module {MODULE}; rm -f {DROP_IN} /etc/cron.d/jarvis;"

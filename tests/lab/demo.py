@@ -42,8 +42,8 @@ def look(lab: Lab) -> Moment:
     timeouts = {bot: int(count) for bot, count in re.findall(r"/(\w+)\.log:(\d+)", counted)}
     listed = lab.machine.execute(["ps", "-ww", "-eo", "pid=,unit:64=,args="]).stdout
     running = dict.fromkeys(BOTS, "not running")
-    for pid, keeper, bot in re.findall(r"^ *(\d+) +(\S+) +\S*python\S* \S*webex_bots/(\w+)\.py", listed, re.M):
-        running[bot] = f"{keeper if keeper.startswith('webex-bot@') else 'nohup'} (pid {pid})"
+    for pid, unit, bot in re.findall(r"^ *(\d+) +(\S+) +\S*python\S* \S*webex_bots/(\w+)\.py", listed, re.M):
+        running[bot] = f"{unit if unit.startswith('webex-bot@') else 'nohup'} (pid {pid})"
     return Moment(timeouts, running)
 
 

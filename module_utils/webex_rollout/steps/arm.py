@@ -76,7 +76,7 @@ def arm(vm: Vm, bot: str, seconds: float, token: int | None = None, check: bool 
 
 
 def _need_room(store: Store, state: State) -> None:
-    """Refuse to begin where files could not be put back."""
+    """Refuse to begin where files could not be restored."""
     for path in state.files:
         directory = os.path.dirname(path)
         while not os.path.isdir(directory):

@@ -229,7 +229,7 @@ def _found_facts(found: FoundBot) -> dict[str, object]:
             groups=newest.groups,
             umask=newest.umask,
             open_files=newest.limits.get("open files", []),
-            # written after the process began: what runs is not what is on disk, and only the disk can be put back
+            # written after the process began: what runs is not what is on disk, and only the disk can be restored
             newer_than_process=sorted(
                 p for p, e in found.manifest.items() if e.kind == "file" and not unchanged_since(p, started)
             ),

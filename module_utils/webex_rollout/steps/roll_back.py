@@ -1,4 +1,4 @@
-"""Roll back: put a release back, files, units and process; the one way back for playbooks, guard and operators."""
+"""Roll back: restore a release, files, units and process; the same for playbooks, guard and operators."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def _restore(store: Store, state: State, plan: RollbackPlan) -> float:
         units = [state.unit] + ([runner.unit] if runner.kind == "unit" and not to_own_unit else [])
         stop_all(state.bot, units, state.stop_seconds, store.vm.timing)
     for path, data in plan.restore.items():
-        with store.vm.mutex():  # a shared one may be put back by two bots at once
+        with store.vm.mutex():  # a shared one may be restored by two bots at once
             put_back(path, plan.target.manifest[path], data)
     if runner.kind == "process":  # needs nothing of systemd, so it comes first
         up = begun if plan.process_stays else start_runner(store, state, plan.target)

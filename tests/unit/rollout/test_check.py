@@ -218,7 +218,7 @@ def test_deadline_inside_the_hold_is_refused(started: Machine) -> None:
     assert phase(started) == "switched"
 
 
-def test_attempt_taken_back_during_the_hold_is_not_checked_off(started: Machine) -> None:
+def test_attempt_rolled_back_while_it_settles_is_not_checked_off(started: Machine) -> None:
     thread = during_the_hold(lambda: roll_back(started.vm, "jarvis"))
     with pytest.raises(RolloutError):
         check_start(started.vm, "jarvis", Proof(1, 0, (started.port,)))
@@ -226,7 +226,7 @@ def test_attempt_taken_back_during_the_hold_is_not_checked_off(started: Machine)
     assert phase(started) == "rolled_back"
 
 
-def test_only_the_checked_process_is_blessed(started: Machine) -> None:
+def test_only_the_checked_process_is_confirmed(started: Machine) -> None:
     with pytest.raises(RolloutError, match="jarvis is switched; this step needs it to be checked"):
         confirm(started.vm, "jarvis")
     check_start(started.vm, "jarvis", started.proof)
@@ -235,7 +235,7 @@ def test_only_the_checked_process_is_blessed(started: Machine) -> None:
         confirm(started.vm, "jarvis")
 
 
-def test_blessed_bot_can_be_checked_again_and_stays_blessed(started: Machine) -> None:
+def test_confirmed_bot_can_be_checked_again_and_stays_confirmed(started: Machine) -> None:
     check_start(started.vm, "jarvis", started.proof)
     confirm(started.vm, "jarvis")
     with pytest.raises(CheckFailedError):

@@ -135,7 +135,7 @@ def test_two_copies_become_one_and_go_back_to_one(machine: Machine) -> None:
     assert len(machine.pids()) == 1
 
 
-def test_bot_that_was_not_running_is_not_started_by_a_revert(machine: Machine) -> None:
+def test_bot_that_was_not_running_is_not_started_by_a_rollback(machine: Machine) -> None:
     machine.env_file().write_text(f'BOT_PORT="{machine.port}"\n')
     forward(machine)
     assert len(machine.pids()) == 1
@@ -143,7 +143,7 @@ def test_bot_that_was_not_running_is_not_started_by_a_revert(machine: Machine) -
     assert machine.pids() == []
 
 
-def test_revert_goes_to_the_previous_release(machine: Machine) -> None:
+def test_rollback_goes_to_the_previous_release(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     first = machine.tree()
@@ -155,7 +155,7 @@ def test_revert_goes_to_the_previous_release(machine: Machine) -> None:
     assert machine.systemd.read(UNIT)["enabled"]
 
 
-def test_reverted_bot_reverts_no_further(machine: Machine) -> None:
+def test_rolled_back_bot_rolls_back_no_further(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     roll_back(machine.vm, "jarvis")
@@ -164,7 +164,7 @@ def test_reverted_bot_reverts_no_further(machine: Machine) -> None:
     assert (machine.tree(), machine.pids()) == (tree, pids)
 
 
-def test_revert_before_the_switch_leaves_the_old_process_alone(machine: Machine) -> None:
+def test_rollback_before_the_switch_leaves_the_old_process_alone(machine: Machine) -> None:
     pid = machine.nohup()
     before = machine.tree()
     record(machine.vm, machine.wanted())
@@ -176,7 +176,7 @@ def test_revert_before_the_switch_leaves_the_old_process_alone(machine: Machine)
     assert result.seconds_down == 0
 
 
-def test_edit_by_somebody_else_stops_the_way_back_before_anything_is_touched(machine: Machine) -> None:
+def test_edit_by_somebody_else_stops_the_rollback_before_anything_is_touched(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     machine.script().write_text(NEW + "# edited by hand\n")
@@ -186,7 +186,7 @@ def test_edit_by_somebody_else_stops_the_way_back_before_anything_is_touched(mac
     assert (machine.tree(), machine.pids()) == (tree, pids)
 
 
-def test_forced_revert_keeps_the_bytes_it_gives_up(machine: Machine) -> None:
+def test_forced_rollback_keeps_the_bytes_it_gives_up(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     edited = NEW + "# edited by hand\n"
@@ -281,7 +281,7 @@ def test_switch_refuses_a_unit_that_does_not_load_before_the_stop(machine: Machi
     assert machine.pids() == [pid]
 
 
-def test_releases_beyond_the_limit_go_but_never_the_way_back(machine: Machine) -> None:
+def test_releases_beyond_the_limit_go_but_never_the_one_to_roll_back_to(machine: Machine) -> None:
     machine.nohup()
     for number in range(4):
         forward(machine, version=f"{NEW}# {number}\n", keep=3)
@@ -295,7 +295,7 @@ def test_releases_beyond_the_limit_go_but_never_the_way_back(machine: Machine) -
     assert machine.script().read_text() == OLD
 
 
-def test_unit_of_another_name_is_refused_unless_told_and_comes_back(machine: Machine) -> None:
+def test_unit_of_another_name_is_refused_unless_taken_over_and_comes_back(machine: Machine) -> None:
     other = "old-jarvis.service"
     unit = machine.units / other
     text = f"[Service]\nWorkingDirectory={machine.home}\nEnvironmentFile=/dev/null\n"
@@ -317,7 +317,7 @@ def test_unit_of_another_name_is_refused_unless_told_and_comes_back(machine: Mac
     assert machine.pids() == [machine.systemd.running(other)]
 
 
-def test_keeper_that_would_start_the_bot_again_is_refused(machine: Machine) -> None:
+def test_restarting_parent_that_would_start_the_bot_again_is_refused(machine: Machine) -> None:
     loop = machine.root / "loop.sh"
     loop.write_text(f"while true; do {machine.python} webex_bots/jarvis.py; sleep 1; done\n")
     pid = machine.start("sh", str(loop))
@@ -327,7 +327,7 @@ def test_keeper_that_would_start_the_bot_again_is_refused(machine: Machine) -> N
 
 
 def test_restarted_by_something_unseen_stops_the_switch(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A keeper that is no parent: here the test itself starts the bot whenever it has been stopped."""
+    """One that is no parent: here the test itself starts the bot whenever it has been stopped."""
     machine.nohup()
     record(machine.vm, machine.wanted())
     arm(machine.vm, "jarvis", 600)

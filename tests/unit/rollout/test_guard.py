@@ -1,4 +1,4 @@
-"""The guard: takes back what is due, whatever is wrong with the others, and rests when nothing is left."""
+"""The guard: rolls back what is due, whatever is wrong with the others, and rests when nothing is left."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def opened(machine: Machine, bot: str = "jarvis", seconds: float = 600) -> None:
     machine.deploy(bot)
 
 
-def test_nothing_is_taken_back_before_its_deadline(machine: Machine) -> None:
+def test_nothing_is_rolled_back_before_its_deadline(machine: Machine) -> None:
     pid = machine.nohup()
     opened(machine)
     assert guard(machine.vm) == []
@@ -68,7 +68,7 @@ def test_nothing_is_taken_back_before_its_deadline(machine: Machine) -> None:
     assert machine.pids() == [pid]
 
 
-def test_past_deadline_is_taken_back(machine: Machine) -> None:
+def test_past_deadline_is_rolled_back(machine: Machine) -> None:
     machine.nohup()
     before = machine.tree()
     opened(machine, seconds=0)
@@ -78,7 +78,7 @@ def test_past_deadline_is_taken_back(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("probation", [0, 600], ids=["for good", "on probation"])
-def test_blessed_release_that_runs_is_left_and_the_guard_sleeps(machine: Machine, probation: int) -> None:
+def test_confirmed_release_that_runs_is_left_and_the_guard_sleeps(machine: Machine, probation: int) -> None:
     machine.nohup()
     forward(machine, probation=probation)
     tree, pids = machine.tree(), machine.pids()
@@ -94,7 +94,7 @@ def end_unit(machine: Machine) -> None:
     machine.wait_for(lambda: not machine.pids())
 
 
-def test_release_on_probation_whose_unit_failed_is_taken_back(machine: Machine) -> None:
+def test_release_on_probation_whose_unit_failed_is_rolled_back(machine: Machine) -> None:
     machine.nohup()
     before = machine.tree()
     forward(machine, probation=600)
@@ -112,7 +112,7 @@ def test_release_on_probation_whose_unit_failed_is_taken_back(machine: Machine) 
     assert guard_needed(machine.vm) == []
 
 
-def test_why_a_bot_was_taken_back_is_told_by_status_and_by_the_next_run(
+def test_why_a_bot_was_rolled_back_is_shown_by_status_and_by_the_next_run(
     machine: Machine, capsys: pytest.CaptureFixture
 ) -> None:
     machine.nohup()
@@ -120,7 +120,7 @@ def test_why_a_bot_was_taken_back_is_told_by_status_and_by_the_next_run(
     roll_back(machine.vm, "jarvis", to="0", reason="it did not hold")
     print_status(status(machine.vm))
     assert "jarvis was rolled back to release 0: it did not hold\n" in capsys.readouterr().out
-    os.kill(machine.pids()[0], signal.SIGKILL)  # its parent is this test, which a run would take for its keeper
+    os.kill(machine.pids()[0], signal.SIGKILL)  # its parent is this test: no process left to object to
     machine.wait_for(lambda: not machine.pids())
     assert record(machine.vm, machine.wanted()).reasons == ["it did not hold"]
     arm(machine.vm, "jarvis", 600)
@@ -196,7 +196,7 @@ def test_unit_that_fails_while_the_guard_goes_to_sleep_wakes_it_again(
     assert machine.systemd.read(TIMER)["on"]
 
 
-def test_unsteady_says_what_became_of_a_release_under_watch(machine: Machine) -> None:
+def test_unstable_shows_what_became_of_a_release_under_watch(machine: Machine) -> None:
     machine.nohup()
     record(machine.vm, machine.wanted())
     arm(machine.vm, "jarvis", 600)
@@ -255,7 +255,7 @@ def test_guard_sleeps_when_all_is_settled_and_not_before(machine: Machine) -> No
     assert not machine.systemd.read(TIMER)["enabled"]
 
 
-def test_damaged_state_of_one_bot_keeps_the_guard_awake_and_the_other_is_taken_back(machine: Machine) -> None:
+def test_damaged_state_of_one_bot_keeps_the_guard_awake_and_the_other_is_rolled_back(machine: Machine) -> None:
     machine.add_bot("alpha")  # before jarvis in every listing
     machine.nohup()
     machine.nohup("alpha")
@@ -271,7 +271,7 @@ def test_damaged_state_of_one_bot_keeps_the_guard_awake_and_the_other_is_taken_b
 
 
 @pytest.mark.parametrize("phase", ["switching", "failed", "rolling_back"])
-def test_step_left_half_way_is_taken_back_without_waiting(machine: Machine, phase: str) -> None:
+def test_step_left_half_way_is_rolled_back_without_waiting(machine: Machine, phase: str) -> None:
     machine.nohup()
     before = machine.tree()
     opened(machine)
@@ -331,7 +331,7 @@ def test_process_that_was_not_replaced_runs_on_though_a_shared_file_stays(machin
     assert machine.pids("tars") == [tars]
 
 
-def test_way_back_of_one_of_many_can_be_tried_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollback_of_one_of_many_can_be_tried_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first try took the drop-in away; the template, which others need, is no unit without one."""
     machine.add_bot("tars")
     for bot in ("jarvis", "tars"):
@@ -387,7 +387,7 @@ def test_reboot_long_after_the_rollout_starts_nothing(machine: Machine) -> None:
     assert not machine.systemd.read(TIMER).get("on")
 
 
-def test_failing_way_back_is_tried_again_later_and_not_for_ever(
+def test_failing_rollback_is_tried_again_later_and_not_for_ever(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.timing = replace(machine.timing, found_settle=10)  # longer than a Python takes to start and to end
@@ -538,7 +538,7 @@ def test_running_bot_is_not_ended_while_its_log_could_not_be_opened_anew(
     assert machine.script().read_text() == OLD
 
 
-def test_bot_that_ends_while_it_is_looked_at_is_taken_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bot_that_ends_while_it_is_looked_at_is_rolled_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.nohup()
     forward(machine)
     real = open_for_writing
@@ -555,7 +555,7 @@ def test_bot_that_ends_while_it_is_looked_at_is_taken_back(machine: Machine, mon
     assert len(machine.pids()) == 1
 
 
-def test_guard_is_awake_while_a_blessed_bot_is_taken_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guard_is_awake_while_a_confirmed_bot_is_rolled_back(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.nohup()
     forward(machine)
     assert not machine.systemd.read(TIMER)["on"]
@@ -567,7 +567,7 @@ def test_guard_is_awake_while_a_blessed_bot_is_taken_back(machine: Machine, monk
     assert not machine.systemd.read(TIMER)["on"]
 
 
-def test_way_back_goes_once_also_when_it_took_two_tries(machine: Machine) -> None:
+def test_rollback_goes_once_also_when_it_took_two_tries(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     edit_state(machine, phase="rolling_back", roll_back_to="0")
@@ -576,7 +576,7 @@ def test_way_back_goes_once_also_when_it_took_two_tries(machine: Machine) -> Non
     assert not roll_back(machine.vm, "jarvis").changed
 
 
-def test_bots_of_one_machine_are_rolled_out_and_taken_back_side_by_side(machine: Machine) -> None:
+def test_bots_of_one_machine_are_rolled_out_and_rolled_back_side_by_side(machine: Machine) -> None:
     """One process a bot, as Ansible's forks do it."""
     bots = ["jarvis", "tars", "toodles"]
     for bot in bots:

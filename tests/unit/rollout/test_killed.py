@@ -174,7 +174,7 @@ AFTER_CANARY = pytest.mark.parametrize("after_canary", [False, True], ids=["cana
         (switched, lambda machine: roll_back(machine.vm, "jarvis"), 20),
         (confirmed, lambda machine: roll_back(machine.vm, "jarvis", to="0"), 20),
     ],
-    ids=["arm", "switch", "confirm", "revert", "revert-confirmed"],
+    ids=["arm", "switch", "confirm", "rollback", "rollback-confirmed"],
 )
 def test_guard_recovers_from_a_kill_at_every_step(
     tmp_path: Path,

@@ -241,15 +241,15 @@ def test_asks_in_the_name_of_the_run_not_of_the_task(plugin: ModuleType) -> None
 def test_task_whose_run_was_killed_does_not_ask_in_the_name_of_init(plugin: ModuleType) -> None:
     """As when the controller is killed between two tasks: the worker of the second one is init's child by then."""
     processes = multiprocessing.get_context("fork")
-    hears, says = processes.Pipe(duplex=False)
+    receiver, sender = processes.Pipe(duplex=False)
 
     def task(run: int) -> None:
         while os.getppid() == run:
             time.sleep(0.01)
         try:
-            says.send(plugin.ourselves())
+            sender.send(plugin.ourselves())
         except AnsibleActionFail as error:
-            says.send(str(error))
+            sender.send(str(error))
 
     def run() -> None:
         processes.Process(target=task, args=(os.getpid(),)).start()
@@ -257,8 +257,8 @@ def test_task_whose_run_was_killed_does_not_ask_in_the_name_of_init(plugin: Modu
 
     controller = processes.Process(target=run)
     controller.start()
-    assert hears.poll(30)
-    assert hears.recv() == f"the run that asks for the lock (pid {controller.pid}) is gone. Nothing was done"
+    assert receiver.poll(30)
+    assert receiver.recv() == f"the run that asks for the lock (pid {controller.pid}) is gone. Nothing was done"
     controller.join()
 
 

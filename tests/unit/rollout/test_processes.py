@@ -187,7 +187,7 @@ def test_service_that_starts_sessions_is_no_supervisor(unit: str, supervisor: st
         ("until {python} webex_bots/jarvis.py; do sleep 60; done", True),
     ],
 )
-def test_shell_is_a_keeper_only_if_it_loops(machine: Machine, wrapper: str, kept: bool) -> None:
+def test_shell_is_a_restarting_parent_only_if_it_loops(machine: Machine, wrapper: str, kept: bool) -> None:
     shell = machine.start("sh", "-c", wrapper.format(python=machine.python))
     machine.wait_for(lambda: "started" in machine.log())
     (process,) = find_processes(machine.bot())

@@ -108,7 +108,7 @@ def test_state_with_a_missing_field_is_refused(machine: Machine) -> None:
         machine.vm.store("jarvis").need()
 
 
-def test_release_whose_bytes_are_damaged_stops_the_way_back_before_the_bot_is_stopped(machine: Machine) -> None:
+def test_release_whose_bytes_are_damaged_stops_the_rollback_before_the_bot_is_stopped(machine: Machine) -> None:
     machine.nohup()
     forward(machine)
     digest = sha256(OLD.encode())
@@ -244,7 +244,7 @@ def test_attempt_is_not_opened_on_a_full_disk(machine: Machine, small_disk: Path
     assert machine.pids() == [pid]
 
 
-def test_way_back_is_walked_though_the_disk_of_the_state_is_full(machine: Machine, small_disk: Path) -> None:
+def test_rollback_works_though_the_disk_of_the_state_is_full(machine: Machine, small_disk: Path) -> None:
     machine.state = small_disk / "state"
     machine.nohup()
     before = machine.tree()
