@@ -1,4 +1,4 @@
-"""Controller's side of the lock: says who asks, and whether a holder on this very host is still alive."""
+"""Controller's side of the lock: names who asks, and whether a holder on this very host is still alive."""
 
 from __future__ import annotations
 

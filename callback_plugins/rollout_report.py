@@ -12,7 +12,7 @@ short_description: Write a report of a rollout
 description:
   - Writes C(report.json) and C(index.html) into a directory of its own for each run that did something on a bot, and
     prints where. See C(docs/report.md).
-  - The report is rewritten while the run goes on, so that a run that is killed leaves a report that shows it.
+  - The report is rewritten while the run continues, so that a run that is killed leaves a report that shows it.
   - It never affects the run. If it cannot be written, there is one warning.
 requirements: [enabled in callbacks_enabled]
 options:
@@ -67,7 +67,7 @@ from plugin_utils.report.page import render
 from plugin_utils.settings import known_settings
 
 REWRITE_SECONDS = 10
-"""Least time between two writes while the run goes on."""
+"""Least time between two writes while the run continues."""
 
 GIT_SECONDS = 5
 """A git that hangs (a dead network disk) must not delay the rollout."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bot_info
-short_description: Gather what a rollout has to know about a bot, and what speaks against it
+short_description: Gather facts about a bot, and the reasons against rolling it out
 description:
   - Looks at the bot's checkout, script, Python, packages, log, running copies, unit and limits, and at units, cron
     lines and scripts that would start the same bot, in one round trip.
@@ -52,7 +52,7 @@ options:
     type: int
     required: true
   take_over_starters:
-    description: Do not object to other units and cron lines that start the bot.
+    description: Accept other units, cron lines and scripts that start the bot.
     type: bool
     default: false
 author: [The webex-bot-rollout authors]
@@ -104,7 +104,7 @@ facts:
     starters:
       description:
         - Other places that would start the script, with C(kind) (V(unit), V(user unit), V(cron), V(script) or
-          V(supervisor)), C(file), C(line), C(what), and C(certain), which is false where only a shell could tell.
+          V(supervisor)), C(file), C(line), C(what), and C(certain), which is false where only a shell could decide.
       type: list
       elements: dict
     unit:

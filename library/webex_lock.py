@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Module: the lock of a bots' machine. Its action plugin says who asks."""
+"""Module: the lock of a bots' machine. Its action plugin adds who asks."""
 
 # ansible-doc wants the documentation before the imports.
 # ruff: noqa: E402
@@ -10,10 +10,10 @@ DOCUMENTATION = r"""
 module: webex_lock
 short_description: Acquire or release the lock of a bots' machine
 description:
-  - One rollout of a machine at a time. A run that is refused says who holds the lock, from where, since and until when.
+  - One rollout of a machine at a time. A refused run reports who holds the lock, from where, since and until when.
   - The controller's side adds who asks, from which host, with which process. A holder on the same host whose process
     is gone is taken over at once; one elsewhere when its lock has expired.
-  - Every step of M(webex_release) with the lock's token holds it on for another O(expires).
+  - Every step of M(webex_release) with the lock's token renews it for another O(expires).
   - Several bots of one machine may ask in one run; they get the same token.
 options:
   state:
@@ -49,7 +49,7 @@ options:
         type: str
         required: true
       place:
-        description: The controller, as told from others of the same name.
+        description: The controller, as distinguished from others of the same name.
         type: str
         required: true
   dead_token:
@@ -59,7 +59,7 @@ options:
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
-    description: Takes nothing, and refuses nothing; RV(message) says who holds the lock.
+    description: Acquires nothing, and refuses nothing; RV(message) shows who holds the lock.
     support: full
 """
 

@@ -26,7 +26,7 @@ options:
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
-    description: Writes nothing, and says whether it would.
+    description: Installs nothing, and reports whether it would.
     support: full
 """
 
@@ -90,7 +90,7 @@ def refuse_newer_state(state_dir: Path) -> None:
 def install(program: Path, sha256: str, content: bytes) -> None:
     """Try the program, then put it in the other one's place.
 
-    :raises RolloutError: when it is not what the hash says, or does not run here.
+    :raises RolloutError: when it does not match its hash, or does not run here.
     """
     if hashlib.sha256(content).hexdigest() != sha256:
         raise RolloutError("the program arrived damaged; nothing was installed. Run again")

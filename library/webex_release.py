@@ -15,7 +15,7 @@ description:
     files may be written, and the guard on the machine rolls back what is not V(confirmed) by the deadline, whatever
     happens to the controller, the connection or the machine. V(switched) has exactly one process run under the unit,
     started from the files as they are, and restarts only where what runs is something else. V(checked) proves that the
-    process stays. V(confirmed) lets the release stay. V(rolled_back) puts an earlier one back.
+    process stays. V(confirmed) lets the release stay. V(rolled_back) restores an earlier one.
   - Recording again, arming and confirming are book-keeping of the rollout. They count as a change only where they
     change the bot (V(armed) writes the file of carried variables) or what it would be rolled back to.
   - A failed V(checked) ends the attempt; the guard rolls it back at its next tick unless V(rolled_back) does before.
@@ -120,13 +120,13 @@ options:
     type: str
     default: previous
   reason:
-    description: For V(rolled_back), what the audit says.
+    description: For V(rolled_back), the reason that the audit log gives.
     type: str
     default: the rollout failed
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
-    description: Says what would be done, also on a machine that was never deployed to.
+    description: Reports what would be done, also on a machine that was never deployed to.
     support: full
   diff_mode:
     description: Shows files by hash, and variables by name.

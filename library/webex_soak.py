@@ -13,8 +13,8 @@ description:
   - Has the bot's log read on its VM, again and again for up to O(wait), and reaches a verdict
     (C(promote), C(extend), C(roll back) or C(hold)) from the failures since the switch, the bot's own history, and bots
     on the same VM that do not have the release yet. C(docs/verdict.md) derives it, with its probabilities of error.
-  - What was seen is kept in C(/var/lib/webex-rollout/<bot>/soak.json) (root, 0600), which C(webex-rollout sample) goes
-    on filling between two runs, so a later call goes on where this one ended, however it ended.
+  - What was seen is kept in C(/var/lib/webex-rollout/<bot>/soak.json) (root, 0600), which C(webex-rollout sample) keeps
+    filling between two runs, so a later call continues where this one ended, however it ended.
   - A release that was promoted stays so; then nothing is read.
   - Book-keeping, so it never reports a change, and it acts on nothing.
   - Lengths of time are measured by the VM's time since boot. Setting the VM's clock neither shortens nor lengthens a

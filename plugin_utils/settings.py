@@ -44,7 +44,7 @@ def known_settings(roles: Path = PROJECT / "roles") -> dict[str, dict[str, Any]]
 
 
 def value_of(name: str, bot: str, variables: Mapping[str, Any]) -> Any:
-    """A bot's value of a setting: what its variables say, else the project's default.
+    """A bot's value of a setting: what its variables set, else the project's default.
 
     For bots that a task does not run on: of those Ansible knows the inventory and ``-e``, but no role's defaults.
 
@@ -79,11 +79,11 @@ def refused_settings(variables_by_bot: Mapping[str, Mapping[str, Any]], known: I
             values.setdefault((name, value, now), []).append(bot)
     return [
         *(
-            f"{name} (set for {', '.join(bots)}) is called {RENAMED[name]} now"
+            f"{name} (set for {', '.join(bots)}) is now called {RENAMED[name]}"
             for name, bots in sorted(renamed.items())
         ),
         *(
-            f"{name}: {old} (set for {', '.join(bots)}) is called {now} now"
+            f"{name}: {old} (set for {', '.join(bots)}) is now called {now}"
             for (name, old, now), bots in values.items()
         ),
         *(

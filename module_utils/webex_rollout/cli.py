@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--reason", default="asked for by hand")
     command("guard", "roll back what was not confirmed in time (run by the timer)")
     command("sample", "look once at the log of each soaking bot (run by the timer)")
-    sub = command("lock", "acquire the machine's lock by hand, or hold it on")
+    sub = command("lock", "acquire the machine's lock by hand, or renew it")
     sub.add_argument("--seconds", type=float, help="until it expires by itself (default: 900)")
     sub = command("unlock", "release the machine's lock by hand")
     sub.add_argument("--repair", action="store_true", help="replace a damaged lock.json")

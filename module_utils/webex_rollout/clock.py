@@ -27,7 +27,7 @@ def boot_key() -> str:
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment some seconds ahead, told by the boot's clock; ``wall`` is the same moment for people."""
+    """A moment some seconds ahead, measured by the boot's clock; ``wall`` is the same moment for people."""
 
     boot: str
     clock: float

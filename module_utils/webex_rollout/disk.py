@@ -121,7 +121,9 @@ def flock(path: Path, what: str, wait: float) -> Iterator[None]:
             except OSError:
                 if time.monotonic() >= until:
                     holder = os.read(fd, 100).decode("utf-8", "replace") or "an unknown process"
-                    raise BusyError(f"{what} is still running ({holder}); wait for it and run again") from None
+                    raise BusyError(
+                        f"{what} is still running ({holder} holds {path}); wait for it and run again"
+                    ) from None
                 time.sleep(0.05)
         with contextlib.suppress(OSError):  # only for the message above; a full disk is no reason to stop
             os.ftruncate(fd, 0)

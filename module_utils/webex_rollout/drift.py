@@ -24,7 +24,7 @@ def failed_on_probation(state: State) -> str:
     """Why a release that was confirmed cannot stay after all; empty while it can, and once its probation is over.
 
     A bot that dies some time after its check is started again by systemd until the unit's start limit, and then stays
-    down. A unit that ended as failed because it did not stop in time was stopped by somebody: that is no such end.
+    down. A unit that ended as failed because it did not stop in time was stopped by others: that is no such end.
     """
     if state.phase is not Phase.CONFIRMED or not state.previous or state.probation is None or state.probation.past():
         return ""
@@ -59,7 +59,7 @@ def reasons_to_restart(state: State, manifest: Mapping[str, Entry]) -> list[str]
 
 
 def stale_files(state: State, pid: int, manifest: Mapping[str, Entry]) -> list[str]:
-    """Files that a process was not started from. Of a process nobody here started only the times can tell."""
+    """Files that a process was not started from. Of one that was not started from here only the times tell."""
     stat = read_stat(pid)
     if stat is None:
         return sorted(manifest)

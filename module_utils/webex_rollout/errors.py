@@ -20,4 +20,4 @@ class LogError(RolloutError):
 
 
 class SoakError(RolloutError):
-    """What is kept of a soak cannot be used; the message says what to do."""
+    """What is kept of a soak cannot be used; the message shows what to do."""

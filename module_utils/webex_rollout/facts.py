@@ -1,4 +1,4 @@
-"""What a rollout has to know about a bot's machine before it may change anything, and what speaks against it.
+"""What a rollout has to know about a bot's machine before it may change anything, and the reasons against changing it.
 
 Runs on the VM (standard library, Python 3.8 or later). `collect` looks, `problems` judges; only `collect` touches the
 machine, and it changes nothing.
@@ -125,7 +125,7 @@ def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
         if starter["certain"] and not needs.take_over_starters:
             yield (
                 f"{starter['kind']} {starter['what']} ({starter['file']} line {starter['line']}) starts {name} too, "
-                f"and two copies answer everything twice; remove it, or set bot_take_over_starters to go on regardless"
+                f"and two copies answer everything twice; remove it, or set bot_take_over_starters to continue anyway"
             )
     for process in facts["processes"]:
         unit = process["supervisor"]
@@ -133,7 +133,7 @@ def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
         if unit.endswith(".service") and unit != own and not needs.take_over_starters:
             yield (
                 f"{name} runs under {unit} (pid {process['pid']}), which would start a second copy; "
-                f"disable that unit, or set bot_take_over_starters to go on regardless"
+                f"disable that unit, or set bot_take_over_starters to continue anyway"
             )
 
 

@@ -77,7 +77,7 @@ def _read_steady(path: str) -> tuple[bytes, os.stat_result]:
         if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size) and len(data) == after.st_size:
             return data, after
         time.sleep(0.05)
-    raise RolloutError(f"{path} is being written by somebody; run again when that is done")
+    raise RolloutError(f"{path} is being written by another process; run again when that is done")
 
 
 def _missing_parents(path: str) -> list[str]:

@@ -87,7 +87,7 @@ class LockResult:
 def acquire_lock(
     vm: Vm, holder: Holder, seconds: float | None = None, dead: int = 0, check: bool = False
 ) -> LockResult:
-    """Acquire the lock for `seconds`, or hold it on. `dead` is the token of a holder that the caller knows to be dead.
+    """Acquire the lock for `seconds`, or renew it. `dead` is the token of a holder that the caller knows to be dead.
 
     Another one's lock is not an error here: the caller may know more about the holder.
     """
@@ -120,7 +120,7 @@ def release_lock(vm: Vm, token: int, force: bool = False, check: bool = False) -
 
 
 def repair_lock(vm: Vm) -> Lock:
-    """Replace a damaged lock by a free one whose tokens go on above every token that was ever used."""
+    """Replace a damaged lock by a free one whose tokens continue above every token that was ever used."""
     with vm.mutex():
         used = [0]
         for name in vm.bot_names():
@@ -147,7 +147,7 @@ def act_under_lock(vm: Vm, token: int | None) -> None:
             now = f"held by {lock.described()}" if lock.held else "free"
             raise RolloutError(
                 f"this run's lock (token {token}) is stale: the lock of this machine is {now} (token {lock.token}). "
-                "Nothing was done. Run again; a run that is refused says who holds the lock"
+                "Nothing was done. Run again; a refused run reports who holds the lock"
             )
         # Nobody took it over meanwhile, so it is still ours even if it had just expired
         seconds = lock.expiry.seconds if lock.expiry else vm.timing.lock

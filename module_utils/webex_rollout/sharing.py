@@ -1,4 +1,4 @@
-"""Files shared by the bots of a machine: the first changes them, the last to leave puts them back."""
+"""Files shared by the bots of a machine: the first changes them, the last to leave restores them."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ COMPILE = "import sys; compile(sys.stdin.buffer.read(), sys.argv[1], 'exec', don
 
 
 def compile_problem(python: str, path: str, source: bytes, user: str = "") -> str:
-    """The last lines of what the interpreter `python` says of a source; empty if it compiles.
+    """The last lines of what the interpreter `python` reports of a source; empty if it compiles.
 
     :param path: how the source is called in the message; nothing is read from it.
     :param user: who runs the interpreter, where that is not the present user.
-    :raises RolloutError: when the interpreter cannot be run, or gave no answer within a minute.
+    :raises RolloutError: when the interpreter cannot be run, or did not answer within a minute.
     """
     become = ["runuser", "-u", user, "--"] if user else []
     done = run_command([*become, python, "-I", "-S", "-B", "-c", COMPILE, path], timeout=60, stdin=source)

@@ -58,7 +58,7 @@ def _soak_described(store: Store) -> str:
     try:
         soak = load_soak(store)
     except (OSError, RolloutError):
-        return "damaged, the next run of rollout.yml says what to do"
+        return "damaged, the next run of rollout.yml shows what to do"
     return "" if soak is None else soak.described()
 
 

@@ -164,7 +164,7 @@ class Store:
             if (self.path / "releases").exists():
                 raise RolloutError(
                     f"{path} is gone while releases of {self.bot} are there; recording again would take the changed "
-                    f"files for the ones that were found. Put state.json back, or move {self.path} away to start anew"
+                    f"files for the ones that were found. Restore state.json, or move {self.path} away to start anew"
                 ) from None
             return None
         except (KeyError, TypeError, ValueError) as error:

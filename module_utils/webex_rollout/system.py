@@ -24,7 +24,7 @@ def run_command(
     """Run a command without a shell; the caller checks its exit status. Never given secrets as arguments.
 
     :param timeout: seconds, None for a command that is bounded by something else.
-    :raises RolloutError: when it cannot be run, or gave no answer in time.
+    :raises RolloutError: when it cannot be run, or did not answer in time.
     """
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     try:
@@ -32,7 +32,7 @@ def run_command(
     except OSError as error:
         raise RolloutError(f"cannot run {argv[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise RolloutError(f"`{' '.join(argv)}` gave no answer within {timeout:.0f} s") from None
+        raise RolloutError(f"`{' '.join(argv)}` did not answer within {timeout:.0f} s") from None
 
 
 def to_text(data: bytes) -> str:

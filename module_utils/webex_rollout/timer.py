@@ -32,7 +32,7 @@ def start_guard() -> None:
     if timer.active != "active" or not timer.enabled:
         raise RolloutError(
             f"{GUARD_TIMER} does not run ({timer.end_described()}), so nothing would roll the bots back. "
-            f"Nothing was changed. `systemctl status {GUARD_TIMER}` says why"
+            f"Nothing was changed. `systemctl status {GUARD_TIMER}` shows why"
         )
 
 

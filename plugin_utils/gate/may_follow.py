@@ -1,4 +1,4 @@
-"""Whether the fleet may follow its canaries, and what to tell people where it may not."""
+"""Whether the fleet may follow its canaries, and what to show where it may not."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def may_follow(canaries: Sequence[Mapping[str, Any]], fleet: Sequence[str], gate
         limit = ",".join(each["item"] for each in canaries if each["gate_state"] in (NONE, OTHER))
         return Answer(
             f"{names}: {'; '.join(never)}, so there is no evidence for this release. Nothing was changed. Roll the "
-            f"canary out first (ansible-playbook rollout.yml --limit {limit}), or set rollout_skip_canary to go on "
-            "without."
+            f"canary out first (ansible-playbook rollout.yml --limit {limit}), or set rollout_skip_canary to "
+            "continue without."
         )
     refused = [each["item"] for each in canaries if each["gate_state"] in (HOLD, ROLL_BACK)]
     if refused and gate == "act":

@@ -1,6 +1,6 @@
 """What a canary's soak stands for, as one hash: the settings and the project's files that make its release.
 
-A release id names the bytes that one bot runs. That of a canary does not say what a bot of the fleet would get from a
+A release id names the bytes that one bot runs. That of a canary does not show what a bot of the fleet would get from a
 changed template or patch engine, so the soak also carries this hash, and the fleet follows only while it is the same.
 """
 

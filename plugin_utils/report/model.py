@@ -302,7 +302,7 @@ class Conclusion:
     """How the run as a whole came out."""
 
     state: State
-    """running: not ended when this was written, or killed; waiting: a soak goes on; check: check mode"""
+    """running: not ended when this was written, or killed; waiting: a soak continues; check: check mode"""
     headline: str
     """The same in one line for people"""
 

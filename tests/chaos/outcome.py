@@ -53,7 +53,6 @@ def under_trial(lab: Lab) -> list[str]:
 OWN = (
     "etc/systemd/system/webex-rollout-",
     "etc/systemd/system/timers.target.wants/webex-rollout-",
-    "usr/local/lib/webex-rollout/",
     "usr/local/sbin/webex-rollout",
     "var/lib/webex-rollout/",
 )

@@ -36,7 +36,7 @@ class Conditions:
     """Under which the faults strike."""
 
     bots: tuple[str, ...] = BOTS
-    """Who is rolled out; without the canary as a fleet that nothing speaks for."""
+    """Who is rolled out; without the canary as a fleet without evidence."""
     deadline: int = 40
     """Seconds until the guard rolls an attempt back; longer than switch and start-up check take."""
 
@@ -181,8 +181,8 @@ def two_rollouts(conditions: Conditions) -> Outcome:
 
 
 def _problems(scene: Scene, outcome: Outcome, left_over: list[str]) -> list[str]:
-    """What must not be: neither old nor new, down for too long, two at once, a file that cannot be restored, a second run
-    that does not converge, a secret."""
+    """What must not be: neither old nor new, down for too long, two at once, a file that cannot be restored, a
+    second run that does not converge, a secret."""
     found = [f"{bot}: {state}" for bot, state in outcome.left_alone.items() if state not in (OLD, NEW)]
     found += [f"{bot} is {state} after the second run" for bot, state in outcome.after.items() if state != NEW]
     found += [f"changed, though no bot is new: {path}" for path in left_over[:5]]

@@ -1,4 +1,4 @@
-"""Where reading a log goes on, across its rotations, and the looks that move it."""
+"""Where reading a log continues, across its rotations, and the looks that move it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_HALF_LINE = 64 * 1024
 
 @dataclass
 class Cursor:
-    """Where reading goes on, and what was counted since it was taken.
+    """Where reading continues, and what was counted since it was taken.
 
     ``device`` and ``inode`` are -1 while there was no file. Times are the VM's, in seconds since the epoch."""
 

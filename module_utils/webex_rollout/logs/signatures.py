@@ -1,4 +1,4 @@
-"""The texts that say something went wrong, and what each stands for."""
+"""The texts that show that something went wrong, and what each stands for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FAILURE, RECOVERED, NOTICE = "failure", "recovered", "notice"
 
 @dataclass(frozen=True)
 class Signature:
-    """A literal text that says something went wrong. ``kind``: failure, recovered (the record it stands in is one that
+    """A literal text: something went wrong. ``kind``: failure, recovered (the record it stands in is one that
     is tried again), or notice (counted, but no failed call)."""
 
     name: str

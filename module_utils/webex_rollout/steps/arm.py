@@ -87,7 +87,7 @@ def _need_room(store: Store, state: State) -> None:
         if status.f_bavail * status.f_frsize < needed:
             raise RolloutError(
                 f"{state.bot.name}: the disk of {directory} has {status.f_bavail * status.f_frsize // 1024} kB left, "
-                f"{needed // 1024} kB are needed to change {path} and to put it back. Nothing was changed. "
+                f"{needed // 1024} kB are needed to change {path} and to restore it. Nothing was changed. "
                 "Free some and run again"
             )
 

@@ -81,7 +81,7 @@ def check_start(vm: Vm, bot: str, proof: Proof, token: int | None = None, check:
     with store.mutex():
         now = store.need()
         if (now.attempt, now.phase) != (state.attempt, state.phase):
-            must_be_open(now, token)  # says who rolled it back
+            must_be_open(now, token)  # shows who rolled it back
             raise RolloutError(f"{bot}: attempt {state.attempt} is over (now {now.attempt}, {now.phase})")
         _conclude_check(store, now, result, failed)
         if failed:

@@ -160,7 +160,7 @@ def _runner(wanted: Wanted, processes: Sequence[Process]) -> Runner:
     if not wanted.take_over:
         raise RolloutError(
             f"{wanted.bot.name} runs under the unit {foreign.name}, which is not the rollout's. Nothing was done. "
-            f"To have it replaced by {wanted.unit}, set bot_take_over_starters; a rollback puts {foreign.name} back"
+            f"To have it replaced by {wanted.unit}, set bot_take_over_starters; a rollback restores {foreign.name}"
         )
     return Runner("unit", foreign.name, foreign.enabled, found)
 

@@ -57,7 +57,7 @@ def roll_back(
 ) -> Result:
     """Roll a bot back to `previous`, to ``0`` (as found), or to a named release, and have it run, once.
 
-    Where it runs that release already, this does nothing. A file whose content no release has was edited by somebody:
+    Where it runs that release already, this does nothing. A file whose content no release has was edited by others:
     nothing is done then, unless `force` is given; its bytes are kept either way.
     """
     store = vm.store(bot)
@@ -119,7 +119,7 @@ def _plan_rollback(store: Store, state: State, target: Release, force: bool) -> 
                 edited.append(path)
     if edited:
         raise RolloutError(
-            f"{state.bot.name} is not rolled back to release {target.id}: {', '.join(edited)} was edited by somebody "
+            f"{state.bot.name} is not rolled back to release {target.id}: {', '.join(edited)} was edited "
             "since the rollout wrote it. Nothing was changed. Undo that edit, or give it up with "
             f"`webex-rollout rollback {state.bot.name} --force` (its bytes are kept on the machine)"
         )
@@ -151,7 +151,7 @@ def _plan_process(state: State, plan: RollbackPlan, final: Mapping[str, Entry]) 
 
 
 def roll_back_held(store: Store, state: State, target: str, reason: str, force: bool = False) -> Result:
-    """Roll back, with the mutex held. Killed half-way, it leaves the phase `rolling_back`, and the guard goes on."""
+    """Roll back, with the mutex held. Killed half-way, it leaves the phase `rolling_back`, and the guard continues."""
     bot = state.bot.name
     result = Result(bot, "rollback", pids_before=sorted(bot_pids(state.bot)), reasons=[reason])
     result.before = f"{bot}: pids {result.pids_before}\n"
@@ -193,9 +193,9 @@ def _must_be_startable(state: State, plan: RollbackPlan, runs: bool) -> None:
     if not os.access(python, os.X_OK):
         raise RolloutError(
             f"{state.bot.name} is not rolled back to release {plan.target.id}: {python} is not there to run it. "
-            "It goes on as it runs now. Put that back and run this again"
+            "It keeps running as it is. Restore that and run this again"
         )
-    must_reopen_its_files(state.bot, f"goes on as it runs now, not rolled back to release {plan.target.id}")
+    must_reopen_its_files(state.bot, f"keeps running as it is, not rolled back to release {plan.target.id}")
 
 
 def mark_rolling_back(store: Store, state: State, target: str, reason: str, paths: Iterable[str]) -> None:
@@ -209,7 +209,7 @@ def mark_rolling_back(store: Store, state: State, target: str, reason: str, path
 
 
 def _forget_soak(store: Store, target: str) -> None:
-    """What the log said of a release that was rolled back says nothing of its next attempt; the target's own stays."""
+    """The log of a release that was rolled back is no evidence for its next attempt; the target's own stays."""
     damaged_or_none = contextlib.suppress(FileNotFoundError, RolloutError)  # who needs it will report that
     with store.soak_mutex(), damaged_or_none:
         if unseal(store.soak_path).get("release") != target:

@@ -94,7 +94,7 @@ def _would_switch(store: Store, result: Result, pending: bool) -> Result:
     if pending and not result.reasons:
         result.reasons = ["files would have changed since it was started"]
     result.changed = bool(result.reasons)
-    result.message = "would be restarted: " + "; ".join(result.reasons) if result.changed else "would go on running"
+    result.message = "would be restarted: " + "; ".join(result.reasons) if result.changed else "would keep running"
     return result.of(state)
 
 
@@ -105,7 +105,7 @@ def _ready_to_start(vm: Vm, state: State) -> None:
     if unit.load != "loaded":
         raise RolloutError(
             f"{state.unit} cannot be started ({unit.load}{': ' + unit.load_error if unit.load_error else ''}). "
-            f"{state.bot.name} was not touched. `systemd-analyze verify {state.unit}` says more"
+            f"{state.bot.name} was not touched. `systemd-analyze verify {state.unit}` shows more"
         )
     source = look_at(state.bot.script_path)[1]
     problem = compile_problem(state.bot.python, state.bot.script_path, source, state.bot.user)

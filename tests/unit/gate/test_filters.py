@@ -119,10 +119,10 @@ def test_filters_see_resolved_settings_of_all_bots(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
-        ({"rollout_hold": 5}, "rollout_hold (set for jarvis) is called rollout_settle now. Nothing was changed."),
+        ({"rollout_hold": 5}, "rollout_hold (set for jarvis) is now called rollout_settle. Nothing was changed."),
         (
             {"rollout_verdict": "hold"},
-            "rollout_verdict: hold (set for jarvis) is called pause now. Nothing was changed.",
+            "rollout_verdict: hold (set for jarvis) is now called pause. Nothing was changed.",
         ),
         ({"rollout_gate": "acts"}, "value of rollout_gate must be one of: act, observe, got: acts"),
         ({"webex_pool_maxsize": "many"}, "webex_pool_maxsize"),

@@ -31,7 +31,7 @@ def test_without_evidence_the_fleet_is_refused_with_both_ways_out() -> None:
     assert may_follow([canary("none")], FLEET, "act") == Answer(
         "tars, toodles: jarvis has not been rolled out, or was rolled back since, so there is no evidence for this "
         "release. Nothing was changed. Roll the canary out first (ansible-playbook rollout.yml --limit jarvis), or set "
-        "rollout_skip_canary to go on without."
+        "rollout_skip_canary to continue without."
     )
 
 

@@ -77,14 +77,14 @@ def test_private_and_foreign_names_and_what_roles_hand_over_pass() -> None:
 def test_a_renamed_setting_is_refused_with_its_new_name() -> None:
     variables = {"jarvis": {"rollout_hold": 3}, "tars": {"rollout_hold": 4}}
     assert refused_settings(variables, known_settings()) == [
-        "rollout_hold (set for jarvis, tars) is called rollout_settle now"
+        "rollout_hold (set for jarvis, tars) is now called rollout_settle"
     ]
 
 
 def test_a_renamed_value_is_refused_with_its_new_name() -> None:
     variables = {"jarvis": {"rollout_verdict": "hold"}, "tars": {"rollout_verdict": "promote"}}
     assert refused_settings(variables, known_settings()) == [
-        "rollout_verdict: hold (set for jarvis) is called pause now"
+        "rollout_verdict: hold (set for jarvis) is now called pause"
     ]
 
 

@@ -181,7 +181,7 @@ def test_edit_by_somebody_else_stops_the_rollback_before_anything_is_touched(mac
     forward(machine)
     machine.script().write_text(NEW + "# edited by hand\n")
     tree, pids = machine.tree(), machine.pids()
-    with pytest.raises(RolloutError, match=r"jarvis\.py was edited by somebody .* --force"):
+    with pytest.raises(RolloutError, match=r"jarvis\.py was edited since the rollout wrote it.* --force"):
         roll_back(machine.vm, "jarvis", to="0")
     assert (machine.tree(), machine.pids()) == (tree, pids)
 

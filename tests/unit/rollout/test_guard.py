@@ -107,7 +107,7 @@ def test_release_on_probation_whose_unit_failed_is_rolled_back(machine: Machine)
     assert len(machine.pids()) == 1
     state = state_of(machine)
     assert (state.phase, state.current) == ("rolled_back", "0")
-    assert not soak.exists()  # nobody goes on from evidence that a later attempt did not give
+    assert not soak.exists()  # nobody continues from evidence that a later attempt did not give
     assert state.note.startswith(f"{UNIT} is failed")
     assert guard_needed(machine.vm) == []
 
@@ -422,10 +422,10 @@ def test_edited_file_stops_the_guard_and_is_said_in_status(machine: Machine) -> 
     machine.script().write_text(NEW + "# mine\n")
     edit_state(machine, deadline=Deadline.after(0))
     (problem,) = guard(machine.vm)
-    assert "was edited by somebody" in problem
+    assert "was edited since the rollout wrote it" in problem
     assert machine.pids() == [machine.systemd.running(UNIT)]
     problems = status_problems(status(machine.vm))
-    assert any("was edited by somebody" in line for line in problems)
+    assert any("was edited since the rollout wrote it" in line for line in problems)
 
 
 def test_steps_after_the_guard_took_the_attempt_back_are_refused(machine: Machine) -> None:
@@ -514,7 +514,7 @@ def test_running_bot_is_not_ended_for_a_release_that_cannot_be_started(machine: 
     forward(machine)
     linked.unlink()
     pids, tree = machine.pids(), machine.tree()
-    with pytest.raises(RolloutError, match=rf"{linked} is not there to run it\. It goes on as it runs now"):
+    with pytest.raises(RolloutError, match=rf"{linked} is not there to run it\. It keeps running as it is"):
         roll_back(machine.vm, "jarvis", to="0")
     assert (machine.pids(), machine.tree()) == (pids, tree)
     linked.symlink_to(machine.python)
@@ -531,7 +531,7 @@ def test_running_bot_is_not_ended_while_its_log_could_not_be_opened_anew(
     busy = str(Path(machine.python).resolve())
     with monkeypatch.context() as patched:
         everywhere(patched, "open_for_writing", lambda *_, **__: [busy])
-        with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*goes on as it runs now"):
+        with pytest.raises(RolloutError, match=f"could not open anew.*{busy}.*keeps running as it is"):
             roll_back(machine.vm, "jarvis", to="0")
     assert (machine.pids(), machine.tree()) == (pids, tree)
     roll_back(machine.vm, "jarvis", to="0")
