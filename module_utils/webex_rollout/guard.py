@@ -76,7 +76,7 @@ def _mark_due(store: Store, state: State) -> None:
         mark_rolling_back(store, state, target, reason, ())
     if not reason and state.phase.interrupted and state.tries >= TRIES_AT_MOST:
         raise RolloutError(
-            f"given up after {state.tries} tries: {state.note}. When that is mended: "
+            f"given up after {state.tries} tries: {state.note}. Once that is fixed: "
             f"`webex-rollout rollback {state.bot.name}`"
         )
 
