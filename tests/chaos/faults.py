@@ -93,7 +93,7 @@ def kill_controller(lab: Lab) -> None:
 
 
 def cut_connection(lab: Lab) -> None:
-    """From now on no byte gets from the controller to the VM or back, and nobody is told."""
+    """From now on no byte gets from the controller to the VM or back, without notice to either."""
     os.kill(lab.daemons["forward"].pid, signal.SIGSTOP)
 
 
@@ -177,9 +177,9 @@ def set_clock_back(lab: Lab) -> None:
     lab.machine.execute(["sh", "-c", f"echo 'Defaults env_file={CLOCK_ENVIRONMENT}' > {CLOCK_SUDOERS}"])
     lab.machine.execute(["systemctl", "set-environment", f"LD_PRELOAD={PRELOADED}"])
     for started_by in (["sudo"], ["systemd-run", "--quiet", "--pipe", "--wait"]):
-        told, now = lab.machine.execute([*started_by, "date", "+%s"]).stdout, time.time()
-        if abs(now - CLOCK_BACK - float(told)) > 10:
-            raise RuntimeError(f"what {started_by[0]} starts on the VM says {told.strip()}, it is {now:.0f}")
+        shown, now = lab.machine.execute([*started_by, "date", "+%s"]).stdout, time.time()
+        if abs(now - CLOCK_BACK - float(shown)) > 10:
+            raise RuntimeError(f"what {started_by[0]} starts on the VM shows {shown.strip()}, it is {now:.0f}")
 
 
 def set_clock_right(lab: Lab) -> None:

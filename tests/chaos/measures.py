@@ -69,9 +69,9 @@ def exposures() -> bool:
                 return False
             found[profile] = exposure(lab)
     kept = found["strict"] <= STRICT_AT_MOST and found["strict"] < found["standard"] < found["off"]
-    told = ", ".join(f"{profile} {figure}" for profile, figure in found.items())
+    shown = ", ".join(f"{profile} {figure}" for profile, figure in found.items())
     print(
-        f"Confinement, `systemd-analyze security` (0 best, 10 worst): {told}. strict at most {STRICT_AT_MOST}: "
+        f"Confinement, `systemd-analyze security` (0 best, 10 worst): {shown}. strict at most {STRICT_AT_MOST}: "
         f"{'holds' if kept else 'DOES NOT HOLD'}"
     )
     return kept
@@ -95,9 +95,9 @@ def rehearsal() -> bool:
             good &= run.rc == 0
             states.append(_release(lab))
     good &= states[0] == states[2] and states[1] == states[3] and states[0] != states[1]
-    told = ", ".join(f"{name} {took:.0f} s" for (name, _), took in zip(steps, seconds, strict=True))
+    shown = ", ".join(f"{name} {took:.0f} s" for (name, _), took in zip(steps, seconds, strict=True))
     print(
-        f"Rehearsal on {BOT}: {told} (soak of {SETTINGS['rollout_soak_min']} s included); {len(RELEASE)} files byte "
+        f"Rehearsal on {BOT}: {shown} (soak of {SETTINGS['rollout_soak_min']} s included); {len(RELEASE)} files byte "
         f"for byte with owner and mode, message every {TRAFFIC.gap:.0f} s: {'holds' if good else 'DOES NOT HOLD'}"
     )
     return good

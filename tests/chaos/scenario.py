@@ -81,7 +81,7 @@ class Scene:
     fault: Fault
     conditions: Conditions
     before: dict[str, str] = field(init=False)
-    """The VM's files, as `written` tells them."""
+    """The VM's files, as `written` lists them."""
     since: float = field(init=False)
     """By the stand-in's clock."""
     runs: list[Run] = field(default_factory=list)

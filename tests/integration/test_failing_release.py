@@ -1,4 +1,4 @@
-"""A release that does not work: the canary is rolled back, the five are not touched, the run says so."""
+"""A release that does not work: the canary is rolled back, the five are not touched, the run reports it."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ FLEET = set(BOTS) - {"jarvis"}
 
 @pytest.fixture(scope="module", autouse=True)
 def traffic(shared_lab: Lab) -> Iterator[None]:
-    """People write to the bots all the while; without requests a soak says nothing."""
+    """People write to the bots all the while; without requests a soak shows nothing."""
     shared_lab.webex.start(Pattern(burst=2, gap=4.0))
     yield
     shared_lab.webex.stop()

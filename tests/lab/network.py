@@ -4,7 +4,7 @@
                        (NAT)
 
 The gateway does what the NAT of an office or a cloud does to a connection that nobody uses for a while: it drops the
-flow from its table and says nothing to either side. A later packet of that connection is invalid to it (it is no
+flow from its table without notifying either side. A later packet of that connection is invalid to it (it is no
 SYN, and `nf_conntrack_tcp_loose=0` forbids picking a flow up in the middle) and vanishes. The client then waits for
 an answer that cannot come, for as long as its own time-out allows.
 """
