@@ -1,6 +1,6 @@
-"""The gate on a real machine: no traffic, a human's word, a run that ends and one that goes on, a deaf log.
+"""The gate on a real machine: no traffic, a human's decision, a run that ends and one that continues, no ready line.
 
-The tests of the shared lab go on where the one before stopped.
+The tests of the shared lab continue where the one before stopped.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def test_a_human_pauses_and_is_named(shared_lab: Lab) -> None:
     assert "pause by" in status.output
 
 
-def test_a_run_that_does_not_wait_ends_well_and_says_when_to_come_back(shared_lab: Lab) -> None:
+def test_a_run_that_does_not_wait_ends_well_and_shows_when_to_come_back(shared_lab: Lab) -> None:
     more = {**QUICK, "rollout_verdict": "auto", "rollout_soak_min": 3600, "rollout_wait": 0}
     shared_lab.webex.start(Pattern(burst=2, gap=4.0))
     run = run_playbook(shared_lab, extra=more)
@@ -77,7 +77,7 @@ def test_a_run_that_does_not_wait_ends_well_and_says_when_to_come_back(shared_la
     assert runs_as(shared_lab)[1:] == [""] * 5
 
 
-def test_the_vm_goes_on_looking_while_nobody_is_connected(shared_lab: Lab) -> None:
+def test_the_vm_keeps_looking_while_nobody_is_connected(shared_lab: Lab) -> None:
     before = soak(shared_lab)
     timer = shared_lab.machine.execute(["systemctl", "is-active", "webex-rollout-soak.timer"]).stdout.strip()
     assert timer == "active"
@@ -108,7 +108,7 @@ def test_other_settings_have_not_soaked(shared_lab: Lab) -> None:
     assert runs_as(shared_lab)[1:] == [""] * 5
 
 
-def test_the_next_run_goes_on_and_the_fleet_follows(shared_lab: Lab) -> None:
+def test_the_next_run_continues_and_the_fleet_follows(shared_lab: Lab) -> None:
     begun = soak(shared_lab)["begun"]
     run = run_playbook(shared_lab, extra=QUICK)
     assert run.rc == 0, run.output
@@ -151,7 +151,7 @@ def test_a_damaged_soak_is_a_clear_message_and_no_pass(shared_lab: Lab, damage: 
     assert processes(shared_lab) == running
 
 
-def test_a_deaf_log_is_never_promoted(lab: Lab) -> None:
+def test_a_log_without_the_ready_line_is_never_promoted(lab: Lab) -> None:
     """The handler takes CRITICAL alone, so that no failure could ever be seen."""
     script = f"{VM_CHECKOUT}/webex_bots/jarvis.py"
     lab.machine.execute(["sed", "-i", "s/^_handler.setFormatter/_handler.setLevel(50)\\n&/", script])
