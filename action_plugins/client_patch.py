@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Controller's side of the client patch: edits what the module of the same name reads and compiles on the VM."""
 
 from __future__ import annotations

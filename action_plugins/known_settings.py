@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Action: refuse misspelt, unknown and renamed settings, on the controller."""
 
 from __future__ import annotations

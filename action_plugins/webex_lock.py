@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Controller's side of the lock: names who asks, and whether a holder on this very host is still alive."""
 
 from __future__ import annotations

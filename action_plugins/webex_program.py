@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Action: build the VM's program, and hand it over only where another one is installed."""
 
 from __future__ import annotations

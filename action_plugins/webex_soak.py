@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Controller's side of the soak, which library/webex_soak.py documents: has the VM look, judges, and waits."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Callback: write what a run did, decided and proved as report.json and a page, also when the run fails."""
 
 # ansible-doc wants the documentation before the imports.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Filters of the roles: the gate's decisions, settings of other bots, and values for unit files.
 
 Each only hands over to a tested function of plugin_utils.

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Module: everything a rollout has to know about a bot before it may change anything."""
 
 # ansible-doc wants the documentation before the imports.

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Module: what a bot's log shows since a cursor was taken."""
 
 # ansible-doc wants the documentation before the imports.

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Module: the VM's half of the client patch: reads sources and compiles them. Its action plugin edits them."""
 
 # ansible-doc wants the documentation before the imports.

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Module: the lock of a bots' machine. Its action plugin adds who asks."""
 
 # ansible-doc wants the documentation before the imports.

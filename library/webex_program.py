@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Module: install the VM's program. Its action plugin builds it."""
 
 # ansible-doc wants the documentation before the imports.

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Module: one step of a bot's rollout, forward or back."""
 
 # ansible-doc wants the documentation before the imports.

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Module: the soak of a bot as its VM keeps it. Its action plugin judges it, and waits."""
 
 # ansible-doc wants the documentation before the imports.

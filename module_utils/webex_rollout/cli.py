@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The command line, ``webex-rollout``: for operators, for the guard's and the sampling timer, and for `systemd-run`.
 
 Every room is imported here, at the top: a zip application reads its parts lazily, and one that is replaced while it

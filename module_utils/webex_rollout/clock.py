@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Time. The wall clock is for people: it can be set back. Decisions use the clock of the boot, and the boot itself."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Files of the state: written whole or not at all, never believed when damaged, locked by the kernel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What runs, against what should run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The environment. A unit starts a bot without the variables of the shell that used to: they are carried over."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Errors whose text is for the operator: raised by the rooms above, printed by command line and modules."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a verdict rests on, as data: no clock, no file, no opinion.
 
 Words. *Incidents* are failed calls as the log reader counts them: several lines of a log can be one. A bot's *history*

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What a rollout has to know about a bot's machine before it may change anything, and the reasons against changing it.
 
 Runs on the VM (standard library, Python 3.8 or later). `collect` looks, `problems` judges; only `collect` touches the

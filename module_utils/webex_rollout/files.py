@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Files a release consists of: what they are now, and how they are restored."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The guard: rolls back, on the VM and by itself, what was not confirmed in time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Stopping and starting. No copy of a bot is started before it is proven that none runs."""
 
 from __future__ import annotations

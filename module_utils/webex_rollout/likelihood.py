@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Likelihood ratios of failure rates, and how failures cluster; docs/verdict.md derives them.
 
 Looking as often as one likes is legal, because every ratio is a likelihood ratio against which a threshold holds at

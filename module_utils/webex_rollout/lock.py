@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The lock: one rollout of a machine at a time, fenced by a token that is never used twice."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What older programs left in the state, as this one writes it. Pure functions over the content of sealed files.
 
 A file is migrated when it is read and written in the new format when it is next saved; until then an older program

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where things are on the VM: the one place that spells directories, files and unit names."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Processes. A bot is found by what it runs (interpreter, script, directory), never by a pattern of names.
 
 `pkill -f jarvis.py` also hits an editor, a tail, and the shell that runs it.

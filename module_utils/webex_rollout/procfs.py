@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What /proc says of processes, sockets and limits. It knows no bots."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The decision record: a verdict with all that it rests on, as plain JSON, from which it can be derived again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Files shared by the bots of a machine: the first changes them, the last to leave restores them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The soak as the VM keeps it: when it began, how long it lasts, where its logs were read up to, what was decided.
 
 One sealed file a bot, ``soak.json`` in its directory of the state. A run looks through the module `webex_soak`, and

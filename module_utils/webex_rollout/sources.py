@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a source compiles with the Python that will run it."""
 
 from __future__ import annotations

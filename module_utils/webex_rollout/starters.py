@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Find what would start a bot's script a second time: units, cron lines, start-up scripts, supervisord.
 
 Runs on the bots' machine with its own Python (3.8 or later); reads only.

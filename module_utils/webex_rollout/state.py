@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """One bot's state: its releases, and where its rollout stands."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Status: the machine as it is, against how it should be."""
 
 from __future__ import annotations

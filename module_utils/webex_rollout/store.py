@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The state on disk: ``/var/lib/webex-rollout`` with ``lock.json``, ``audit.log`` and a directory a bot."""
 
 from __future__ import annotations

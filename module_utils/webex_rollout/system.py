@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The system as the rooms above see it: running commands, text and bytes, waiting, times for people."""
 
 from __future__ import annotations

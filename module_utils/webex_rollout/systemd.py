@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Units: systemd is asked by `systemctl show`, whose output is made for programs."""
 
 from __future__ import annotations

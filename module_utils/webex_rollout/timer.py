@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The guard's timer: awake only while there is something to guard."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Changing which units systemd knows and starts at boot; one at a time, for six bots may be at it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a bot's log speaks for a release, against it, or not yet; docs/verdict.md derives what is computed here.
 
 A pure function of the evidence: no clock, no file, nothing remembered between two looks.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Lengths of time and ratios as messages word them: the one place that does, for the VM and the controller."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Reads a bot's log from a cursor on: what failed since, what recovered, and what the pool module logged about itself.
 
 Words. A *line* is what ``grep -c`` counts. A *record* is one call of the logger: a line that starts with a time stamp

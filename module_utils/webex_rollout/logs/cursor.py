@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where reading a log continues, across its rotations, and the looks that move it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """A log and its rotated parts, as open files that are read by offset."""
 
 from __future__ import annotations

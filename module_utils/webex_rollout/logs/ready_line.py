@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Whether a process has written the pool module's ready line, asked again and again while it starts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Finds the lines and records with certain texts in a file, in bounded memory.
 
 Only lines near a text are ever looked at one by one; everything else is skipped by ``bytes.find``.

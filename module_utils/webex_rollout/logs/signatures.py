@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The texts that show that something went wrong, and what each stands for."""
 
 from __future__ import annotations

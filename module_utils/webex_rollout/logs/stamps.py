@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Where a record begins in a log, and when it was written."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What was counted since a cursor was taken, and how what is found is added up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Arm: open an attempt, and have the guard roll it back unless it is confirmed in time."""
 
 from __future__ import annotations

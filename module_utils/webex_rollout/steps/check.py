@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Check: prove that the new process stays, alone, connected and logging."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Confirm: let the release stay."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Record: write down what a bot is now, the release to roll back to."""
 
 from __future__ import annotations

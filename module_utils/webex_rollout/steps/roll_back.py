@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Roll back: restore a release, files, units and process; the same for playbooks, guard and operators."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """What the steps share: their result, who may take one, and how a release is started."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Switch: have exactly one process run under the unit, started from the files as they are."""
 
 from __future__ import annotations
