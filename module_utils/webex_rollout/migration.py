@@ -6,10 +6,8 @@ can still be put back. Format 1 is that of version 0.1.0; its soaks were not sea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Any
 
 PHASES_OF_1 = {"blessed": "confirmed", "reverting": "rolling_back", "reverted": "rolled_back"}
 

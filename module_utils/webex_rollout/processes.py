@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .clock import wall_start
 from .errors import RolloutError
@@ -27,9 +28,6 @@ from .procfs import (
     unit_of,
 )
 from .system import to_text, utc
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)

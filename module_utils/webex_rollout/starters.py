@@ -9,15 +9,12 @@ import os
 import pwd
 import re
 import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .processes import PYTHON_NAME, SHELL_NAMES, Bot, python_target, runs_script
 from .system import to_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 UNIT_DIRECTORIES = (
     "etc/systemd/system",

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .clock import Deadline
 from .disk import sha256
 from .files import Entry
 from .processes import Bot, FoundProcess
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Phase(str, enum.Enum):

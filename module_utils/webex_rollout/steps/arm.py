@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from ..clock import Deadline
 from ..disk import sha256
@@ -16,9 +16,6 @@ from ..state import Phase, State
 from ..store import RESERVE_BYTES, Store, Vm
 from ..timer import start_guard
 from .step import Result, environment_plan
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def _carried(store: Store, state: State) -> dict[str, str] | None:
