@@ -11,7 +11,6 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .clock import wall_start
 from .errors import RolloutError
@@ -328,11 +327,6 @@ class FoundProcess:
             stdout=_output_of(process.pid, 1),
             stderr=_output_of(process.pid, 2),
         )
-
-    @classmethod
-    def load(cls, data: Any) -> FoundProcess | None:
-        """Read back what `asdict` wrote."""
-        return None if data is None else cls(**data)
 
 
 def _output_of(pid: int, fd: int) -> str:
