@@ -23,6 +23,7 @@ from module_utils.webex_rollout.evidence import EXTEND, PROMOTE, Evidence, GateS
 from module_utils.webex_rollout.record import to_record
 from module_utils.webex_rollout.soak import Soak
 from module_utils.webex_rollout.verdict import Verdict, earliest, judge, summary
+from module_utils.webex_soak_options import OPTIONS
 from plugin_utils.gate.progress import notes, progress, worth_showing
 from plugin_utils.words import at
 
@@ -33,38 +34,6 @@ MAX_PROBLEMS = 3
 SETTINGS = ("soak_min", "soak_max", "min_requests", "timeouts_per_hour", "alpha", "beta")
 LOOK_OPTIONS = ("release", "log", "before", "controls", "settings_hash", "soak_max", "signatures", "timezone")
 
-# As in the module, which says what they mean.
-ARGUMENTS: dict[str, Any] = {
-    "bot": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["watched", "begun", "read"], "default": "watched"},
-    "release": {"type": "str"},
-    "log": {"type": "path"},
-    "before": {"type": "dict"},
-    "controls": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "bot": {"type": "str", "required": True},
-            "log": {"type": "path", "required": True},
-            "timezone": {"type": "str"},
-            "signatures": {"type": "list", "elements": "dict"},
-        },
-    },
-    "settings_hash": {"type": "str", "default": ""},
-    "soak_min": {"type": "float"},
-    "soak_max": {"type": "float"},
-    "min_requests": {"type": "int"},
-    "timeouts_per_hour": {"type": "float"},
-    "alpha": {"type": "float", "default": 0.01},
-    "beta": {"type": "float", "default": 0.05},
-    "wait": {"type": "float", "default": 0},
-    "poll": {"type": "float", "default": 10},
-    "decision": {"type": "str", "default": "", "choices": ["", "promote", "rollback", "pause", "auto"]},
-    "why": {"type": "str", "default": ""},
-    "signatures": {"type": "list", "elements": "dict", "default": []},
-    "timezone": {"type": "str", "default": ""},
-}
 REQUIRED_IF = [
     ("state", "watched", ("release", "log", "soak_min", "soak_max", "min_requests", "timeouts_per_hour")),
     ("state", "begun", ("release", "log", "soak_max")),
@@ -79,7 +48,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read or begin a soak, or look until there is a verdict or the time to wait is over."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, given = self.validate_argument_spec(argument_spec=ARGUMENTS, required_if=REQUIRED_IF)
+        _, given = self.validate_argument_spec(argument_spec=OPTIONS, required_if=REQUIRED_IF)
         self._given, self._vars = given, task_vars or {}
         if given["state"] == "read":
             return {**result, **self._ask(state="read", settings_hash=given["settings_hash"])}
@@ -94,7 +63,7 @@ class ActionModule(ActionBase):
         not of this gate."""
         kept = self._ask(state="read")["soak"]
         soak = None if kept is None or self._given["decision"] else Soak.load(kept)
-        if soak is None or not self._is_promoted(soak):
+        if soak is None or (soak.release, soak.verdict) != (self._given["release"], PROMOTE):
             return self._watch(settings)
         # Without a look: weeks later nothing may fail here.
         if self._given["settings_hash"] not in ("", soak.settings_hash):
@@ -102,9 +71,6 @@ class ActionModule(ActionBase):
             self._ask(state="judged", **{name: self._given[name] for name in names})
         evidence = soak.evidence(settings)
         return self._answer(soak, evidence, judge(evidence), None, PROMOTE)
-
-    def _is_promoted(self, soak: Soak) -> bool:
-        return soak.release == self._given["release"] and soak.verdict == PROMOTE
 
     def _watch(self, settings: GateSettings) -> dict[str, Any]:
         given = self._given

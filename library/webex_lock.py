@@ -14,7 +14,8 @@ description:
   - One rollout of a machine at a time. A refused run reports who holds the lock, from where, since and until when.
   - The controller's side adds who asks, from which host, with which process. A holder on the same host whose process
     is gone is taken over at once; one elsewhere when its lock has expired.
-  - Every step of M(webex_release) with the lock's token renews it for another O(expires).
+  - Every step of M(webex_release) with the lock's token renews it for another 15 minutes; without one it expires, and
+    may be taken over.
   - Several bots of one machine may ask in one run; they get the same token.
 options:
   state:
@@ -22,10 +23,6 @@ options:
     type: str
     choices: [acquired, released]
     default: acquired
-  expires:
-    description: Seconds after which the lock of a holder that shows no sign of life may be taken over.
-    type: float
-    default: 900
   token:
     description: For V(released), the token the lock was acquired with. Somebody else's lock is left alone.
     type: int
@@ -107,7 +104,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["acquired", "released"], "default": "acquired"},
-            "expires": {"type": "float", "default": 900},
             "token": {"type": "int", "no_log": False},
             "holder": {
                 "type": "dict",
@@ -128,7 +124,7 @@ def main() -> None:
     try:
         if given["state"] == "acquired":
             holder = Holder(**given["holder"])
-            result = acquire_lock(Vm(who=holder.who), holder, given["expires"], given["dead_token"], module.check_mode)
+            result = acquire_lock(Vm(who=holder.who), holder, dead=given["dead_token"], check=module.check_mode)
         else:
             result = release_lock(Vm(), given["token"], check=module.check_mode)
     except RolloutError as error:

@@ -268,42 +268,8 @@ from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
 from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
 from ansible.module_utils.webex_rollout.store import Vm
 from ansible.module_utils.webex_rollout.system import utc
+from ansible.module_utils.webex_soak_options import OPTIONS, REQUESTS
 
-TEXT: dict[str, Any] = {"type": "str", "default": ""}
-SIGNATURE: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "text": {"type": "str", "required": True},
-    "kind": {"type": "str", "choices": ["failure", "recovered", "notice"], "default": "failure"},
-}
-CONTROL: dict[str, Any] = {
-    "bot": {"type": "str", "required": True},
-    "log": {"type": "path", "required": True},
-    "timezone": {"type": "str"},
-    "signatures": {"type": "list", "elements": "dict"},
-}
-ARGUMENTS: dict[str, Any] = {
-    "bot": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["watched", "begun", "read", "looked", "judged"], "default": "watched"},
-    "release": {"type": "str"},
-    "log": {"type": "path"},
-    "before": {"type": "dict"},
-    "controls": {"type": "list", "elements": "dict", "default": [], "options": CONTROL},
-    "settings_hash": TEXT,
-    "soak_min": {"type": "float"},
-    "soak_max": {"type": "float"},
-    "min_requests": {"type": "int"},
-    "timeouts_per_hour": {"type": "float"},
-    "alpha": {"type": "float", "default": 0.01},
-    "beta": {"type": "float", "default": 0.05},
-    "wait": {"type": "float", "default": 0},
-    "poll": {"type": "float", "default": 10},
-    "decision": {**TEXT, "choices": ["", "promote", "rollback", "pause", "auto"]},
-    "who": TEXT,
-    "why": TEXT,
-    "record": {"type": "dict"},
-    "signatures": {"type": "list", "elements": "dict", "default": [], "options": SIGNATURE},
-    "timezone": TEXT,
-}
 REQUIRED_IF = [
     ("state", "begun", ("release", "log", "soak_max")),
     ("state", "looked", ("release", "log", "soak_max")),
@@ -378,7 +344,7 @@ def _judged(kept: Soak | None, given: dict[str, Any]) -> Soak:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, required_if=REQUIRED_IF, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**OPTIONS, **REQUESTS}, required_if=REQUIRED_IF, supports_check_mode=True)
     given = module.params
     if given["state"] == "watched":
         module.fail_json(msg=f"{given['bot']}: to watch a soak is its action's part; run webex_soak as a task")

@@ -12,8 +12,8 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import RolloutError
@@ -25,9 +25,6 @@ from .soak import sample
 from .status import print_status, status, status_problems
 from .steps.roll_back import roll_back
 from .store import Vm
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def _parser() -> argparse.ArgumentParser:

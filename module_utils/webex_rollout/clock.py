@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .procfs import read_stat
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def boot_clock() -> float:

@@ -9,15 +9,13 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import BusyError, DamagedError, RolloutError
 from .migration import migrated
 from .system import utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Format of the sealed files. Older ones are migrated as they are read (migration.py), newer ones are refused.
 STATE_VERSION = 2

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from .clock import boot_key, wall_start
 from .errors import RolloutError
@@ -13,9 +13,6 @@ from .procfs import read_stat
 from .state import Phase, Release, Running, State
 from .store import Vm
 from .systemd import show_unit
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # systemd may start a killed bot again once; it has to settle anew then. The second time is the release's fault.
 RESTARTS_ALLOWED = 1

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from .procfs import read_nul_list
 from .system import to_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 # Variables that describe the session, terminal or service a process was started from, not what it needs.
 SESSION_VARIABLES = (

@@ -7,11 +7,9 @@ is what its log held before the switch. *Controls* are bots on the same VM that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from typing import Any
 
 PROMOTE, EXTEND, ROLL_BACK, HOLD = "promote", "extend", "roll back", "hold"
 HOUR = 3600.0

@@ -12,9 +12,10 @@ import json
 import os
 import pwd
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .paths import absolute, unit_name
 from .processes import Bot, find_processes
@@ -22,9 +23,6 @@ from .procfs import allowed_open_files
 from .starters import find_starters
 from .system import run_command
 from .systemd import show_unit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # Runs under the bot's own Python as the bot's user: what that Python is, which packages it has, whether it can parse
 # the script, and what that user may do. Nothing is imported from the checkout and no bytecode is written.

@@ -8,14 +8,12 @@ import errno
 import os
 import stat as stat_module
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .disk import sha256, sync_directory
 from .errors import RolloutError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FILE_SIZE_LIMIT = 32 * 1024 * 1024
 

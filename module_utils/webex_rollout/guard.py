@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from .clock import Deadline
 from .drift import failed_on_probation
@@ -15,9 +15,6 @@ from .steps.roll_back import mark_rolling_back, roll_back_held
 from .steps.step import start_runner
 from .store import Store, Vm
 from .timer import rest_guard
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Every start of a bot may register a device with Webex, whose number is limited: stop trying before none is left.
 TRIES_AT_MOST = 8

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from .clock import Timing, boot_clock
 from .errors import RolloutError
@@ -20,9 +21,6 @@ from .procfs import alive, all_pids, open_for_writing, read_stat
 from .store import Store
 from .system import POLL, run_command, to_bytes, wait_until
 from .systemd import NOT_LOADED, Unit, show_unit, stop_unit, systemctl
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 class Identity(NamedTuple):

@@ -9,14 +9,11 @@ at most). Counts are of clusters, incidents over their dispersion; times are in 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from .evidence import History
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # How many times as high a worse rate may be: the mixture the test for worse averages over, so that it finds both a
 # tripled and a hundredfold rate without being told which.

@@ -7,10 +7,7 @@ can still be put back. Format 1 is that of version 0.1.0; its soaks were not sea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 PHASES_OF_1 = {"blessed": "confirmed", "reverting": "rolling_back", "reverted": "rolled_back"}
 
@@ -20,12 +17,9 @@ def migrated(name: str, version: int, content: dict[str, Any]) -> dict[str, Any]
 
     :raises KeyError: when it is not what that version wrote.
     """
-    steps: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
-        ("state.json", 1): _state_of_1,
-        ("soak.json", 1): _soak_of_1,
-    }
-    step = steps.get((name, version))
-    return step(content) if step else content
+    if (name, version) == ("state.json", 1):
+        return _state_of_1(content)
+    return _soak_of_1(content) if (name, version) == ("soak.json", 1) else content
 
 
 def _state_of_1(state: dict[str, Any]) -> dict[str, Any]:

@@ -16,11 +16,6 @@ def unit_name(bot: str) -> str:
     return f"webex-bot@{bot}.service"
 
 
-def drop_in(bot: str) -> str:
-    """The drop-in with the bot's own settings."""
-    return f"/etc/systemd/system/{unit_name(bot)}.d/10-bot.conf"
-
-
 def environment_file(bot: str) -> str:
     """The variables that a bot's unit carries over from the process that was found; readable by root alone."""
     return f"{ENVIRONMENT_DIR}/{bot}.env"

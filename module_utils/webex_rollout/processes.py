@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from .clock import wall_start
 from .errors import RolloutError
@@ -28,9 +28,6 @@ from .procfs import (
     unit_of,
 )
 from .system import to_text, utc
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -331,11 +328,6 @@ class FoundProcess:
             stdout=_output_of(process.pid, 1),
             stderr=_output_of(process.pid, 2),
         )
-
-    @classmethod
-    def load(cls, data: Any) -> FoundProcess | None:
-        """Read back what `asdict` wrote."""
-        return None if data is None else cls(**data)
 
 
 def _output_of(pid: int, fd: int) -> str:

@@ -6,14 +6,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .system import to_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 HTTPS_PORTS = (443,)
 

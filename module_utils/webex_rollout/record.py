@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .evidence import Control, Decision, Evidence, GateSettings, History
 from .verdict import Verdict, judge, summary
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # 1 had other names for some of the fields.
 RECORD_VERSION = 2

@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from .errors import RolloutError
+from .files import Entry
 from .state import Phase
-
-if TYPE_CHECKING:
-    from .files import Entry
-    from .store import Store
+from .store import Store
 
 
 def put_there(store: Store, path: str, entry: Entry) -> bool:

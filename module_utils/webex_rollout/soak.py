@@ -15,8 +15,9 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .clock import same_boot, up_seconds, vm_clock
 from .disk import unseal
@@ -25,12 +26,8 @@ from .evidence import EXTEND, HOLD, HOUR, PROMOTE, ROLL_BACK, Control, Decision,
 from .logs.cursor import Cursor, look, look_at_all
 from .logs.signatures import signatures_with
 from .logs.tally import evidence
+from .store import Store, Vm
 from .words import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from .store import Store, Vm
 
 # More than this between the two clocks is no slewing: somebody, or a late synchronisation, has set the time.
 CLOCK_SET_SECONDS = 30

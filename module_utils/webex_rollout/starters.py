@@ -10,15 +10,12 @@ import os
 import pwd
 import re
 import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .processes import PYTHON_NAME, SHELL_NAMES, Bot, python_target, runs_script
 from .system import to_text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 UNIT_DIRECTORIES = (
     "etc/systemd/system",
@@ -36,6 +33,7 @@ CRON_WITH_USER = ("etc/crontab", "etc/cron.d")
 CRON_SPOOLS = ("var/spool/cron/crontabs", "var/spool/cron")
 START_SCRIPTS = ("etc/rc.local", "etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly")
 SUPERVISOR_CONFIGS = ("etc/supervisor/conf.d", "etc/supervisord.d", "etc/supervisord.conf")
+OWN_UNITS = "webex-bot@"
 SHELL_BREAKS = set(";&|()\n{}")
 SCRIPT_SIZE_LIMIT = 256 * 1024
 
@@ -61,7 +59,6 @@ class StarterSearch:
     bot: Bot
     root: str = "/"
     user_home: str = ""
-    own_units: Sequence[str] = ("webex-bot@",)
     found: list[Starter] = field(default_factory=list)
 
     def path(self, relative: str) -> Path:
@@ -244,7 +241,7 @@ def _unit_name(path: Path) -> str:
 
 def _search_units(search: StarterSearch) -> None:
     expand = _specifiers(search)
-    files = [entry for entry in _unit_files(search) if not _unit_name(entry[1]).startswith(tuple(search.own_units))]
+    files = [entry for entry in _unit_files(search) if not _unit_name(entry[1]).startswith(OWN_UNITS)]
     settings = {path: unit_settings(_content(path), "Service") for _, path in files}
     directories = {  # of the unit, whichever of its files says so
         _unit_name(path): value.lstrip("-")
@@ -334,10 +331,10 @@ def home_of(user: str) -> str:
         return ""
 
 
-def find_starters(bot: Bot, root: str = "/", own_units: Sequence[str] = ("webex-bot@",)) -> list[Starter]:
+def find_starters(bot: Bot, root: str = "/") -> list[Starter]:
     """Everything but the rollout's own units that would start the bot's script."""
     user_home = home_of(bot.user)
-    search = StarterSearch(bot, root, os.path.join(root, user_home.lstrip("/")) if user_home else "", own_units)
+    search = StarterSearch(bot, root, os.path.join(root, user_home.lstrip("/")) if user_home else "")
     _search_units(search)
     _search_cron(search)
     _search_scripts(search)

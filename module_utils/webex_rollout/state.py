@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .clock import Deadline
 from .disk import sha256
 from .files import Entry
 from .processes import Bot, FoundProcess
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Phase(str, enum.Enum):
@@ -76,11 +74,6 @@ class Runner:
     enabled: bool = False
     process: FoundProcess | None = field(default=None, repr=False)
 
-    @classmethod
-    def load(cls, data: Any) -> Runner:
-        """Read back what `asdict` wrote."""
-        return cls(data["kind"], data["unit"], data["enabled"], FoundProcess.load(data["process"]))
-
 
 @dataclass(frozen=True)
 class Release:
@@ -96,7 +89,9 @@ class Release:
     def load(cls, data: Any) -> Release:
         """Read back what `asdict` wrote."""
         manifest = {path: Entry.load(entry) for path, entry in data["manifest"].items()}
-        return cls(data["id"], data["origin"], data["created"], manifest, Runner.load(data["runner"]))
+        runner, process = data["runner"], data["runner"]["process"]
+        found = None if process is None else FoundProcess(**process)
+        return cls(**{**data, "manifest": manifest, "runner": Runner(**{**runner, "process": found})})
 
 
 def release_id(manifest: Mapping[str, Entry], runner: Runner) -> str:
@@ -114,11 +109,6 @@ class Running:
     boot: str
     files: dict[str, str]
     restarts: int = 0
-
-    @classmethod
-    def load(cls, data: Any) -> Running | None:
-        """Read back what `asdict` wrote."""
-        return None if data is None else cls(**data)
 
 
 @dataclass
@@ -157,7 +147,7 @@ class State:
             "phase": Phase(data["phase"]),
             "deadline": Deadline.load(data["deadline"]),
             "probation": Deadline.load(data["probation"]),
-            "running": Running.load(data["running"]),
+            "running": None if data["running"] is None else Running(**data["running"]),
             "retry": Deadline.load(data["retry"]),
         }
         return cls(**{**data, **nested})

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .drift import stale_files
 from .errors import RolloutError
@@ -20,9 +21,6 @@ from .steps.step import Result
 from .store import Store, Vm
 from .systemd import show_unit
 from .timer import guard_needed
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 def bot_status(vm: Vm, name: str) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .clock import Timing
 from .disk import flock, make_directory, seal, sha256, unseal, write_whole
@@ -21,9 +22,6 @@ from .files import Entry
 from .paths import PROGRAM, STATE_DIR
 from .state import Phase, Release, State
 from .system import local_user, utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 RESERVE_BYTES = 1024 * 1024
 

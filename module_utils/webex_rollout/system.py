@@ -9,12 +9,10 @@ import pwd
 import socket
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .errors import RolloutError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 POLL = 0.02
 

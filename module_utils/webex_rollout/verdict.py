@@ -9,15 +9,12 @@ that is more. *Due* is what the old rate would have given.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from .evidence import EXTEND, HOLD, PROMOTE, ROLL_BACK, Evidence
 from .likelihood import RISES, Rate, dispersion, exp, known_rate, shared_likelihoods, sound_ratio, worse_ratio
 from .words import duration, number
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # logging.ERROR: the level at which the bots log failed calls.
 ERROR_LEVEL = 40

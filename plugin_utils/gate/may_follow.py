@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-NONE, OTHER, PAUSED, EXTEND = "none", "other", "paused", "extend"
-HOLD, ROLL_BACK = "hold", "roll back"
+from module_utils.webex_rollout.evidence import EXTEND, HOLD, ROLL_BACK
+
+NONE, OTHER, PAUSED = "none", "other", "paused"
 
 
 @dataclass(frozen=True)

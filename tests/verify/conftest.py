@@ -20,7 +20,7 @@ from testinfra.host import Host
 
 from plugin_utils.client_patch import CONSTRUCTION, NAMES, Templates
 from plugin_utils.client_patch import Settings as PatchSettings
-from plugin_utils.inventory import PROJECT, bot_settings
+from tests.verify.inventory import PROJECT, bot_settings
 
 DEFAULT_INVENTORY = str(PROJECT / "inventory" / "production")
 

@@ -14,8 +14,8 @@ import pytest
 from testinfra.host import Host
 
 from plugin_utils.client_patch import patch
-from plugin_utils.inventory import PROJECT
 from tests.verify.conftest import Bot, Look
+from tests.verify.inventory import PROJECT
 
 CRON = "/etc/crontab /etc/cron.d /var/spool/cron /etc/rc.local"
 UNITS = "/etc/systemd /run/systemd/system /lib/systemd/system /home/*/.config/systemd /root/.config/systemd"

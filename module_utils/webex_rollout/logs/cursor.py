@@ -6,8 +6,9 @@ from __future__ import annotations
 import copy
 import os
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import LogError
 from .files import LogAbsentError, LogFile, Parts, head_hash, parts_of, unpacked
@@ -15,9 +16,6 @@ from .search import find_in
 from .signatures import SIGNATURES, Signature
 from .stamps import Clock
 from .tally import Counter, Record, Tally, load
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 # 1 called the pool's `log_level` `hears`.
 CURSOR_VERSION = 2

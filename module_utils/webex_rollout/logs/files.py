@@ -10,15 +10,12 @@ import re
 import stat
 import tempfile
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import LogError
 from .stamps import STAMP_LENGTH, is_head, last_mark
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Bytes read at a time: long enough that the call costs nothing, short enough to stay in the processor's cache.
 BLOCK = 128 * 1024

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ..errors import LogError
 from .cursor import Cursor, fresh_cursor, pieces, sources_of
 from .files import LogAbsentError, parts_of
 from .search import find_in
 from .tally import Tally, pool_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class ReadyLine:

@@ -6,14 +6,11 @@ Only lines near a text are ever looked at one by one; everything else is skipped
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from .files import BLOCK, LogFile
 from .stamps import STAMP_LENGTH, is_head, last_mark
 from .tally import Found
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 # What one `Found` covers, so that what is found is bounded too.
 SPAN = 32 * BLOCK

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..errors import LogError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 FAILURE, RECOVERED, NOTICE = "failure", "recovered", "notice"
 

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from .signatures import FAILURE, RECOVERED, SIGNATURES, Signature
 from .stamps import Clock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 BURST_SECONDS = 5.0
 HOUR = 3600

@@ -5,33 +5,27 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from ..clock import Deadline
 from ..disk import sha256
-from ..environment import render_environment
+from ..environment import EnvironmentPlan, render_environment
 from ..errors import RolloutError
 from ..files import Entry, look_at, put_back
 from ..lock import act_under_lock
-from ..state import Phase, State
+from ..state import Phase, Runner, State
 from ..store import RESERVE_BYTES, Store, Vm
 from ..timer import start_guard
 from .step import Result, environment_plan
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-
-def _carried(store: Store, state: State) -> dict[str, str] | None:
+def _plan(store: Store, state: State) -> EnvironmentPlan | None:
     """Variables to carry over for an open attempt; None where a unit of the rollout has its file already."""
-    current = store.release(state.current)
-    if current.runner.kind == "unit" and current.runner.unit == state.unit:
+    runner = store.release(state.current).runner
+    if runner.kind == "unit" and runner.unit == state.unit:
         return None
-    if not state.carried_from:
-        return {}
-    return environment_plan(
-        state.keep_variables, state.drop_variables, store.release(state.carried_from).runner
-    ).carried
+    carried_from = store.release(state.carried_from).runner if state.carried_from else Runner("none")
+    return environment_plan(state.keep_variables, state.drop_variables, carried_from)
 
 
 def arm(vm: Vm, bot: str, seconds: float, token: int | None = None, check: bool = False) -> Result:
@@ -66,12 +60,9 @@ def arm(vm: Vm, bot: str, seconds: float, token: int | None = None, check: bool 
         if not renewed:
             details = {"attempt": state.attempt, "token": state.token, "seconds": round(seconds)}
             vm.audit("arm", bot, "ok", **details, roll_back_to=state.current)
-        carried = _carried(store, state)
-        if carried is not None:
-            result.changed = _write_environment(state, carried)
-            plan = environment_plan(
-                state.keep_variables, state.drop_variables, store.release(state.carried_from or "0").runner
-            )
+        plan = _plan(store, state)
+        if plan is not None:
+            result.changed = _write_environment(state, plan.carried)
             result.environment = plan.names()
         return result.of(state)
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..clock import Timing
 from ..drift import RESTARTS_ALLOWED, note_running
@@ -21,9 +22,6 @@ from ..store import Store, Vm
 from ..system import wait_until
 from ..systemd import Unit, show_unit
 from .step import Result, environment_plan, must_be_open
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)

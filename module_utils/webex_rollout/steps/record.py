@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..clock import Deadline, boot_key, wall_start
 from ..errors import RolloutError
@@ -22,9 +22,6 @@ from ..systemd import show_unit
 from ..timer import start_guard
 from .roll_back import roll_back_held
 from .step import Result, environment_plan
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)

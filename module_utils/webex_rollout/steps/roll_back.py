@@ -7,8 +7,8 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ..clock import Deadline
 from ..disk import unseal
@@ -25,9 +25,6 @@ from ..systemd import show_unit
 from ..timer import rest_guard, start_guard
 from ..units import disable_unit, enable_unit, reload_units
 from .step import Result, start_runner
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 
 @dataclass

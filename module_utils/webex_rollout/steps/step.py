@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ..clock import boot_key
 from ..environment import EnvironmentPlan, plan_environment
@@ -17,9 +17,6 @@ from ..procfs import read_stat
 from ..state import Phase, Release, Runner, Running, State
 from ..store import Store
 from ..system import utc
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass

@@ -205,5 +205,5 @@ def test_takes_a_process_down_byte_for_byte(machine: Machine) -> None:
     assert found.argv == [machine.python, "webex_bots/jarvis.py", "", "a b", "ü"]
     assert {"EMPTY=", "LATIN=\udcff", "NEWLINE=a\nb"} <= set(found.environment)
     assert found.environment == read_nul_list(f"/proc/{pid}/environ")
-    assert FoundProcess.load(json.loads(json.dumps(asdict(found)))) == found
+    assert FoundProcess(**json.loads(json.dumps(asdict(found)))) == found
     assert "s3cret" not in repr(Runner("process", process=found))

@@ -178,14 +178,13 @@ def test_the_message_names_what_is_missing_and_the_earliest_time() -> None:
 
 def test_the_action_takes_what_the_module_documents() -> None:
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
-    assert set(documented) == set(module.ARGUMENTS)
-    assert set(module.ARGUMENTS) - set(action.ARGUMENTS) == {"who", "record"}
-    for name, spec in action.ARGUMENTS.items():
-        known = module.ARGUMENTS[name]
-        assert documented[name]["type"] == known["type"] == spec["type"]
-        assert documented[name].get("default") == known.get("default") == spec.get("default")
-        if name != "state":
-            assert documented[name].get("choices") == known.get("choices") == spec.get("choices")
-    assert action.ARGUMENTS["controls"]["options"] == module.CONTROL
-    assert set(documented["controls"]["suboptions"]) == set(module.CONTROL)
-    assert set(documented["signatures"]["suboptions"]) == set(module.SIGNATURE)
+    accepted = {**module.OPTIONS, **module.REQUESTS}
+    assert set(documented) == set(accepted)
+    assert set(accepted) - set(action.OPTIONS) == {"who", "record"}
+    for name, spec in accepted.items():
+        assert documented[name]["type"] == spec["type"]
+        assert documented[name].get("default") == spec.get("default")
+        assert documented[name].get("choices") == spec.get("choices")
+    assert set(documented["state"]["choices"]) - set(action.OPTIONS["state"]["choices"]) == {"looked", "judged"}
+    for name in ("controls", "signatures"):
+        assert set(documented[name]["suboptions"]) == set(action.OPTIONS[name]["options"])

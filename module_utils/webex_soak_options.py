@@ -1,0 +1,46 @@
+"""The options of webex_soak, which its action checks on the controller and its module on the VM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEXT: dict[str, Any] = {"type": "str", "default": ""}
+SIGNATURE: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "text": {"type": "str", "required": True},
+    "kind": {"type": "str", "choices": ["failure", "recovered", "notice"], "default": "failure"},
+}
+CONTROL: dict[str, Any] = {
+    "bot": {"type": "str", "required": True},
+    "log": {"type": "path", "required": True},
+    "timezone": {"type": "str"},
+    "signatures": {"type": "list", "elements": "dict"},
+}
+OPTIONS: dict[str, Any] = {
+    "bot": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["watched", "begun", "read"], "default": "watched"},
+    "release": {"type": "str"},
+    "log": {"type": "path"},
+    "before": {"type": "dict"},
+    "controls": {"type": "list", "elements": "dict", "default": [], "options": CONTROL},
+    "settings_hash": TEXT,
+    "soak_min": {"type": "float"},
+    "soak_max": {"type": "float"},
+    "min_requests": {"type": "int"},
+    "timeouts_per_hour": {"type": "float"},
+    "alpha": {"type": "float", "default": 0.01},
+    "beta": {"type": "float", "default": 0.05},
+    "wait": {"type": "float", "default": 0},
+    "poll": {"type": "float", "default": 10},
+    "decision": {**TEXT, "choices": ["", "promote", "rollback", "pause", "auto"]},
+    "why": TEXT,
+    "signatures": {"type": "list", "elements": "dict", "default": [], "options": SIGNATURE},
+    "timezone": TEXT,
+}
+
+# What the action asks of the module; a task may not.
+REQUESTS: dict[str, Any] = {
+    "state": {**OPTIONS["state"], "choices": [*OPTIONS["state"]["choices"], "looked", "judged"]},
+    "who": TEXT,
+    "record": {"type": "dict"},
+}
