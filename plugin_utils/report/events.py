@@ -44,6 +44,11 @@ class Event:
         return self.kind in ("failed", "unreachable") and not self.ignored
 
     @property
+    def seconds(self) -> float:
+        """How long the task ran."""
+        return self.ended - self.began
+
+    @property
     def arguments(self) -> Mapping[str, Any]:
         """The module's arguments, as it returned them."""
         found: Mapping[str, Any] = (self.result.get("invocation") or {}).get("module_args") or {}
