@@ -7,12 +7,12 @@ everything masked that looks like a secret. The page is made from that alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from module_utils.webex_rollout import __version__
 from plugin_utils.report.diff import is_withheld, make_diff
-from plugin_utils.report.events import Event, Play, Run, items
+from plugin_utils.report.events import Event, Run, items
 from plugin_utils.report.evidence import (
     last_verdict,
     latest_ready,
@@ -29,11 +29,11 @@ from plugin_utils.report.model import (
     BotReport,
     Change,
     Check,
+    Circumstances,
     Client,
     Diff,
     Failure,
     PlayReport,
-    Project,
     Report,
     Result,
     RunReport,
@@ -269,29 +269,16 @@ _PLAIN = {
 
 def _run(run: Run, ended: float) -> RunReport:
     return RunReport(
-        playbook=run.playbook,
-        check_mode=run.check_mode,
+        **{item.name: getattr(run, item.name) for item in fields(Circumstances)},
         began=moment(run.began),
         ended=moment(ended),
         seconds=round(ended - run.began, 1),
-        who=run.who,
-        host=run.host,
-        ansible=run.ansible,
-        project=Project(run.commit, run.modified),
-        inventory=run.inventory,
-        limit=run.limit,
-        tags=run.tags,
-        skip_tags=run.skip_tags,
-        settings=run.settings,
-        other_variables=run.other_variables,
-        plays=[_play(play) for play in run.plays],
+        plays=[
+            PlayReport(play.name, moment(play.began), round(play.ended - play.began, 1), play.batches)
+            for play in run.plays
+        ],
         slowest_tasks=_slowest(run),
-        recap=run.recap,
     )
-
-
-def _play(play: Play) -> PlayReport:
-    return PlayReport(play.name, moment(play.began), round(play.ended - play.began, 1), play.batches)
 
 
 def _slowest(run: Run) -> list[SlowTask]:
