@@ -11,17 +11,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from module_utils.webex_rollout import __version__
+from plugin_utils.report import evidence
 from plugin_utils.report.diff import is_withheld, make_diff
 from plugin_utils.report.events import Event, Run, items
-from plugin_utils.report.evidence import (
-    last_verdict,
-    latest_ready,
-    log_span,
-    looks,
-    pool_settings,
-    process_settings,
-    recent,
-)
 from plugin_utils.report.headline import conclude
 from plugin_utils.report.mask import masked
 from plugin_utils.report.model import (
@@ -160,7 +152,7 @@ def _files(item: Mapping[str, Any]) -> list[tuple[str | None, Diff]]:
 def _bot(run: Run, name: str, events: Sequence[Event]) -> BotReport:
     place = run.places[name]
     seconds = round(sum(event.seconds for event in events), 1)  # tasks of one bot never overlap
-    report = BotReport(name, place.vm, place.stage, "unchanged", "", seconds, verdict=last_verdict(events))
+    report = BotReport(name, place.vm, place.stage, "unchanged", "", seconds, verdict=evidence.last_verdict(events))
     if not run.check_mode:
         _fill_release(report, events)
     _fill_source(report, events)
@@ -201,20 +193,21 @@ def _fill_source(report: BotReport, events: Sequence[Event]) -> None:
 
 def _fill_evidence(report: BotReport, events: Sequence[Event]) -> None:
     """The settings that the running bot reports; its log before and after."""
-    history, since = looks(events)
-    ready = latest_ready(since)
-    report.settings = [*pool_settings(_known_before(report, history), ready), *process_settings(events)]
+    history, since = evidence.looks(events)
+    ready = evidence.latest_ready(since)
+    report.settings = evidence.pool_settings(_known_before(report, history), ready)
+    report.settings += evidence.process_settings(events)
     switch = next((e.ended for e in events if e.result.get("action") == "switch" and e.changed), None)
     if history:
-        report.before = log_span(recent(history[-1]), None, switch)
+        report.before = evidence.log_span(evidence.recent(history[-1]), None, switch)
     if since:
-        report.after = log_span(since[-1], switch, (since[-1].get("now") or {}).get("epoch"))
+        report.after = evidence.log_span(since[-1], switch, (since[-1].get("now") or {}).get("epoch"))
 
 
 def _known_before(report: BotReport, history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]] | None:
     """The clients' settings before: what they logged themselves, else the SDK's defaults where the patch found them
     bare, else None."""
-    logged = latest_ready(history)
+    logged = evidence.latest_ready(history)
     bare = bool(report.clients) and all(client.action == "wrapped" for client in report.clients)
     return logged if logged or bare else None
 
