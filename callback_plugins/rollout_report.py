@@ -63,7 +63,7 @@ sys.path.append(str(PROJECT))
 
 from plugin_utils.report.build import as_json, build
 from plugin_utils.report.events import Event, Kind, Place, Run, kept
-from plugin_utils.report.model import Stage
+from plugin_utils.report.model import Project, Stage
 from plugin_utils.report.page import render
 from plugin_utils.settings import known_settings
 
@@ -255,15 +255,13 @@ def _kept(result: Any, failed: bool) -> dict[str, Any]:
 def _begin(playbook: str) -> Run:
     """What is known of a run before anything has happened."""
     options = context.CLIARGS
-    commit, modified = _commit()
     return Run(
         playbook=playbook,
         began=time.time(),
         who=os.environ.get("SUDO_USER") or getpass.getuser(),
         host=socket.gethostname(),
         ansible=ansible_version,
-        commit=commit,
-        modified=modified,
+        project=_project(),
         check_mode=bool(options.get("check")),
         limit=options.get("subset") or None,
         # Ansible makes sets of them.
@@ -282,13 +280,13 @@ def _note_variables(run: Run, given: Mapping[str, Any]) -> None:
     run.other_variables = sorted(name for name in given if name not in known)
 
 
-def _commit() -> tuple[str | None, bool | None]:
-    """The project's commit, and whether files differ from it; None where it is no git checkout."""
+def _project() -> Project:
+    """The project's commit, and whether files differ from it; nothing where it is no git checkout."""
     try:
         commit = _git("rev-parse", "HEAD").strip()
-        return commit, bool(_git("status", "--porcelain", "--untracked-files=no").strip())
+        return Project(commit, bool(_git("status", "--porcelain", "--untracked-files=no").strip()))
     except (OSError, subprocess.SubprocessError):
-        return None, None
+        return Project()
 
 
 def _git(*arguments: str) -> str:

@@ -4,7 +4,7 @@ Pure: bytes and settings in, bytes and findings out. LibCST's tree only shows wh
 spliced into the old one, so that no byte outside the replaced ranges can change.
 """
 
-from .model import Construction, Finding, NoClientError, PatchError, Result, Settings, TemplateError, Templates
+from .model import NoClientError, PatchError, Result, Settings, TemplateError, Templates
 from .patching import patch
 from .templates import CONSTRUCTION, NAMES
 from .unpatching import unpatch
@@ -12,8 +12,6 @@ from .unpatching import unpatch
 __all__ = [
     "CONSTRUCTION",
     "NAMES",
-    "Construction",
-    "Finding",
     "NoClientError",
     "PatchError",
     "Result",

@@ -81,8 +81,8 @@ class Checkout:
     def names(self, module: _Module) -> list[str]:
         """Modules that a program imports, each with the packages around it, which run first."""
         names: dict[str, None] = {}
-        for item in module.source.program.imports:
-            parts = item.name.split(".")
+        for imported in module.source.program.imports:
+            parts = imported.split(".")
             for depth in range(1, len(parts) + 1):
                 names[".".join(parts[:depth])] = None
         return [name for name in names if name and not self.is_pool(name)]

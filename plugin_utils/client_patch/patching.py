@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Mapping, Set
-from typing import Protocol
 
 import libcst as cst
 
@@ -13,9 +12,8 @@ from .editor import Editor
 from .model import FOREIGN_WRAPPER, SETTING, TIMEOUT, Construction, NoClientError, PatchError, Result, Settings
 from .names import API, Meanings
 from .placement import ImportPlacer
-from .scopes import Site
 from .source import Source
-from .survey import ClientCall, PoolCall, Survey
+from .survey import ClientCall, PlacedCall, PoolCall, Survey
 from .templates import Wrappers
 from .tree import code_of, nodes_within
 
@@ -27,11 +25,6 @@ POOL_POSITIONS = {"pool_connections": 1, "pool_maxsize": 2, "max_retries": 3}
 POOL_DEFAULTS = {"pool_connections": "50", "pool_maxsize": "50", "max_retries": "3", "request_timeout": "120"}
 
 _NOT_LITERAL = object()
-
-
-class _Placed(Protocol):
-    node: cst.Call
-    site: Site
 
 
 class Patcher:
@@ -146,7 +139,7 @@ class Patcher:
 
     # -- edits inside a call
 
-    def _replace(self, node: cst.CSTNode, call: ClientCall | PoolCall, text: str) -> None:
+    def _replace(self, node: cst.CSTNode, call: PlacedCall, text: str) -> None:
         start, end = self.source.span(node, call.site)
         self.editor.replace(start, end, text)
 
@@ -155,7 +148,7 @@ class Patcher:
         """A generator without parentheses of its own must stay the only argument."""
         return not any(isinstance(arg.value, cst.GeneratorExp) and not arg.value.lpar for arg in node.args)
 
-    def _add_arguments(self, call: ClientCall | PoolCall, texts: list[str]) -> None:
+    def _add_arguments(self, call: PlacedCall, texts: list[str]) -> None:
         """Adds keyword arguments behind the last one; on lines of their own if that has one."""
         source, editor, node = self.source, self.editor, call.node
         if not texts:
@@ -189,7 +182,7 @@ def _behind(source: Source, offset: int, mark: bytes) -> int:
     return found.end()
 
 
-def multi_line_strings(source: Source, calls: Iterable[_Placed]) -> list[tuple[int, int]]:
+def multi_line_strings(source: Source, calls: Iterable[PlacedCall]) -> list[tuple[int, int]]:
     """Strings inside the given calls that span lines: their text must not be indented with the code."""
     found = []
     for call in calls:
@@ -231,14 +224,9 @@ def argument(node: cst.Call, name: str, position: int | None) -> tuple[cst.Arg |
     return None, hidden
 
 
-def patch(
-    raw: bytes,
-    settings: Settings,
-    path: str = "<source>",
-    package: str = "",
-) -> Result:
+def patch(raw: bytes, settings: Settings, path: str = "<source>") -> Result:
     """Patches one file on its own.
 
     :raises PatchError: if it does not parse or cannot be patched. :raises NoClientError: if it constructs no client.
     """
-    return Patcher(Source(raw, path, package), settings).run()
+    return Patcher(Source(raw, path), settings).run()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import libcst as cst
 
-from .scopes import Block, ImportedModule, NameUse, Program, Scope, Site
+from .scopes import Block, NameUse, Program, Scope, Site
 from .tree import dotted, identifier, literal_string
 from .walk import Walk
 
@@ -18,7 +18,7 @@ class Reader(Walk):
         super().__init__(module, Scope("module", None), package)
         self.handlers = {
             cst.Name: self.name,
-            cst.Attribute: self.attribute,
+            cst.Attribute: self.value,
             cst.FunctionDef: self.function,
             cst.ClassDef: self.class_,
             cst.Lambda: self.lambda_,
@@ -50,7 +50,7 @@ class Reader(Walk):
             cst.TypeAlias: self.type_alias,
             cst.FormattedString: self.formatted,
             cst.Call: self.call,
-            cst.Arg: self.arg,
+            cst.Arg: self.value,
             cst.SimpleStatementLine: self.statement_line,
             cst.SimpleString: lambda node: None,
             cst.Integer: lambda node: None,
@@ -65,10 +65,7 @@ class Reader(Walk):
         use = NameUse(node, self.scope, self.site(), self.fstring > 0)
         self.program.uses.setdefault(identifier(node.value), []).append(use)
 
-    def attribute(self, node: cst.Attribute) -> None:
-        self.child(node, node.value)
-
-    def arg(self, node: cst.Arg) -> None:
+    def value(self, node: cst.Attribute | cst.Arg) -> None:
         self.child(node, node.value)
 
     def call(self, node: cst.Call) -> None:
@@ -80,7 +77,7 @@ class Reader(Walk):
             self.program.dynamic.append((node, self.site(), strings[1]))
         elif func.split(".")[-1] in ("import_module", "__import__") and strings and strings[0]:
             self.program.dynamic.append((node, self.site(), strings[0]))
-            self.program.imports.append(ImportedModule(strings[0], False))
+            self.program.imports.append(strings[0])
         self.children(node)
 
     def walrus(self, node: cst.NamedExpr) -> None:
@@ -169,7 +166,7 @@ class Reader(Walk):
     def import_(self, node: cst.Import) -> None:
         for alias in node.names:
             name = dotted(alias.name)
-            self.program.imports.append(ImportedModule(name, True))
+            self.program.imports.append(name)
             if alias.asname is not None and isinstance(alias.asname.name, cst.Name):
                 self.bind(alias.asname.name.value, imported=name)
             else:
@@ -179,7 +176,7 @@ class Reader(Walk):
 
     def import_from(self, node: cst.ImportFrom) -> None:
         module = self.absolute(node)
-        self.program.imports.append(ImportedModule(module, True))
+        self.program.imports.append(module)
         if isinstance(node.names, cst.ImportStar):
             self.scope.stars.append(module)
             self.program.has_stars = True
@@ -188,7 +185,7 @@ class Reader(Walk):
             for alias in node.names:
                 name = dotted(alias.name)
                 bound = dotted(alias.asname.name) if alias.asname is not None else name
-                self.program.imports.append(ImportedModule(f"{module}.{name}", False))
+                self.program.imports.append(f"{module}.{name}")
                 self.bind(bound, imported=f"{module}.{name}")
         self.program.from_imports.append((node, module, Site(self.block, self.index, self.part, self.order)))
         if module != "__future__":

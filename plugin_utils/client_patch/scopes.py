@@ -119,24 +119,16 @@ class Scope:
 
 
 @dataclass
-class ImportedModule:
-    """A module that the program imports (or may import: `from a import b` may mean the module a.b)."""
-
-    name: str
-    certain: bool
-
-
-@dataclass
 class Program:
     """Everything the walk found."""
 
-    module: cst.Module
     scope: Scope
     block: Block
     uses: dict[str, list[NameUse]] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
     parents: dict[int, cst.CSTNode] = field(default_factory=dict)
-    imports: list[ImportedModule] = field(default_factory=list)
+    # Modules that it imports, or may import: `from a import b` may mean the module a.b.
+    imports: list[str] = field(default_factory=list)
     has_stars: bool = False
     # Import statements and statements that touch sys.path, by block.
     imports_at: dict[int, list[Site]] = field(default_factory=dict)

@@ -20,26 +20,28 @@ _HANDED_ON = (cst.Return, cst.Yield, cst.Element, cst.DictElement, cst.Param, cs
 
 
 @dataclass
-class PoolCall:
-    """A call of one of the pool's functions."""
+class PlacedCall:
+    """A call, and where it stands: its site, and its first byte and the one behind it."""
 
     node: cst.Call
     site: Site
     start: int
     end: int
+
+
+@dataclass
+class PoolCall(PlacedCall):
+    """A call of one of the pool's functions."""
+
     function: str
     # Where the function comes from; empty if that is not by import.
     module: str
 
 
 @dataclass
-class ClientCall:
+class ClientCall(PlacedCall):
     """A construction of a client."""
 
-    node: cst.Call
-    site: Site
-    start: int
-    end: int
     client: ClientClass
     # The name through which the class was reached.
     use: NameUse
@@ -140,8 +142,7 @@ class Survey:
         node: cst.CSTNode = use.node
         while True:
             meanings = self.resolver.expression(node, use.scope, use.site)
-            clients = [item for item in meanings if isinstance(item, ClientClass)]
-            if clients:
+            if any(isinstance(item, ClientClass) for item in meanings):
                 self._client_class(node, use)
                 return
             parent = self.program.parent(node)
@@ -222,18 +223,13 @@ class Survey:
 
     def _pool_call_after(self, call: ClientCall) -> PoolCall | None:
         """`api = WebexTeamsAPI(…)`, and later `configure(api)`."""
-        parent = self.program.parent(call.node)
-        if isinstance(parent, cst.Assign) and len(parent.targets) == 1:
-            target: cst.CSTNode = parent.targets[0].target
-        elif isinstance(parent, (cst.AnnAssign, cst.NamedExpr)):
-            target = parent.target
-        else:
-            return None
+        target = _target(self.program.parent(call.node))
         name = dotted(target)
+        if target is None or not name:
+            return None
         for pool in sorted(self.pool_calls.values(), key=lambda item: item.site.order):
             if (
-                name
-                and pool.site.order > call.site.order
+                pool.site.order > call.site.order
                 and pool.site.block.scope is call.site.block.scope
                 and call.site.block.is_within(pool.site.block)
                 and any(dotted(arg.value) == name for arg in pool.node.args)
@@ -249,7 +245,7 @@ class Survey:
             return any(
                 call.site.order < other.site.order < pool.site.order
                 and pool.site.block.is_within(other.site.block)
-                and _target(self.program.parent(other.node)) == name
+                and dotted(_target(self.program.parent(other.node))) == name
                 for other in self.constructions
             )
         _, live = self.resolver.live(target.value, pool.site.block.scope, pool.site)
@@ -275,10 +271,11 @@ class Survey:
         return self._pool_call_around(parent)
 
 
-def _target(node: cst.CSTNode | None) -> str:
+def _target(node: cst.CSTNode | None) -> cst.CSTNode | None:
+    """The one target of an assignment; None for anything else."""
     if isinstance(node, cst.Assign) and len(node.targets) == 1:
-        return dotted(node.targets[0].target)
-    return dotted(node.target) if isinstance(node, cst.AnnAssign) else ""
+        return node.targets[0].target
+    return node.target if isinstance(node, (cst.AnnAssign, cst.NamedExpr)) else None
 
 
 def _is_test(node: cst.CSTNode, parent: cst.CSTNode) -> bool:

@@ -18,9 +18,8 @@ from .editor import Editor, Shift
 from .model import CHANGED_SINCE, FOREIGN_WRAPPER, TIMEOUT, Construction, Finding, NoClientError, Result, Settings
 from .names import API, Meanings
 from .patching import TIMEOUT_ARGUMENT, TIMEOUT_POSITION, argument, multi_line_strings
-from .scopes import Site
 from .source import Source
-from .survey import ClientCall, PoolCall, Survey
+from .survey import ClientCall, PlacedCall, PoolCall, Survey
 from .templates import Wrappers
 from .tree import code_of, nodes_within
 
@@ -29,13 +28,9 @@ _MAX_DEPTH = 20
 
 
 @dataclass
-class _OuterCall:
+class _OuterCall(PlacedCall):
     """An outermost construction or pool call: what a patch replaces as a whole."""
 
-    node: cst.Call
-    site: Site
-    start: int
-    end: int
     # What it means whatever its layout, timeout and pool settings: the same before and after a patch.
     key: str
     construction: ClientCall | None
@@ -120,7 +115,7 @@ class _LayerUnpatcher:
 
 
 def _outer_calls(source: Source, survey: Survey) -> Iterator[_OuterCall]:
-    calls: list[ClientCall | PoolCall] = [*survey.pool_calls.values(), *survey.constructions]
+    calls: list[PlacedCall] = [*survey.pool_calls.values(), *survey.constructions]
     end = 0
     for call in sorted(calls, key=lambda item: (item.start, -item.end)):
         if call.start < end:
@@ -133,7 +128,7 @@ def _outer_calls(source: Source, survey: Survey) -> Iterator[_OuterCall]:
         yield _OuterCall(call.node, call.site, call.start, call.end, key, construction, pool)
 
 
-def _key(source: Source, survey: Survey, call: ClientCall | PoolCall) -> str:
+def _key(source: Source, survey: Survey, call: PlacedCall) -> str:
     """The text without what a patch changes, and without white space and commas outside of strings."""
     dropped: list[tuple[int, int]] = []
     for pool in survey.pool_calls.values():

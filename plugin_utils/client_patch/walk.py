@@ -18,7 +18,7 @@ class Walk:
         self.scope = scope
         self.block = Block(self.scope, list(module.body))
         self.scope.root = self.block
-        self.program = Program(module, self.scope, self.block)
+        self.program = Program(self.scope, self.block)
         self.package = package
         self.index = 0
         self.part = 0

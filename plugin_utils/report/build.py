@@ -7,21 +7,13 @@ everything masked that looks like a secret. The page is made from that alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from module_utils.webex_rollout import __version__
+from plugin_utils.report import evidence
 from plugin_utils.report.diff import is_withheld, make_diff
-from plugin_utils.report.events import Event, Play, Run, items
-from plugin_utils.report.evidence import (
-    last_verdict,
-    latest_ready,
-    log_span,
-    looks,
-    pool_settings,
-    process_settings,
-    recent,
-)
+from plugin_utils.report.events import Event, Run, items
 from plugin_utils.report.headline import conclude
 from plugin_utils.report.mask import masked
 from plugin_utils.report.model import (
@@ -29,11 +21,11 @@ from plugin_utils.report.model import (
     BotReport,
     Change,
     Check,
+    Circumstances,
     Client,
     Diff,
     Failure,
     PlayReport,
-    Project,
     Report,
     Result,
     RunReport,
@@ -144,7 +136,8 @@ def _files(item: Mapping[str, Any]) -> list[tuple[str | None, Diff]]:
     entries = item.get("diff") or []
     entries = [entries] if isinstance(entries, Mapping) else entries
     own = item.get("dest") or item.get("path")
-    named = [(_path(own, entry), entry) for entry in entries if isinstance(entry, Mapping)]
+    # The headers of a diff name temporary files where the content came from a template.
+    named = [(own or entry.get("before_header") or None, entry) for entry in entries if isinstance(entry, Mapping)]
     found = [(path, make_diff(path or "", entry)) for path, entry in named]
     found = [(path, diff) for path, diff in found if diff.text or diff.note]
     if found:
@@ -153,20 +146,13 @@ def _files(item: Mapping[str, Any]) -> list[tuple[str | None, Diff]]:
     return [(path, Diff(note="" if is_withheld(path) else "contents are shown with --diff")) for path in paths]
 
 
-def _path(own: str | None, entry: Mapping[str, Any]) -> str | None:
-    """A result's own path; the headers of a diff name temporary files where the content came from a template."""
-    if own:
-        return own
-    header = entry.get("before_header")
-    return str(header) if header else None
-
-
 # --- bots ------------------------------------------------------------------------------------------------------------
 
 
 def _bot(run: Run, name: str, events: Sequence[Event]) -> BotReport:
     place = run.places[name]
-    report = BotReport(name, place.vm, place.stage, "unchanged", "", _busy(events), verdict=last_verdict(events))
+    seconds = round(sum(event.seconds for event in events), 1)  # tasks of one bot never overlap
+    report = BotReport(name, place.vm, place.stage, "unchanged", "", seconds, verdict=evidence.last_verdict(events))
     if not run.check_mode:
         _fill_release(report, events)
     _fill_source(report, events)
@@ -174,11 +160,6 @@ def _bot(run: Run, name: str, events: Sequence[Event]) -> BotReport:
     report.result = _result(run, report, events)
     report.sentence = _sentence(report, events)
     return report
-
-
-def _busy(events: Sequence[Event]) -> float:
-    """Seconds in which tasks ran for the bot; those of one bot never overlap."""
-    return round(sum(event.ended - event.began for event in events), 1)
 
 
 def _fill_release(report: BotReport, events: Sequence[Event]) -> None:
@@ -212,27 +193,23 @@ def _fill_source(report: BotReport, events: Sequence[Event]) -> None:
 
 def _fill_evidence(report: BotReport, events: Sequence[Event]) -> None:
     """The settings that the running bot reports; its log before and after."""
-    history, since = looks(events)
-    ready = latest_ready(since)
-    report.settings = [*pool_settings(_known_before(report, history), ready), *process_settings(events)]
+    history, since = evidence.looks(events)
+    ready = evidence.latest_ready(since)
+    report.settings = evidence.pool_settings(_known_before(report, history), ready)
+    report.settings += evidence.process_settings(events)
     switch = next((e.ended for e in events if e.result.get("action") == "switch" and e.changed), None)
     if history:
-        report.before = log_span(recent(history[-1]), None, switch)
+        report.before = evidence.log_span(evidence.recent(history[-1]), None, switch)
     if since:
-        report.after = log_span(since[-1], switch, _clock(since[-1]))
+        report.after = evidence.log_span(since[-1], switch, (since[-1].get("now") or {}).get("epoch"))
 
 
 def _known_before(report: BotReport, history: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]] | None:
     """The clients' settings before: what they logged themselves, else the SDK's defaults where the patch found them
     bare, else None."""
-    logged = latest_ready(history)
+    logged = evidence.latest_ready(history)
     bare = bool(report.clients) and all(client.action == "wrapped" for client in report.clients)
     return logged if logged or bare else None
-
-
-def _clock(look: Mapping[str, Any]) -> float | None:
-    """The VM's clock at a look."""
-    return (look.get("now") or {}).get("epoch")
 
 
 _RESULT_OF_VERDICT: Mapping[str, Result] = {"promote": "promoted", "extend": "soaking", "hold": "held"}
@@ -285,29 +262,16 @@ _PLAIN = {
 
 def _run(run: Run, ended: float) -> RunReport:
     return RunReport(
-        playbook=run.playbook,
-        check_mode=run.check_mode,
+        **{item.name: getattr(run, item.name) for item in fields(Circumstances)},
         began=moment(run.began),
         ended=moment(ended),
         seconds=round(ended - run.began, 1),
-        who=run.who,
-        host=run.host,
-        ansible=run.ansible,
-        project=Project(run.commit, run.modified),
-        inventory=run.inventory,
-        limit=run.limit,
-        tags=run.tags,
-        skip_tags=run.skip_tags,
-        settings=run.settings,
-        other_variables=run.other_variables,
-        plays=[_play(play) for play in run.plays],
+        plays=[
+            PlayReport(play.name, moment(play.began), round(play.ended - play.began, 1), play.batches)
+            for play in run.plays
+        ],
         slowest_tasks=_slowest(run),
-        recap=run.recap,
     )
-
-
-def _play(play: Play) -> PlayReport:
-    return PlayReport(play.name, moment(play.began), round(play.ended - play.began, 1), play.batches)
 
 
 def _slowest(run: Run) -> list[SlowTask]:
@@ -315,15 +279,11 @@ def _slowest(run: Run) -> list[SlowTask]:
     longest: dict[tuple[str, str], Event] = {}
     for event in run.events:
         key = (event.play, event.task)
-        if key not in longest or _length(event) > _length(longest[key]):
+        if key not in longest or event.seconds > longest[key].seconds:
             longest[key] = event
-    slowest = sorted(longest.values(), key=_length, reverse=True)[:SLOWEST]
+    slowest = sorted(longest.values(), key=lambda event: event.seconds, reverse=True)[:SLOWEST]
     return [
-        SlowTask(event.task, event.play, event.bot, round(_length(event), 1))
+        SlowTask(event.task, event.play, event.bot, round(event.seconds, 1))
         for event in slowest
-        if _length(event) >= 0.1
+        if event.seconds >= 0.1
     ]
-
-
-def _length(event: Event) -> float:
-    return event.ended - event.began

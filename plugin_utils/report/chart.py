@@ -94,7 +94,7 @@ def make_chart(bot: Mapping[str, Any]) -> Chart | None:
     bars, ticks, labels = [], [], []
     for side in sides:
         left, width = (0.0, switch) if side.name == "before" else (switch, 100.0 - switch)
-        places = _places(side, left, width)
+        places = [(hour, left + width * number / len(side.hours)) for number, hour in enumerate(side.hours)]
         bars += _bars(side, places, width / len(side.hours), peak)
         if side.name == "before":
             ticks = _ticks(places, left, width)
@@ -123,11 +123,6 @@ def _switch(sides: Sequence[Side]) -> float:
     before, after = (len(side.hours) for side in sides)
     share = 100.0 * after / (before + after)
     return 100.0 - min(MAX_AFTER, max(MIN_AFTER, share))
-
-
-def _places(side: Side, left: float, width: float) -> list[tuple[datetime, float]]:
-    """Each hour with its left edge."""
-    return [(hour, left + width * number / len(side.hours)) for number, hour in enumerate(side.hours)]
 
 
 def _bars(side: Side, places: Sequence[tuple[datetime, float]], width: float, peak: int) -> list[Bar]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from plugin_utils.report.model import Stage
+from plugin_utils.report.model import Circumstances, Stage
 
 # Results that a report reads. Of any other only what was changed and what went wrong is kept: a run may wait two days,
 # and its results would all stay in memory.
@@ -44,6 +44,11 @@ class Event:
         return self.kind in ("failed", "unreachable") and not self.ignored
 
     @property
+    def seconds(self) -> float:
+        """How long the task ran."""
+        return self.ended - self.began
+
+    @property
     def arguments(self) -> Mapping[str, Any]:
         """The module's arguments, as it returned them."""
         found: Mapping[str, Any] = (self.result.get("invocation") or {}).get("module_args") or {}
@@ -68,35 +73,20 @@ class Place:
     stage: Stage = ""
 
 
-@dataclass
-class Run:
-    """One run of a playbook: who, what, when, and everything that happened in it.
+@dataclass(kw_only=True)
+class Run(Circumstances):
+    """One run of a playbook: who, what, when, and everything that happened in it. Times as in `Event`.
 
     `state` is `running` until the run's own end is seen, then `ended`; `interrupted` if the process ends without one.
     """
 
-    playbook: str
     began: float
-    who: str = ""
-    host: str = ""
-    ansible: str = ""
-    commit: str | None = None
-    modified: bool | None = None
-    check_mode: bool = False
-    limit: str | None = None
-    tags: list[str] = field(default_factory=list)
-    skip_tags: list[str] = field(default_factory=list)
-    inventory: list[str] = field(default_factory=list)
-    # Settings given with -e, and the names of other variables given so.
-    settings: dict[str, Any] = field(default_factory=dict)
-    other_variables: list[str] = field(default_factory=list)
     state: Literal["running", "ended", "interrupted"] = "running"
     ended: float = 0.0
     plays: list[Play] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     # All bots, as the inventory orders them.
     order: list[str] = field(default_factory=list)
-    recap: dict[str, dict[str, int]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
     def begin_play(self, name: str, now: float) -> None:

@@ -5,7 +5,7 @@ Nothing is computed anew that the modules computed; this finds it among the even
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from module_utils.webex_rollout.evidence import history_of
@@ -121,19 +121,13 @@ def looks(events: Sequence[Event]) -> tuple[list[Mapping[str, Any]], list[Mappin
     before: list[Mapping[str, Any]] = []
     after: list[Mapping[str, Any]] = []
     for event in events:
-        for role, look in _looks_of(event):
-            (before if role == "before" else after).append(look)
+        result = event.result
+        if event.action == "bot_log_info" and "incidents" in result:
+            (after if event.arguments.get("cursor") else before).append(result)
+        elif event.action == "webex_soak":
+            before += [result["history"]] if isinstance(result.get("history"), Mapping) else []
+            after += [result["since"]] if isinstance(result.get("since"), Mapping) else []
     return before, after
-
-
-def _looks_of(event: Event) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    result = event.result
-    if event.action == "webex_soak":
-        for role, key in (("before", "history"), ("after", "since")):
-            if isinstance(result.get(key), Mapping):
-                yield role, result[key]
-    if event.action == "bot_log_info" and "incidents" in result:
-        yield ("after" if event.arguments.get("cursor") else "before"), result
 
 
 def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) -> LogSpan:
@@ -148,6 +142,8 @@ def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) 
     seconds = max(0.0, ended - begun) if begun is not None and ended is not None else None
     pool = look.get("pool") or {}
     incidents = int(look.get("incidents", 0))
+    # JSON has made texts of the keys.
+    hours = sorted((int(hour), int(count)) for hour, count in (look.get("hours") or {}).items())
     return LogSpan(
         begun=moment(begun) if begun is not None else None,
         ended=moment(ended) if ended is not None else None,
@@ -156,7 +152,7 @@ def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) 
         lines=int(look.get("lines", 0)),
         recovered=int(look.get("recovered", 0)),
         requests=int(pool["requests"]) if pool.get("ready_lines") or pool.get("stats_lines") else None,
-        hours=[Hour(moment(hour), count) for hour, count in _hours(look)],
+        hours=[Hour(moment(hour), count) for hour, count in hours],
         gaps=[str(gap) for gap in look.get("gaps") or []],
         per_hour=round(incidents / (seconds / HOUR), 4) if seconds else None,
     )
@@ -170,11 +166,6 @@ def recent(look: Mapping[str, Any]) -> Mapping[str, Any]:
         return look
     hours = {str(hour * HOUR): count for hour, count in known.hourly}
     return {**look, "first_time": last - known.hours * HOUR, "incidents": known.incidents, "hours": hours}
-
-
-def _hours(look: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """The hours with incidents: their beginnings and how many; JSON has made texts of the keys."""
-    return sorted((int(hour), int(count)) for hour, count in (look.get("hours") or {}).items())
 
 
 # --- verdict ---------------------------------------------------------------------------------------------------------

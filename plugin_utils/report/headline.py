@@ -27,7 +27,9 @@ _FAILED: Mapping[Result, tuple[str, str]] = {
 
 def conclude(run: Run, bots: Sequence[BotReport], failures: Sequence[Failure]) -> Conclusion:
     """How the run came out, or how far it has come."""
-    by_result = _by_result(bots)
+    by_result: dict[Result, list[str]] = {}
+    for bot in bots:
+        by_result.setdefault(bot.result, []).append(bot.name)
     if run.state != "ended":
         last = run.plays[-1].name if run.plays else run.playbook
         if run.state == "interrupted":
@@ -66,10 +68,3 @@ def _failed_line(by_result: Mapping[Result, list[str]]) -> str:
 def _about(bots: Sequence[str], singular: str, plural: str) -> str:
     """Bots, and what became of them."""
     return f"{named(bots)} {singular if len(bots) == 1 else plural}"
-
-
-def _by_result(bots: Sequence[BotReport]) -> dict[Result, list[str]]:
-    found: dict[Result, list[str]] = {}
-    for bot in bots:
-        found.setdefault(bot.result, []).append(bot.name)
-    return found

@@ -291,9 +291,9 @@ class SlowTask:
 class Project:
     """The checkout that the run came from; null where it is no git checkout."""
 
-    commit: Commit | None
+    commit: Commit | None = None
     """The commit"""
-    modified: bool | None
+    modified: bool | None = None
     """Whether files differed from the commit"""
 
 
@@ -307,46 +307,52 @@ class Conclusion:
     """The same in one line for people"""
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """Who ran what, from where, when, and where the time went."""
+@dataclass(kw_only=True)
+class Circumstances:
+    """Who ran what, from where, and with which settings."""
 
     playbook: str
     """The playbook's path in the project"""
-    check_mode: bool
+    check_mode: bool = False
     """Whether the run only checked what it would change"""
+    who: str = ""
+    """The user who ran it"""
+    host: str = ""
+    """The controller"""
+    ansible: str = ""
+    """Ansible's version"""
+    project: Project = Project()
+    """The checkout that the run came from"""
+    inventory: list[str] = field(default_factory=list)
+    """The inventories given"""
+    limit: str | None = None
+    """What the run was limited to with --limit"""
+    tags: list[str] = field(default_factory=list)
+    """Tags given"""
+    skip_tags: list[str] = field(default_factory=list)
+    """Tags left out"""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the project given with -e"""
+    other_variables: list[str] = field(default_factory=list)
+    """Names of other variables given with -e; their values are not kept"""
+    recap: dict[str, dict[str, Count]] = field(default_factory=dict)
+    """Ansible's counters, by bot"""
+
+
+@dataclass(kw_only=True)
+class RunReport(Circumstances):
+    """Who ran what, from where, when, and where the time went."""
+
     began: Time
     """When the run began"""
     ended: Time
     """When it ended; while it runs, when this was written"""
     seconds: Quantity
     """How long it took"""
-    who: str
-    """The user who ran it"""
-    host: str
-    """The controller"""
-    ansible: str
-    """Ansible's version"""
-    project: Project
-    """The checkout that the run came from"""
-    inventory: list[str]
-    """The inventories given"""
-    limit: str | None
-    """What the run was limited to with --limit"""
-    tags: list[str]
-    """Tags given"""
-    skip_tags: list[str]
-    """Tags left out"""
-    settings: dict[str, Any]
-    """Settings of the project given with -e"""
-    other_variables: list[str]
-    """Names of other variables given with -e; their values are not kept"""
     plays: list[PlayReport]
     """The plays, in their order"""
     slowest_tasks: list[SlowTask]
     """The tasks that took longest, the longest first"""
-    recap: dict[str, dict[str, Count]]
-    """Ansible's counters, by bot"""
 
 
 @dataclass(frozen=True)

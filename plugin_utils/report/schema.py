@@ -75,9 +75,9 @@ def _object(described: type, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _descriptions(described: type) -> dict[str, str]:
-    """The docstrings that stand below the fields of a class; Python itself does not keep them."""
+    """The docstrings that stand below the fields of a class and of those it extends; Python does not keep them."""
+    found = _descriptions(described.__base__) if dataclasses.is_dataclass(described.__base__) else {}
     (node,) = ast.parse(dedent(inspect.getsource(described))).body
-    found = {}
     for above, below in zip(node.body, node.body[1:]):  # type: ignore[attr-defined]
         if isinstance(above, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             found[above.target.id] = inspect.cleandoc(below.value.value)  # type: ignore[union-attr, arg-type]

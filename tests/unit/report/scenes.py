@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from plugin_utils.report.events import Event, Place, Run
+from plugin_utils.report.model import Project
 
 SWITCH = 1795530301.0
 """Tuesday, 24 November 2026, 15:25:01 in UTC+1."""
@@ -91,8 +92,8 @@ class Scene:
         self.now = SWITCH - 60
         places = {bot: Place("metcirt-lab", "canary" if bot == "jarvis" else "fleet") for bot in bots}
         facts = {"who": "vinay", "host": "workbench", "ansible": "2.19.14", "inventory": ["inventory/production"]}
-        facts |= {"commit": "5aae13b0c4d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5", "modified": False}
-        self.run = Run(playbook, self.now, places=places, order=list(bots), **{**facts, **run})
+        facts |= {"project": Project("5aae13b0c4d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5", modified=False)}
+        self.run = Run(playbook=playbook, began=self.now, places=places, order=list(bots), **{**facts, **run})
         self.bots = bots
 
     def play(self, name: str) -> Scene:
