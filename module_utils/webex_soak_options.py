@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The options of webex_soak, which its action checks on the controller and its module on the VM."""
 
 from __future__ import annotations
