@@ -91,7 +91,8 @@ def end_unit(machine: Machine) -> None:
     """The bot dies for good: systemd has given up starting it."""
     pid = machine.systemd.running(UNIT)
     os.kill(pid, signal.SIGKILL)
-    machine.wait_for(lambda: not machine.pids())
+    # A process that ends has lost its program some time before it is gone for its parent.
+    machine.wait_for(lambda: not machine.pids() and not machine.systemd.running(UNIT))
 
 
 def test_release_on_probation_whose_unit_failed_is_rolled_back(machine: Machine) -> None:
