@@ -6,6 +6,7 @@ import ast
 import base64
 import contextlib
 import io
+import os
 import re
 import sys
 import zipfile
@@ -187,11 +188,12 @@ def test_two_builds_have_the_same_bytes_whenever_and_wherever_they_are_made(tmp_
         target = copy / path.relative_to(PACKAGE)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
+        os.utime(target, (0, 10**9))
     (copy / "__pycache__").mkdir()
     (copy / "__pycache__/cli.cpython-311.pyc").write_bytes(b"not of the program")
     assert build(copy) == build()
 
 
-def test_the_program_holds_every_room_once() -> None:
+def test_the_program_holds_every_room_once_in_one_order() -> None:
     names = zipfile.ZipFile(io.BytesIO(build())).namelist()
-    assert sorted(names) == sorted([*(f"webex_rollout/{n.replace('.', '/')}.py" for n in rooms()), "__main__.py"])
+    assert names == sorted([*(f"webex_rollout/{n.replace('.', '/')}.py" for n in rooms()), "__main__.py"])

@@ -373,17 +373,20 @@ def test_deadline_counts_from_the_switch(machine: Machine) -> None:
     assert switched.seconds_left > armed.seconds_left - 0.2
 
 
-def test_rollback_gives_a_bot_the_time_to_end_that_the_settings_give_it(machine: Machine) -> None:
-    slow = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: (time.sleep(1.5), sys.exit(0)))\n"
+@pytest.mark.parametrize(("seconds", "ends_by_itself"), [(0.2, False), (5, True)])
+def test_rollback_gives_a_bot_the_time_to_end_that_the_settings_give_it(
+    machine: Machine, seconds: float, ends_by_itself: bool
+) -> None:
+    slow = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(0)))\n"
     slow += "import atexit; atexit.register(lambda: open('ended', 'w').close())\n"
     machine.nohup()
-    record(machine.vm, machine.wanted(stop_seconds=10))
+    record(machine.vm, machine.wanted(stop_seconds=seconds))
     arm(machine.vm, "jarvis", 600)
     machine.deploy(version=slow + NEW)
     switch(machine.vm, "jarvis")
     pid = machine.systemd.running("webex-bot@jarvis.service")
     machine.systemd.write("webex-bot@jarvis.service", pid=0)  # as if started by hand, so that a rollback ends it itself
     machine.wait_for(lambda: f"started new {pid}" in machine.log())
-    machine.vm.store("jarvis")
     roll_back(machine.vm, "jarvis", to="0")
-    assert (machine.home / "ended").exists()
+    assert pid not in machine.pids()
+    assert (machine.home / "ended").exists() == ends_by_itself
