@@ -58,7 +58,7 @@ verify: $(VENV)/.installed ## Prove a deployed state: make verify INVENTORY=inve
 
 bench: bench-pool bench-patch bench-gate bench-logs ## All measurements, printed with their conditions (long)
 
-bench-pool: $(VENV)/.installed ## The pool module against the default client and the report's fix (root)
+bench-pool: $(VENV)/.installed ## The pool module against the default client and the root-cause report's fix (root)
 	$(BIN)/python -m tests.bench.pool
 
 bench-patch: $(VENV)/.installed ## The patch engine on thousands of files and generated programs

@@ -34,5 +34,6 @@ class ActionModule(ActionBase):
         by_bot = {bot: variables["hostvars"][bot] for bot in variables["ansible_play_hosts"]}
         refused = refused_settings(by_bot, known_settings())
         if refused:
-            result.update(failed=True, msg=f"{'; '.join(refused)}. Nothing was changed.")
+            said = "; ".join(refused)
+            result.update(failed=True, msg=f"{said}{'' if said.endswith('?') else '.'} Nothing was changed.")
         return result

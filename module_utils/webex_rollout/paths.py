@@ -4,11 +4,26 @@
 from __future__ import annotations
 
 import os
+import re
+
+from .errors import RolloutError
 
 STATE_DIR = "/var/lib/webex-rollout"
 PROGRAM = "/usr/local/sbin/webex-rollout"
 ENVIRONMENT_DIR = "/etc/webex-bots"
 GUARD_TIMER = "webex-rollout-guard.timer"
+
+
+def checked_name(bot: str) -> str:
+    """A bot's name that is one directory and one unit instance.
+
+    :raises RolloutError: when it is not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", bot):
+        raise RolloutError(
+            f"{bot!r} cannot be a bot's name: use letters, digits, `_`, `.` and `-`, a letter or digit first"
+        )
+    return bot
 
 
 def unit_name(bot: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .clock import wall_start
-from .errors import RolloutError
+from .paths import checked_name
 from .procfs import (
     Stat,
     all_pids,
@@ -42,10 +42,7 @@ class Bot:
 
     def __post_init__(self) -> None:
         """Refuse a name that would not be one directory and one unit instance."""
-        if not re.match(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", self.name):
-            raise RolloutError(
-                f"{self.name!r} cannot be a bot's name: use letters, digits, `_`, `.` and `-`, a letter or digit first"
-            )
+        checked_name(self.name)
 
     @property
     def script_path(self) -> str:

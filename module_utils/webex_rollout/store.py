@@ -19,7 +19,7 @@ from .clock import Timing
 from .disk import flock, make_directory, seal, sha256, unseal, write_whole
 from .errors import RolloutError
 from .files import Entry
-from .paths import PROGRAM, STATE_DIR
+from .paths import PROGRAM, STATE_DIR, checked_name
 from .state import Phase, Release, State
 from .system import local_user, utc
 
@@ -120,8 +120,11 @@ class Vm:
         return [entry.name for entry in entries if entry.is_dir() and (entry / "state.json").exists()]
 
     def store(self, bot: str) -> Store:
-        """One bot's part of the state."""
-        return Store(self, bot)
+        """One bot's part of the state.
+
+        :raises RolloutError: when the name would not be one directory and one unit instance.
+        """
+        return Store(self, checked_name(bot))
 
 
 class Store:
@@ -176,7 +179,7 @@ class Store:
         state = self.load()
         if state is None or state.phase is Phase.RECORDING:
             known = ", ".join(self.vm.bot_names()) or "none"
-            raise RolloutError(f"{self.bot} was never recorded on this machine (recorded: {known}); record it first")
+            raise RolloutError(f"{self.bot} was never recorded on this machine (recorded: {known}); roll it out first")
         return state
 
     def save(self, state: State) -> None:

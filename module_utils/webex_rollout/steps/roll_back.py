@@ -66,6 +66,7 @@ def roll_back(
         plan = _plan_rollback(store, state, store.release(_rollback_target(store, state, to)), force)
         result = Result(bot, "rollback", not plan.empty, files=sorted(plan.restore), kept_shared=plan.kept_shared)
         return result.of(state)
+    store.need()  # before the mutex, which makes a directory for the bot
     with store.mutex():
         act_under_lock(vm, token)
         state = store.need()

@@ -218,8 +218,21 @@ def test_error_is_one_line_and_the_status_1(machine: Machine) -> None:
     done = call(machine, "rollback", "nosuch")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "webex-rollout: nosuch was never recorded on this machine (recorded: none); record it first\n"
+        "webex-rollout: nosuch was never recorded on this machine (recorded: none); roll it out first\n"
     )
+
+
+@pytest.mark.parametrize("name", ["../etc", "a b", "", "jarvis\n", "-x/y"])
+def test_name_that_is_none_is_refused_and_nothing_is_made(machine: Machine, name: str) -> None:
+    done = call(machine, "rollback", "--", name)
+    assert done.returncode == 1
+    assert "cannot be a bot's name" in done.stderr
+    assert not machine.state.exists()
+
+
+def test_rollback_of_an_unknown_bot_makes_nothing(machine: Machine) -> None:
+    assert call(machine, "rollback", "nosuch").returncode == 1
+    assert not machine.state.exists()
 
 
 def test_needs_root(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
