@@ -420,6 +420,7 @@ def test_edited_file_stops_the_guard_and_is_said_in_status(machine: Machine) -> 
     machine.nohup()
     opened(machine)
     switch(machine.vm, "jarvis")
+    machine.wait_for(lambda: "started new" in machine.log())  # an edit before its Python has read the script ends it
     machine.script().write_text(NEW + "# mine\n")
     edit_state(machine, deadline=Deadline.after(0))
     (problem,) = guard(machine.vm)
