@@ -26,7 +26,7 @@ FLOORS = (
     {"__init__", "errors", "migration"},
     {"paths", "words"},
     {"system"},
-    {"procfs", "disk", "systemd", "files"},
+    {"procfs", "disk", "systemd", "files", "channel"},
     {"clock", "processes", "environment", "sources"},
     {"state"},
     {"store"},

@@ -1,0 +1,172 @@
+"""The VM's reader of the channel: whatever the bytes are, it says what they hold or why they hold nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from binascii import crc32
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from module_utils.webex_rollout.channel import (
+    MOST_FILES,
+    SIZE,
+    TORN,
+    Heard,
+    channel_files,
+    parse_channel,
+    read_channel,
+)
+
+HEAD = (
+    "webex-pool-channel 1 sequence=9 at=5000 sessions=1 unfit=0 requests=7 answered=3 timeout=1 connection=1 tls=1 "
+    "other=0 server_errors=2 rate_limited=1 retried=4 recycled=5 open=6 in_flight=1 oldest=2000 last_answer=4000"
+)
+PROCESS = (
+    "process pid=7 start=1234 boot=bfb68ee3-f471-4104-b89b-aeba1b9eb5a2 opened=1000 python=3.11.7 "
+    "versions=requests/2.34.2,urllib3/2.8.0 version=0.2.0"
+)
+SESSION = "session=bot.teams pool_maxsize=50 timeout=120 keepalive=15/5/3"
+NAME = "7-1234-0.channel"
+
+
+def sealed(text: str, size: int) -> bytes:
+    body = text.encode("latin-1").ljust(size - 10)
+    return body + b" %08x\n" % crc32(body)
+
+
+def channel(head: str = HEAD, process: str = PROCESS, *sessions: str) -> bytes:
+    return sealed(head, 512) + sealed("\n".join([process, *sessions]), SIZE - 512)
+
+
+def test_everything_that_is_written_is_read() -> None:
+    heard = read_channel(NAME, channel(HEAD, PROCESS, SESSION))
+    assert isinstance(heard, Heard)
+    assert (heard.pid, heard.start_time, heard.opened_at) == (7, 1234, 1000)
+    assert heard.sessions[0].label == "bot.teams"
+    assert heard.sessions[0].settings == {"pool_maxsize": "50", "timeout": "120", "keepalive": "15/5/3"}
+    assert heard.versions["version"] == "0.2.0"
+    assert (heard.requests, heard.answered, heard.failed) == (7, 3, 3)
+    assert (heard.server_errors, heard.rate_limited, heard.retried, heard.recycled, heard.open) == (2, 1, 4, 5, 6)
+    assert heard.oldest_age(now=9500) == 7.5
+    assert heard.silent_for(now=9500) == 4.5
+
+
+def test_a_clock_that_is_behind_makes_no_negative_age() -> None:
+    heard = parse_channel(channel())
+    assert isinstance(heard, Heard)
+    assert (heard.oldest_age(now=0), heard.silent_for(now=0)) == (0, 0)
+
+
+def test_nothing_in_flight_has_no_age() -> None:
+    heard = parse_channel(channel(HEAD.replace("in_flight=1", "in_flight=0")))
+    assert isinstance(heard, Heard)
+    assert heard.oldest_age(now=9500) == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it has 0 bytes instead of 4096"),
+        (channel() + b"x", "it has 4097 bytes instead of 4096"),
+        (channel(HEAD.replace("channel 1", "channel 2")), "it is of another format"),
+        (channel()[:100] + b"#" + channel()[101:], TORN),
+        (channel()[:700] + b"#" + channel()[701:], TORN),
+        (channel(HEAD.replace("requests=7", "requests=-7")), "it is not of the pool module's making"),
+        (channel(HEAD.replace("requests=7", "requests=\xb2")), "it is not of the pool module's making"),
+        (channel(HEAD.replace("requests=7", "requests=" + "7" * 16)), "it is not of the pool module's making"),
+        (channel(HEAD.replace("requests=7", "requests=7.5")), "it is not of the pool module's making"),
+        (channel(HEAD.replace("unfit=0 ", "")), "it is not of the pool module's making"),
+        (channel(HEAD + " more=1"), "it is not of the pool module's making"),
+        (channel(HEAD, PROCESS.replace("pid=7", "pid=x")), "it is not of the pool module's making"),
+        (channel(HEAD, PROCESS, *[SESSION] * 17), "it is not of the pool module's making"),
+        (
+            channel(HEAD, PROCESS, "session=\x1b[31m a=b"),
+            "a session or a version in it is not of the pool module's making",
+        ),
+        (
+            channel(HEAD, PROCESS, SESSION + " a=\x1b[31m"),
+            "a session or a version in it is not of the pool module's making",
+        ),
+        (channel(HEAD, PROCESS + " loud"), "a session or a version in it is not of the pool module's making"),
+    ],
+)
+def test_what_is_not_the_pool_module_s_has_a_reason(data: bytes, reason: str) -> None:
+    assert parse_channel(data) == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("8-1234-0.channel", "it is of another process than its name says"),
+        ("7-1235-0.channel", "it is of another process than its name says"),
+        ("7-1234.channel", "its name is not that of a channel"),
+        ("\u0667-1234-0.channel", "its name is not that of a channel"),
+        ("../7-1234-0.channel", "its name is not that of a channel"),
+    ],
+)
+def test_a_file_says_by_its_name_whose_it_is(name: str, reason: str) -> None:
+    assert read_channel(name, channel()) == reason
+
+
+@given(st.binary(max_size=5000))
+def test_garbage_is_a_reason(data: bytes) -> None:
+    assert isinstance(parse_channel(data), str)
+
+
+@given(st.text(max_size=480), st.text(max_size=3000))
+def test_sealed_garbage_is_a_reason(head: str, process: str) -> None:
+    blocks = []
+    for text, size in (("webex-pool-channel 1 " + head, 512), (process, SIZE - 512)):
+        body = text.encode("utf-8", "replace")[: size - 10].ljust(size - 10)
+        blocks.append(body + b" %08x\n" % crc32(body))
+    assert isinstance(parse_channel(b"".join(blocks)), str)
+
+
+@given(st.data())
+def test_whatever_is_changed_is_read_within_bounds_or_is_a_reason(data: st.DataObject) -> None:
+    head, process = HEAD, "\n".join([PROCESS, SESSION])
+    for _ in range(data.draw(st.integers(1, 3))):
+        where, what = data.draw(st.integers(21, len(head) - 1)), data.draw(st.characters(max_codepoint=255))
+        head = head[:where] + what + head[where + 1 :]
+        where = data.draw(st.integers(0, len(process) - 1))
+        process = process[:where] + what + process[where + 1 :]
+    heard = parse_channel(channel(head, *process.split("\n", 1)))
+    if isinstance(heard, Heard):
+        numbers = [value for value in vars(heard).values() if isinstance(value, int)]
+        assert all(0 <= number < 10**15 for number in numbers)
+        words = [heard.boot_id, *heard.versions, *heard.versions.values()]
+        words += [word for each in heard.sessions for pair in each.settings.items() for word in (each.label, *pair)]
+        assert all(re.fullmatch(r"[!-~]*", word) for word in words)
+
+
+def test_files_of_a_directory(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(channel())
+    (tmp_path / "8-1-0.channel").write_bytes(b"x" * 10_000)
+    (tmp_path / "9-1-0.channel").symlink_to(tmp_path / NAME)
+    (tmp_path / "10-1-0.channel").mkdir()
+    os.mkfifo(tmp_path / "11-1-0.channel")
+    (tmp_path / "bot.sock").write_bytes(channel())
+    found = channel_files(str(tmp_path))
+    assert sorted(found) == [NAME, "8-1-0.channel"]
+    assert len(found["8-1-0.channel"]) == SIZE + 1
+    assert read_channel("8-1-0.channel", found["8-1-0.channel"]) == "it has 4097 bytes instead of 4096"
+
+
+def test_a_torn_file_is_given_as_it_is_in_the_end(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(channel()[:700] + b"#" + channel()[701:])
+    assert read_channel(NAME, channel_files(str(tmp_path))[NAME]) == TORN
+
+
+def test_more_files_than_a_bot_makes_are_not_read(tmp_path: Path) -> None:
+    for pid in range(MOST_FILES + 5):
+        (tmp_path / f"{pid + 1}-1-0.channel").write_bytes(b"")
+    assert len(channel_files(str(tmp_path))) == MOST_FILES
+
+
+@pytest.mark.parametrize("directory", ["/nonexistent", "/dev/null"])
+def test_no_directory_has_no_channels(directory: str) -> None:
+    assert channel_files(directory) == {}
