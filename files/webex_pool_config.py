@@ -27,9 +27,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import mmap
 import os
 import random
 import socket
+import struct
 import sys
 import threading
 import time
@@ -179,95 +181,78 @@ _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
 class _Channel:
     """The counters of this process in a small file of its own, which a watcher can read at any moment.
 
-    The file is in the directory that `WEBEX_POOL_CHANNEL` names, and has two blocks, each ending with its CRC-32: the
-    counters, rewritten in place by one write as a request begins and as it ends, and what this process is. It never
-    grows, so a full disk cannot hurt it once it is there. Nothing here raises; what goes wrong is left in `problem`.
+    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It is mapped into memory: writing the counters as a
+    request begins and as it ends costs no system call, cannot wait and cannot fail for lack of space, and goes nowhere
+    else when a bot closes or reuses descriptors. The counters end with their sum, the rest with its CRC-32, so that a
+    reader notices what was being written. Nothing here raises; what goes wrong is left in `problem`.
     """
 
-    HEAD, SIZE, MOST_FILES = 512, 4096, 64
-    RECORD = b" ".join(b"%s=%%d" % name.encode() for name in ("webex-pool-channel 1 sequence", "at", *_COUNTERS))
+    SIZE, HEAD, MOST_FILES = 4096, 512, 64
+    MAGIC = b"webex-pool-channel 1".ljust(31) + b"\n"
+    RECORD = struct.Struct(f"<{len(_COUNTERS) + 3}Q")
+    END = len(MAGIC) + RECORD.size
 
     def __init__(self, directory: str, sessions: list[str]) -> None:
         self.sessions = sessions
         self.problem = ""
         self._directory = Path(directory)
-        self._file: int | None = None
-        self._inode: tuple[int, int] = (0, 0)
-        self._sequence = 0
-        self._looked = self._not_before = 0
+        self._map: mmap.mmap | None = None
+        self._path = Path()
+        self._inode = self._sequence = 0
+        self._look_after = 0
 
     def write(self, now: int, counters: Iterable[int]) -> None:
         try:
-            if now - self._looked > 1 or self._file is None:
+            if now > self._look_after:
                 self._look(now)
-                if self._file is None and now < self._not_before:
-                    return
-            self._sequence += 1
-            head = self._sealed(self.RECORD % (self._sequence, now, *counters), self.HEAD)
-            if self._file is None:
-                self._open(now, head)
-            else:
-                os.pwrite(self._file, head, 0)
+            if self._map is not None:
+                self._sequence += 1
+                numbers = (self._sequence, now, *counters)
+                self._map[32 : self.END] = self.RECORD.pack(*numbers, sum(numbers))
         except Exception as error:
             self._fail(error, now)
 
     def describe(self, now: int) -> None:
-        """Rewrite the block that says what this process is and which sessions it has."""
+        """Rewrite the part that says what this process is and which sessions it has."""
         try:
-            self._look(now)
-            if self._file is not None:
-                os.pwrite(self._file, self._process(now), self.HEAD)
+            if self._map is not None:
+                self._map[self.HEAD :] = self._process(now)
         except Exception as error:
             self._fail(error, now)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._look(0)
-            if self._file is not None:
-                os.close(self._file)
-        self._file = None
+        self._map = None
 
     def _look(self, now: int) -> None:
-        """Forget a file that is not open any more, or not there. A bot that becomes a daemon closes the descriptors
-        that it does not know, and their numbers are those of its own files afterwards."""
-        self._looked = now
-        if self._file is None:
-            return
-        try:
-            found = os.fstat(self._file)
-        except OSError:
-            self._file = None
-            return
-        if (found.st_dev, found.st_ino) != self._inode:
-            self._file = None
-        elif not found.st_nlink:
-            file, self._file = self._file, None
-            os.close(file)
-
-    def _open(self, now: int, head: bytes) -> None:
+        """Once a second: the file may have been removed, or not be there yet."""
+        self._look_after = now + 1000
+        with contextlib.suppress(FileNotFoundError):
+            found = self._path.lstat()
+            if self._map is not None and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
+                return
+        self._map = None
         if not self._directory.is_absolute():
             raise ValueError("WEBEX_POOL_CHANNEL must name a directory by its absolute path")
         self._make_room()
-        path = self._path()
+        self._path = self._directory / self._name()
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()  # it was this process's, before it executed itself anew or lost the descriptor
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            self._path.unlink()  # it was this process's, before it executed itself anew
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
-            if os.pwrite(file, head + self._process(now), 0) != self.SIZE:
+            if os.pwrite(file, self.MAGIC.ljust(self.HEAD, b"\0") + self._process(now), 0) != self.SIZE:
                 raise OSError("no space left")
-            found = os.fstat(file)
+            self._inode, self._map = os.fstat(file).st_ino, mmap.mmap(file, self.SIZE)
         except BaseException:
-            os.close(file)
-            path.unlink()
+            self._path.unlink()
             raise
-        self._file, self._inode = file, (found.st_dev, found.st_ino)
+        finally:
+            os.close(file)
 
-    def _path(self) -> Path:
+    def _name(self) -> str:
         """This process may have several copies of this module; what they share is the logger."""
-        taken: dict[str, int] = logger.__dict__.setdefault("channels", {})
-        stem = f"{os.getpid()}-{self._start_time()}"
-        number = taken.setdefault(f"{stem}-{id(self)}", len(taken))
-        return self._directory / f"{stem}-{number % self.MOST_FILES}.channel"
+        names: dict[str, int] = logger.__dict__.setdefault("channels", {})
+        stem = f"{os.getpid()}-{_start_time()}"
+        return f"{stem}-{names.setdefault(f'{stem}-{id(self)}', len(names)) % self.MOST_FILES}.channel"
 
     def _make_room(self) -> None:
         """Remove the oldest files of processes that ended: a bot may fork for each message."""
@@ -281,27 +266,24 @@ class _Channel:
 
     def _process(self, now: int) -> bytes:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        python = ".".join(map(str, sys.version_info[:3]))
         lines = [
-            f"process pid={os.getpid()} start={self._start_time()} boot={boot} opened={now} "
-            f"python={sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]} {_VERSIONS}",
+            f"process pid={os.getpid()} start={_start_time()} boot={boot} opened={now} python={python} {_VERSIONS}",
             *self.sessions,
         ]
-        return self._sealed("\n".join(lines).encode("ascii", "replace"), self.SIZE - self.HEAD)
-
-    @staticmethod
-    def _start_time() -> int:
-        stat = Path("/proc/self/stat").read_bytes()
-        return int(stat.rpartition(b")")[2].split()[19])  # field 22; the name before it may hold anything
-
-    @staticmethod
-    def _sealed(text: bytes, size: int) -> bytes:
-        body = text[: size - 10].ljust(size - 10)
+        size = self.SIZE - self.HEAD - 10
+        body = "\n".join(lines).encode("ascii", "replace")[:size].ljust(size)
         return b"%s %08x\n" % (body, crc32(body))
 
     def _fail(self, error: Exception, now: int) -> None:
-        self.close()
-        self._not_before = now + 60_000
+        self._map = None
+        self._look_after = now + 60_000
         self.problem = self.problem or f"{type(error).__name__}: {error}"
+
+
+def _start_time() -> int:
+    """Field 22 of /proc/self/stat; the name before it may hold anything."""
+    return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
 
 
 class _Evidence:

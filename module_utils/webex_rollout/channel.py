@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from binascii import crc32
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-HEAD, SIZE, MOST_FILES = 512, 4096, 64
-FORMAT = b"webex-pool-channel 1 "
+SIZE, HEAD, MOST_FILES = 4096, 512, 64
+MAGIC = b"webex-pool-channel 1".ljust(31) + b"\n"
 NAME = re.compile(r"(?P<pid>[0-9]{1,10})-(?P<start>[0-9]{1,15})-[0-9]{1,2}\.channel", re.ASCII)
 TORN = "it was being written"
 """The one reason that reading once more may end."""
@@ -26,12 +27,10 @@ _COUNTERS = (
     *("other_errors", "server_errors", "rate_limited", "retried", "recycled", "open", "in_flight", "oldest_at"),
     "last_answer_at",
 )
-_WRITTEN = (
-    *("sequence", "at", "sessions", "unfit", "requests", "answered", "timeout", "connection", "tls", "other"),
-    *("server_errors", "rate_limited", "retried", "recycled", "open", "in_flight", "oldest", "last_answer"),
-)
+# As the pool module writes them: little-endian, 64 bits each, and their sum.
+_RECORD = struct.Struct(f"<{len(_COUNTERS) + 1}Q")
+_MOST = 10**15
 _NUMBER = rb"([0-9]{1,15})"
-_HEAD_FORM = re.compile(FORMAT + b" ".join(name.encode() + b"=" + _NUMBER for name in _WRITTEN) + rb" *")
 _PROCESS_FORM = re.compile(
     rb"process pid=([0-9]{1,10}) start=" + _NUMBER + rb" boot=([0-9a-f-]{36}) opened=" + _NUMBER + rb"((?: [!-~]+)*) *"
 )
@@ -103,15 +102,15 @@ def parse_channel(data: bytes) -> Heard | str:
     """What a channel's bytes say, or why they say nothing (`TORN`: read them once more)."""
     if len(data) != SIZE:
         return f"it has {len(data)} bytes instead of {SIZE}"
-    if not data.startswith(FORMAT):
+    if not data.startswith(MAGIC):
         return "it is of another format"
-    head, process = _unsealed(data[:HEAD]), _unsealed(data[HEAD:])
-    if head is None or process is None:
+    *counters, total = _RECORD.unpack_from(data, len(MAGIC))
+    body = data[HEAD:-10]
+    if total != sum(counters) & 0xFFFFFFFFFFFFFFFF or data[-10:] != b" %08x\n" % crc32(body):
         return TORN
-    counters = _HEAD_FORM.fullmatch(head)
-    first, *lines = process.rstrip(b" ").split(b"\n")
+    first, *lines = body.rstrip(b" ").split(b"\n")
     found = _PROCESS_FORM.fullmatch(first)
-    if counters is None or found is None or len(lines) > 16:
+    if found is None or len(lines) > 16 or max(counters) >= _MOST:
         return "it is not of the pool module's making"
     sessions = [_session(line) for line in lines]
     versions = _pairs(found[5])
@@ -124,7 +123,7 @@ def parse_channel(data: bytes) -> Heard | str:
         opened_at=int(found[4]),
         versions=versions,
         sessions=tuple(session for session in sessions if session),
-        **{name: int(number) for name, number in zip(_COUNTERS, counters.groups())},
+        **dict(zip(_COUNTERS, counters)),
     )
 
 
@@ -172,12 +171,6 @@ def _bytes_of(path: str) -> bytes | None:
         return None
     finally:
         os.close(file)
-
-
-def _unsealed(block: bytes) -> bytes | None:
-    """A block without its checksum; None if that is not the block's."""
-    body = block[:-10]
-    return body if block[-10:] == b" %08x\n" % crc32(body) else None
 
 
 def _session(line: bytes) -> Session | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from binascii import crc32
 from pathlib import Path
 
@@ -21,10 +22,26 @@ from module_utils.webex_rollout.channel import (
     read_channel,
 )
 
-HEAD = (
-    "webex-pool-channel 1 sequence=9 at=5000 sessions=1 unfit=0 requests=7 answered=3 timeout=1 connection=1 tls=1 "
-    "other=0 server_errors=2 rate_limited=1 retried=4 recycled=5 open=6 in_flight=1 oldest=2000 last_answer=4000"
-)
+NUMBERS = {
+    "sequence": 9,
+    "at": 5000,
+    "configured": 1,
+    "unfit": 0,
+    "requests": 7,
+    "answered": 3,
+    "timeouts": 1,
+    "connection_errors": 1,
+    "tls_errors": 1,
+    "other_errors": 0,
+    "server_errors": 2,
+    "rate_limited": 1,
+    "retried": 4,
+    "recycled": 5,
+    "open": 6,
+    "in_flight": 1,
+    "oldest_at": 2000,
+    "last_answer_at": 4000,
+}
 PROCESS = (
     "process pid=7 start=1234 boot=bfb68ee3-f471-4104-b89b-aeba1b9eb5a2 opened=1000 python=3.11.7 "
     "versions=requests/2.34.2,urllib3/2.8.0 version=0.2.0"
@@ -33,17 +50,19 @@ SESSION = "session=bot.teams pool_maxsize=50 timeout=120 keepalive=15/5/3"
 NAME = "7-1234-0.channel"
 
 
-def sealed(text: str, size: int) -> bytes:
-    body = text.encode("latin-1").ljust(size - 10)
-    return body + b" %08x\n" % crc32(body)
+def head(magic: bytes = b"webex-pool-channel 1", **changed: int) -> bytes:
+    """As the pool module writes it: the numbers in 64 bits each, and their sum."""
+    numbers = {**NUMBERS, **changed}.values()
+    return (magic.ljust(31) + b"\n" + struct.pack("<19Q", *numbers, sum(numbers) % 2**64)).ljust(512, b"\0")
 
 
-def channel(head: str = HEAD, process: str = PROCESS, *sessions: str) -> bytes:
-    return sealed(head, 512) + sealed("\n".join([process, *sessions]), SIZE - 512)
+def channel(process: str = PROCESS, *sessions: str, head: bytes = head()) -> bytes:
+    body = "\n".join([process, *sessions]).encode("utf-8")[: SIZE - 522].ljust(SIZE - 522)
+    return head + body + b" %08x\n" % crc32(body)
 
 
 def test_everything_that_is_written_is_read() -> None:
-    heard = read_channel(NAME, channel(HEAD, PROCESS, SESSION))
+    heard = read_channel(NAME, channel(PROCESS, SESSION))
     assert isinstance(heard, Heard)
     assert (heard.pid, heard.start_time, heard.opened_at) == (7, 1234, 1000)
     assert heard.sessions[0].label == "bot.teams"
@@ -62,7 +81,7 @@ def test_a_clock_that_is_behind_makes_no_negative_age() -> None:
 
 
 def test_nothing_in_flight_has_no_age() -> None:
-    heard = parse_channel(channel(HEAD.replace("in_flight=1", "in_flight=0")))
+    heard = parse_channel(channel(head=head(in_flight=0)))
     assert isinstance(heard, Heard)
     assert heard.oldest_age(now=9500) == 0
 
@@ -72,26 +91,20 @@ def test_nothing_in_flight_has_no_age() -> None:
     [
         (b"", "it has 0 bytes instead of 4096"),
         (channel() + b"x", "it has 4097 bytes instead of 4096"),
-        (channel(HEAD.replace("channel 1", "channel 2")), "it is of another format"),
+        (channel(head=head(b"webex-pool-channel 2")), "it is of another format"),
+        (bytes(SIZE), "it is of another format"),
         (channel()[:100] + b"#" + channel()[101:], TORN),
         (channel()[:700] + b"#" + channel()[701:], TORN),
-        (channel(HEAD.replace("requests=7", "requests=-7")), "it is not of the pool module's making"),
-        (channel(HEAD.replace("requests=7", "requests=\xb2")), "it is not of the pool module's making"),
-        (channel(HEAD.replace("requests=7", "requests=" + "7" * 16)), "it is not of the pool module's making"),
-        (channel(HEAD.replace("requests=7", "requests=7.5")), "it is not of the pool module's making"),
-        (channel(HEAD.replace("unfit=0 ", "")), "it is not of the pool module's making"),
-        (channel(HEAD + " more=1"), "it is not of the pool module's making"),
-        (channel(HEAD, PROCESS.replace("pid=7", "pid=x")), "it is not of the pool module's making"),
-        (channel(HEAD, PROCESS, *[SESSION] * 17), "it is not of the pool module's making"),
-        (
-            channel(HEAD, PROCESS, "session=\x1b[31m a=b"),
-            "a session or a version in it is not of the pool module's making",
-        ),
-        (
-            channel(HEAD, PROCESS, SESSION + " a=\x1b[31m"),
-            "a session or a version in it is not of the pool module's making",
-        ),
-        (channel(HEAD, PROCESS + " loud"), "a session or a version in it is not of the pool module's making"),
+        (channel(head=head(requests=10**15)), "it is not of the pool module's making"),
+        (channel(head=head(oldest_at=2**64 - 1)), "it is not of the pool module's making"),
+        (channel(PROCESS.replace("pid=7", "pid=x")), "it is not of the pool module's making"),
+        (channel(PROCESS.replace("pid=7", "pid=\u0667")), "it is not of the pool module's making"),
+        (channel(PROCESS.replace("start=1234", "start=" + "7" * 16)), "it is not of the pool module's making"),
+        (channel(PROCESS.replace("boot=", "boat=")), "it is not of the pool module's making"),
+        (channel(PROCESS, *[SESSION] * 17), "it is not of the pool module's making"),
+        (channel(PROCESS, "session=\x1b[31m a=b"), "a session or a version in it is not of the pool module's making"),
+        (channel(PROCESS, SESSION + " a=\x1b["), "a session or a version in it is not of the pool module's making"),
+        (channel(PROCESS + " loud"), "a session or a version in it is not of the pool module's making"),
     ],
 )
 def test_what_is_not_the_pool_module_s_has_a_reason(data: bytes, reason: str) -> None:
@@ -117,27 +130,24 @@ def test_garbage_is_a_reason(data: bytes) -> None:
     assert isinstance(parse_channel(data), str)
 
 
-@given(st.text(max_size=480), st.text(max_size=3000))
-def test_sealed_garbage_is_a_reason(head: str, process: str) -> None:
-    blocks = []
-    for text, size in (("webex-pool-channel 1 " + head, 512), (process, SIZE - 512)):
-        body = text.encode("utf-8", "replace")[: size - 10].ljust(size - 10)
-        blocks.append(body + b" %08x\n" % crc32(body))
-    assert isinstance(parse_channel(b"".join(blocks)), str)
+@given(st.binary(min_size=32, max_size=480), st.binary(max_size=3574))
+def test_sealed_garbage_is_a_reason(numbers: bytes, body: bytes) -> None:
+    body = body.ljust(SIZE - 522)
+    data = (channel()[:32] + numbers).ljust(512, b"\0") + body + b" %08x\n" % crc32(body)
+    assert isinstance(parse_channel(data), str)
 
 
 @given(st.data())
 def test_whatever_is_changed_is_read_within_bounds_or_is_a_reason(data: st.DataObject) -> None:
-    head, process = HEAD, "\n".join([PROCESS, SESSION])
+    name, number = data.draw(st.sampled_from(sorted(NUMBERS))), data.draw(st.integers(0, 2**64 - 1))
+    process = "\n".join([PROCESS, SESSION])
     for _ in range(data.draw(st.integers(1, 3))):
-        where, what = data.draw(st.integers(21, len(head) - 1)), data.draw(st.characters(max_codepoint=255))
-        head = head[:where] + what + head[where + 1 :]
-        where = data.draw(st.integers(0, len(process) - 1))
+        where, what = data.draw(st.integers(0, len(process) - 1)), data.draw(st.characters(max_codepoint=255))
         process = process[:where] + what + process[where + 1 :]
-    heard = parse_channel(channel(head, *process.split("\n", 1)))
+    heard = parse_channel(channel(process, head=head(**{name: number})))
     if isinstance(heard, Heard):
         numbers = [value for value in vars(heard).values() if isinstance(value, int)]
-        assert all(0 <= number < 10**15 for number in numbers)
+        assert all(0 <= each < 10**15 for each in numbers)
         words = [heard.boot_id, *heard.versions, *heard.versions.values()]
         words += [word for each in heard.sessions for pair in each.settings.items() for word in (each.label, *pair)]
         assert all(re.fullmatch(r"[!-~]*", word) for word in words)
