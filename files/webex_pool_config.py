@@ -73,7 +73,7 @@ OLDEST = {
     "urllib3": "1.25.2",
     "webexteamssdk": "1.0",
     "webexpythonsdk": "2.0.0",
-    "ciscosparkapi": "0.5",
+    "ciscosparkapi": "0.6",
     "wxc_sdk": "0.5.0",
     "webex_bot": "0.2.0",
     "webexteamsbot": "0.1.0",
@@ -117,6 +117,10 @@ class PoolSettings:
     connect_timeout: float = 10
     """For the TCP connect, and again for the TLS handshake; never more than the read time-out. Three lost SYNs fit
     into 10 s (sent at 0, 1, 3 and 7 s)."""
+    first_attempt: float = 10
+    """Read time-out of the first attempt of a request that may be repeated, at least; what the caller's time-out leaves
+    is for the repeat. A host that has lately taken more than half of it gets twice of what it took, and all of the
+    caller's time-out if that is more than half of it, so that a slow answer is waited for."""
     keepalive_idle: int = 15
     """Silence before the first keep-alive probe. Half of 30 s, the shortest idle limit of a NAT met in the field."""
     keepalive_interval: int = 5
@@ -156,6 +160,7 @@ _RANGES: dict[str, tuple[type[float], float, float]] = {
     "max_retries": (int, 0, 10),
     "request_timeout": (float, 0.01, 86_400),
     "connect_timeout": (float, 0.01, 86_400),
+    "first_attempt": (float, 0.01, 86_400),
     "keepalive_idle": (int, 1, 32_767),
     "keepalive_interval": (int, 1, 32_767),
     "keepalive_count": (int, 1, 127),
@@ -669,21 +674,24 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
+        patience = self._patience(request, timeout, stream)
         repeats = 0
         number, outcome, status = _evidence.began(), "other", 0
         try:
             while True:
                 _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
+                patience.begin()
                 try:
-                    response = HTTPAdapter.send(self, request, stream, timeout, verify, cert, proxies)
+                    response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
                     if not stream:
                         _read(response)
+                    patience.answered()
                     wait = self._wait_after_answer(request, response, repeats)
                     if wait is None:
                         outcome, status = "answered", response.status_code
                         return response
                 except requests.RequestException as error:
-                    wait = self._wait_after_error(request, error, repeats)
+                    wait = self._wait_after_error(request, error, repeats) if patience.failed() else None
                     if wait is None:
                         outcome = _kind(error)
                         raise
@@ -692,6 +700,17 @@ class _Adapter(HTTPAdapter):
                 time.sleep(wait)
         finally:
             _evidence.ended(number, outcome, status, self.settings.stats_interval)
+
+    def _patience(self, request: requests.PreparedRequest, timeout: Any, stream: bool) -> _Patience:
+        """How long each attempt of a request may take."""
+        least = self.settings.first_attempt
+        # What reads a stream later does so with the time-out of the attempt.
+        again = request.method in IDEMPOTENT_METHODS and self.settings.max_retries > 0 and not stream
+        again = again and isinstance(request.body, (type(None), str, bytes))
+        if not again or not isinstance(timeout, tuple) or not isinstance(timeout[1], (int, float)):
+            return _Patience(timeout)
+        host = f"{request.method} {(request.url or '').split('/', 3)[2]}"
+        return _Patience(timeout, host, least)
 
     def _wait_after_answer(
         self, request: requests.PreparedRequest, response: requests.Response, repeats: int
@@ -757,6 +776,72 @@ class _Adapter(HTTPAdapter):
             del response.headers["Retry-After"]
         else:
             response.headers["Retry-After"] = str(math.ceil(seconds))
+
+
+class _Pace:
+    """The longest that each host has lately taken to answer what may be repeated."""
+
+    LATELY, MOST_HOSTS = 600, 64
+
+    def __init__(self) -> None:
+        self._slowest: dict[str, tuple[float, float]] = {}
+
+    def took(self, host: str, seconds: float, now: float) -> None:
+        if seconds >= self.slowest(host, now):
+            if len(self._slowest) >= self.MOST_HOSTS:
+                self._slowest.clear()
+            self._slowest[host] = (seconds, now)
+
+    def slowest(self, host: str, now: float) -> float:
+        seconds, at = self._slowest.get(host, (0.0, now))
+        return seconds if now - at < self.LATELY else 0.0
+
+
+_pace = _Pace()
+
+
+class _Patience:
+    """The time-outs of a request's attempts, which share the read time-out that the caller gave.
+
+    An answer that was lost never comes, so the first attempt is short. Whoever has used up the time of one has all
+    that is left for the next. Without `host`, and where the time-out is too short to share, each attempt has all of it.
+    """
+
+    def __init__(self, timeout: Any, host: str = "", least: float = 0) -> None:
+        self.timeout = timeout
+        self._host, self._least = host, least
+        self._began = 0.0
+        self._left = 0.0
+        self._short: float | None = None
+        if host:
+            self._left = timeout[1]
+            short = max(least, 2 * _pace.slowest(host, time.monotonic()))
+            if short <= self._left / 2:
+                self._short = short
+
+    def begin(self) -> None:
+        self._began = time.monotonic()
+        if self._short is not None:
+            self.timeout = (self.timeout[0], min(self._short, self._left))
+
+    def answered(self) -> None:
+        now = time.monotonic()
+        if self._host and now - self._began > self._least / 2:
+            _pace.took(self._host, now - self._began, now)
+
+    def failed(self) -> bool:
+        """Whether there is any time left for another attempt."""
+        if self._short is None:
+            return True
+        now = time.monotonic()
+        spent = now - self._began
+        self._left -= spent
+        if self._left <= 0:
+            # Perhaps it is alive, and slower than anything lately: the next request gets all of its time at once.
+            _pace.took(self._host, spent, now)
+        if spent >= self._short:
+            self._short = self._left
+        return self._left > 0
 
 
 @lru_cache(maxsize=64)
@@ -1031,5 +1116,5 @@ def _mount(session: requests.Session, settings: PoolSettings, label: str, timeou
         f"{label} pool_connections={settings.pool_connections} pool_maxsize={settings.pool_maxsize} "
         f"max_retries={settings.max_retries} timeout={timeout or settings.request_timeout:g} keepalive={keepalive} "
         f"user_timeout={in_force.get('user_timeout', 0) / 1000:g} max_idle={settings.max_idle:g} "
-        f"connect_timeout={settings.connect_timeout:g}"
+        f"connect_timeout={settings.connect_timeout:g} first_attempt={settings.first_attempt:g}"
     )

@@ -25,6 +25,7 @@ def apply(mutant: Mutant, source: str) -> str:
 IDLE, REPEATS, LIMIT = "test_idle.py::", "test_repeats.py::", "test_rate_limit.py::"
 TIMEOUTS, EVIDENCE, INTERFACE, BOT = "test_timeouts.py::", "test_evidence.py::", "test_interface.py::", "test_bot.py::"
 SILENCE, CHANNEL, KINDS = "test_silence.py::", "test_channel.py::", "test_kinds.py::"
+LOST = "test_lost_answer.py::"
 
 MUTANTS = (
     Mutant(
@@ -282,5 +283,49 @@ MUTANTS = (
         "            if isinstance(module.WebexTeamsAPI, type):\n",
         "            if False:\n",
         (KINDS + "test_webexteamsbot_and_the_clients_it_makes",),
+    ),
+    Mutant(
+        "the first attempt has all the time",
+        "A lost answer does not take the whole time-out.",
+        "            if short <= self._left / 2:\n",
+        "            if False:\n",
+        tuple(
+            f"{LOST}test_lost_answer_does_not_take_the_whole_timeout[{method}]" for method in ("GET", "PUT", "DELETE")
+        )
+        + (LOST + "test_attempts_share_what_the_caller_gave",),
+    ),
+    Mutant(
+        "the repeat is as short as the first attempt",
+        "A slow answer is waited for.",
+        "        if spent >= self._short:\n            self._short = self._left\n",
+        "",
+        (LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",),
+    ),
+    Mutant(
+        "what a host took is forgotten",
+        "A slow answer is cut once at most.",
+        "max(least, 2 * _pace.slowest(host, time.monotonic()))",
+        "least",
+        (
+            LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",
+            LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",
+        ),
+    ),
+    Mutant(
+        "the budget is not kept",
+        "Attempts share what the caller gave.",
+        "        return self._left > 0\n",
+        "        return True\n",
+        (LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",),
+    ),
+    Mutant(
+        "what cannot be repeated is short too",
+        "What cannot be repeated has the whole time-out.",
+        "        if not again or not isinstance(timeout, tuple) or",
+        "        if not isinstance(timeout, tuple) or",
+        tuple(
+            f"{LOST}test_what_cannot_be_repeated_has_the_whole_timeout[{what}]"
+            for what in ("POST", "generator", "no-repeats")
+        ),
     ),
 )

@@ -76,6 +76,16 @@ def never(connection: Connection, _seen: Seen) -> None:
     raise HangUp
 
 
+def after(seconds: float) -> Script:
+    """An answer that takes its time, for as long as the client waits for it."""
+
+    def script(connection: Connection, seen: Seen) -> None:
+        connection.server.over.wait(seconds)
+        answer()(connection, seen)
+
+    return script
+
+
 class Connection:
     """The server's end of one TCP connection."""
 
