@@ -60,23 +60,23 @@ def stopped(lab: Lab) -> None:
     wait_for(lambda: copies(lab, HIS) == [], "jarvis' end", timeout=20)
 
 
-def test_a_script_that_is_another_users_is_refused(shared_lab: Lab) -> None:
+def test_a_script_that_is_another_users_is_refused(lab: Lab) -> None:
     """Root reads nothing through the link, nor is her process taken for the bot and ended."""
     first, rest = (CHECKOUT / "webex_bots/jarvis.py").read_text().split("\n", 1)
-    put(shared_lab, HERS, "jarvis.py", f"{first}\nimport time\ntime.sleep(600)\n{rest}")
-    shared_lab.shell(HERS, "cd / && HER_KEY=dear-diary setsid -f python3 ~/jarvis.py </dev/null >/dev/null 2>&1")
-    hers = shared_lab.machine.execute(["pgrep", "-u", HERS, "-f", "jarvis.py"]).stdout
-    stopped(shared_lab)
+    put(lab, HERS, "jarvis.py", f"{first}\nimport time\ntime.sleep(600)\n{rest}")
+    lab.shell(HERS, "cd / && HER_KEY=dear-diary setsid -f python3 ~/jarvis.py </dev/null >/dev/null 2>&1")
+    hers = lab.machine.execute(["pgrep", "-u", HERS, "-f", "jarvis.py"]).stdout
+    stopped(lab)
     scripts = f"cd {VM_CHECKOUT}/webex_bots"
-    shared_lab.shell(HIS, f"{scripts} && mv jarvis.py kept.py && ln -s /home/{HERS}/jarvis.py jarvis.py")
+    lab.shell(HIS, f"{scripts} && mv jarvis.py kept.py && ln -s /home/{HERS}/jarvis.py jarvis.py")
     try:
-        with recorded(shared_lab.machine.root / "home" / HERS, but=2001) as recording:
-            run = run_playbook(shared_lab, limit="jarvis", extra=AT_ONCE)
-        after = shared_lab.machine.execute(["pgrep", "-u", HERS, "-f", "jarvis.py"], check=False).stdout
-        kept = shared_lab.machine.execute(["grep", "-rl", "dear-diary", "/etc", "/var/lib"], check=False).stdout
+        with recorded(lab.machine.root / "home" / HERS, but=2001) as recording:
+            run = run_playbook(lab, limit="jarvis", extra=AT_ONCE)
+        after = lab.machine.execute(["pgrep", "-u", HERS, "-f", "jarvis.py"], check=False).stdout
+        kept = lab.machine.execute(["grep", "-rl", "dear-diary", "/etc", "/var/lib"], check=False).stdout
     finally:
-        shared_lab.shell(HIS, f"{scripts} && mv kept.py jarvis.py")
-        end_all_of(shared_lab, HERS)
+        lab.shell(HIS, f"{scripts} && mv kept.py jarvis.py")
+        end_all_of(lab, HERS)
     assert [str(touch) for touch in recording.touches if touch.euid == 0] == []
     assert after == hers
     assert kept == ""
@@ -138,10 +138,8 @@ def test_a_log_that_is_roots_file_is_not_read(deployed: Lab) -> None:
     directory = deployed.machine.root / "root"
     (directory / "vault").mkdir(mode=0o700)
     (directory / "vault/secret").write_text("2026-01-01 00:00:00,000 - x.py:1 - ERROR - Read timed out. dear diary\n")
-    with (
-        in_place_of_the_log(deployed, "ln -s /root/vault/secret jarvis.log"),
-        recorded(directory / "vault", but=VM_UID) as recording,
-    ):
+    command = "ln -s /root/vault/secret jarvis.log"
+    with in_place_of_the_log(deployed, command), recorded(directory / "vault", but=VM_UID) as recording:
         run = run_playbook(deployed, "playbooks/verify.yml", limit="jarvis")
     assert [str(touch) for touch in recording.touches] == []
     assert "dear diary" not in run.output
