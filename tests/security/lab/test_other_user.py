@@ -47,16 +47,16 @@ def test_a_process_with_a_long_path_blinds_nobody(shared_lab: Lab) -> None:
     assert (run.rc, run.count("failures")) == (0, 0), failure(run)
 
 
-def test_her_crontab_starts_no_bot(shared_lab: Lab) -> None:
-    line = "0 0 1 1 * python3 /home/vinay/pub/IR/webex_bots/jarvis.py"
-    shared_lab.shell(HER, f"echo '{line}' | crontab -")
-    run = run_playbook(shared_lab, "playbooks/preflight.yml", limit="jarvis")
-    assert run.rc == 0, failure(run)
+HOSTILE_LINES = ("0 0 1 1 * python3 /" + "${a}" * 18 + "zz.py", "0 0 1 1 * " + "a=b " * 230 + "x.py")
 
 
-@pytest.mark.parametrize("line", ["0 0 1 1 * python3 /" + "${a}" * 18 + "zz.py", "0 0 1 1 * " + "a=b " * 230 + "x.py"])
-def test_no_line_of_hers_costs_time(shared_lab: Lab, line: str) -> None:
-    shared_lab.machine.execute(["crontab", "-u", HER, "-"], stdin=line + "\n")
+@pytest.mark.parametrize(
+    "lines",
+    [("0 0 1 1 * python3 /home/vinay/pub/IR/webex_bots/jarvis.py",), HOSTILE_LINES],
+    ids=["a line that names jarvis", "lines that are slow to judge"],
+)
+def test_her_crontab_neither_forbids_nor_delays(shared_lab: Lab, lines: tuple[str, ...]) -> None:
+    shared_lab.machine.execute(["crontab", "-u", HER, "-"], stdin="\n".join(lines) + "\n")
     with at_most(shared_lab, 60) as late:
         run = run_playbook(shared_lab, "playbooks/preflight.yml", limit="jarvis")
     assert (late, run.rc) == ([], 0), failure(run)
