@@ -65,5 +65,5 @@ def test_verify(lab: Lab) -> None:
 def test_rollback(lab: Lab) -> None:
     run = run_playbook(lab, "playbooks/rollback.yml", extra={"rollout_to": "0"})
     assert run.rc == 0, failure(run)
-    assert units(lab) == dict.fromkeys(BOTS, [""])
+    assert units(lab) == {bot: [""] for bot in BOTS}
     assert lab.webex.wait_connected(BOTS, timeout=60)

@@ -45,7 +45,7 @@ def test_a_module_directory_that_is_a_link_gets_no_module(lab: Lab) -> None:
 
 
 def test_a_rollback_writes_through_no_link(lab: Lab) -> None:
-    """After an ordinary rollout he swaps his directories for links to root's, and lets jarvis die: the VM acts alone."""
+    """He swaps his directories for links to root's after an ordinary rollout, and lets jarvis die: the VM acts alone."""
     arm_script(lab)
     run = run_playbook(lab, limit="jarvis", extra=AT_ONCE)
     assert run.rc == 0, failure(run)
