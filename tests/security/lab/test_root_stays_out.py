@@ -6,6 +6,7 @@ nobody else may enter.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from tests.chaos.scenario import failure
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab
-from tests.lab.paths import VM_HOME, VM_UID
+from tests.lab.paths import PROJECT, VM_HOME, VM_UID
 from tests.lab.playbooks import Run, run_playbook
 from tests.lab.recorder import Recording, Touch, recorded
 from tests.lab.run import wait_for
@@ -139,3 +140,24 @@ def test_logins_and_bots_are_no_touch(shared_lab: Lab) -> None:
         shared_lab.shell("vinay", "cat ~/.ssh/authorized_keys >/dev/null")
         shared_lab.start_bots(("tars",))
     assert [str(touch) for touch in recording.touches] == []
+
+
+SUDOERS = re.compile(r"^    ((?:Cmnd_Alias WEBEX_|%webex-operators).*)$", re.M)
+
+
+def test_the_sudoers_lines_of_the_page_are_enough_and_no_more(story: dict[str, Step], shared_lab: Lab) -> None:
+    """docs/security.md, for people who may look and roll back: here the user without rights."""
+    lines = SUDOERS.findall((PROJECT / "docs/security.md").read_text())
+    assert len(lines) == 3
+    shared_lab.machine.execute(["groupadd", "webex-operators"])
+    shared_lab.machine.execute(["usermod", "-aG", "webex-operators", "otheruser"])
+    sudoers = "/etc/sudoers.d/webex-rollout"
+    shared_lab.machine.execute(["install", "-m", "440", "/dev/stdin", sudoers], stdin="\n".join(lines) + "\n")
+
+    def may(command: str) -> bool:
+        done = shared_lab.shell("otheruser", f"sudo -n webex-rollout {command}", check=False)
+        return "password is required" not in done.stderr
+
+    refused = ("unlock", "guard", "rollback msoar", "rollback jarvis --force", "--state /tmp status", "status --json")
+    assert [command for command in ("status", "rollback jarvis") if not may(command)] == []
+    assert [command for command in refused if may(command)] == []
