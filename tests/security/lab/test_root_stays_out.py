@@ -17,9 +17,8 @@ from tests.lab.lab import Lab
 from tests.lab.paths import PROJECT, VM_HOME, VM_UID
 from tests.lab.playbooks import Run, run_playbook
 from tests.lab.recorder import Recording, Touch, recorded
-from tests.lab.run import wait_for
 from tests.lab.webex.driver import Pattern
-from tests.security.lab.conftest import abandon, copies, rolled_back
+from tests.security.lab.conftest import abandon, copies, wait_for_the_guard
 
 STEPS = ("preflight", "check", "rollout", "watch", "verify", "rollback", "guard")
 
@@ -58,9 +57,9 @@ def story(shared_lab: Lab) -> dict[str, Step]:
     play("verify", "playbooks/verify.yml", extra=QUICK)
     play("rollback", "playbooks/rollback.yml", extra={"rollout_to": "0"})
     with recorder(lab) as recording:
-        abandon(lab, deadline=30)
+        abandon(lab)
         assert [copy.in_its_unit for copy in copies(lab, "vinay")] == [True]
-        wait_for(lambda: rolled_back(lab), "the guard's rollback", timeout=90, pause=1)
+        wait_for_the_guard(lab)
     steps["guard"] = Step(recording.touches)
     lab.webex.stop()
     return steps
