@@ -38,8 +38,8 @@ def units(lab: Lab) -> dict[str, list[str]]:
 
 
 def test_an_abandoned_rollout_is_rolled_back_by_the_vm(lab: Lab) -> None:
-    abandon(lab)
-    wait_for_the_guard(lab)
+    deadline = abandon(lab)
+    wait_for_the_guard(lab, deadline)
 
 
 def test_rollout(lab: Lab) -> None:

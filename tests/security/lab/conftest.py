@@ -93,8 +93,8 @@ def at_most(lab: Lab, seconds: float) -> Iterator[list[str]]:
         timer.cancel()
 
 
-def abandon(lab: Lab) -> None:
-    """A rollout of jarvis whose controller dies when he has just been switched: the guard's business."""
+def abandon(lab: Lab) -> int:
+    """A rollout of jarvis whose controller dies when he has just been switched; returns the guard's deadline in seconds."""
     struck: list[str] = []
 
     def strike(event: dict[str, Any]) -> bool:
@@ -112,11 +112,12 @@ def abandon(lab: Lab) -> None:
         assert "not confirmed within" in run.output, failure(run)
     assert struck, failure(run)
     lab.machine.execute(["webex-rollout", "unlock"])
+    return deadline
 
 
-def wait_for_the_guard(lab: Lab) -> None:
-    """Wait until the VM itself has rolled an abandoned jarvis back."""
-    wait_for(lambda: rolled_back(lab), "the guard's rollback", timeout=400, pause=1)
+def wait_for_the_guard(lab: Lab, deadline: int) -> None:
+    """Wait until the VM itself has rolled an abandoned jarvis back, as found: his user's, once, by hand."""
+    wait_for(lambda: rolled_back(lab), "the guard's rollback", timeout=deadline + 60, pause=1)
 
 
 def rolled_back(lab: Lab) -> bool:

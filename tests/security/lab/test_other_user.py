@@ -94,8 +94,8 @@ def test_nor_does_the_guard(shared_lab: Lab) -> None:
     """A rollout dies in the middle; a namesake and a process with a long path are there all the while."""
     if not copies(shared_lab, "vinay"):
         shared_lab.start_bots(("jarvis",))
-    abandon(shared_lab)
+    deadline = abandon(shared_lab)
     let_loose(shared_lab, HER, "deep")
     let_loose(shared_lab, HER, "respawn")
-    wait_for_the_guard(shared_lab)
+    wait_for_the_guard(shared_lab, deadline)
     assert copies(shared_lab, HER) != []

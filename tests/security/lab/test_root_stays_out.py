@@ -57,9 +57,9 @@ def story(shared_lab: Lab) -> dict[str, Step]:
     play("verify", "playbooks/verify.yml", extra=QUICK)
     play("rollback", "playbooks/rollback.yml", extra={"rollout_to": "0"})
     with recorder(lab) as recording:
-        abandon(lab)
+        deadline = abandon(lab)
         assert [copy.in_its_unit for copy in copies(lab, "vinay")] == [True]
-        wait_for_the_guard(lab)
+        wait_for_the_guard(lab, deadline)
     steps["guard"] = Step(recording.touches)
     lab.webex.stop()
     return steps
