@@ -94,7 +94,7 @@ def at_most(lab: Lab, seconds: float) -> Iterator[list[str]]:
 
 
 def abandon(lab: Lab) -> int:
-    """A rollout of jarvis whose controller dies when he has just been switched; returns the guard's deadline in seconds."""
+    """Roll jarvis out with a controller that dies when he has just been switched; the guard's deadline, in seconds."""
     struck: list[str] = []
 
     def strike(event: dict[str, Any]) -> bool:
