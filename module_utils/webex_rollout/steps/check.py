@@ -12,7 +12,6 @@ from ..clock import Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
 from ..errors import LogError, RolloutError
-from ..files import look_at
 from ..lock import act_under_lock
 from ..logs.ready_line import ReadyLine
 from ..processes import Bot, bot_pids
@@ -125,7 +124,7 @@ def _expected_environment(store: Store, state: State) -> dict[str, str]:
     if not state.carried_from:
         return {}
     plan = environment_plan(state.keep_variables, state.drop_variables, store.release(state.carried_from).runner)
-    have, data = look_at(state.environment_file)
+    have, data = state.bot.files.look_at(state.environment_file)
     return plan.carried if have.kind == "file" and data == render_environment(state.bot.name, plan.carried) else {}
 
 
