@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -20,6 +21,7 @@ sys.path.append(str(PROJECT))
 
 from module_utils.client_patch_options import OPTIONS  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
+from plugin_utils.words import printable  # noqa: E402
 
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
@@ -31,6 +33,12 @@ else:
     IMPORT_ERROR = None
 
 
+# At the beginning of a text in quotes: a command that a bot's confinement may take from it.
+PROGRAM = re.compile(
+    rb"""["'](?:(?:/usr)?/s?bin/)?(sudo|pkexec|ping|crontab|newgrp|systemctl|systemd-run|ssh|scp|rsync)["' ]"""
+)
+
+
 class ActionModule(ActionBase):
     """Edits on the controller, since the bots' Python need not have LibCST."""
 
@@ -39,6 +47,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read, patch, compile, write; nothing is written unless all files are good."""
         self._variables = task_vars or {}
+        self._read: dict[str, bytes] = {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=OPTIONS)
         if IMPORT_ERROR is not None:
@@ -50,6 +59,7 @@ class ActionModule(ActionBase):
         result["files"] = self._write(args, patched.before, changed) if changed else []
         result["changed"] = bool(changed)
         result["constructions"] = [asdict(item) for file in patched.files.values() for item in file.constructions]
+        result["programs"] = [named for path in sorted(self._read) for named in _programs(path, self._read[path])]
         result["findings"] = [asdict(item) for item in patched.findings]
         if self._task.diff:
             result["diff"] = [_diff(path, patched.before[path], source) for path, source in changed.items()]
@@ -66,12 +76,15 @@ class ActionModule(ActionBase):
         except TemplateError as error:
             raise AnsibleActionFail(f"roles/client_patch/templates: {error}. Nothing was written.") from error
         except SourceError as error:
-            raise AnsibleActionFail(f"{args['home']}: {error}. Nothing was written.") from error
+            raise AnsibleActionFail(printable(f"{args['home']}: {error}. Nothing was written.")) from error
 
     def _reader(self, args: Mapping[str, Any], home: str) -> Read:
         def read(paths: Sequence[str]) -> dict[str, bytes]:
             contents = self._module({**args, "home": home, "read": list(paths)})["contents"]
-            return {path: base64.b64decode(content) for path, content in contents.items()}
+            found = {path: base64.b64decode(content) for path, content in contents.items()}
+            if home == args["home"]:
+                self._read.update(found)
+            return found
 
         return read
 
@@ -85,7 +98,7 @@ class ActionModule(ActionBase):
         if answer["errors"]:
             raise AnsibleActionFail(
                 f"{args['python']} does not compile the patched source: "
-                + "; ".join(f"{path}: {error}" for path, error in answer["errors"].items())
+                + printable("; ".join(f"{path}: {error}" for path, error in answer["errors"].items()))
                 + ". Nothing was written. Does it run the unpatched bot?"
             )
         files: list[dict[str, Any]] = answer["files"]
@@ -98,6 +111,15 @@ class ActionModule(ActionBase):
         if result.get("failed"):
             raise AnsibleActionFail(f"{args['home']}: {result.get('msg', 'cannot be read')}", result=result)
         return result
+
+
+def _programs(path: str, source: bytes) -> list[dict[str, Any]]:
+    """Programs that a source names and that confinement may keep from the bot, each once, with its first line."""
+    first: dict[str, int] = {}
+    for number, line in enumerate(source.splitlines(), 1):
+        for found in PROGRAM.finditer(line):
+            first.setdefault(found[1].decode(), number)
+    return [{"path": path, "line": line, "name": name} for name, line in first.items()]
 
 
 def _diff(path: str, before: bytes, after: bytes) -> dict[str, Any]:

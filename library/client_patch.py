@@ -160,6 +160,13 @@ findings:
       column: 11
       kind: other-module
       message: webexteamssdk.WebexTeamsAPI is constructed in a module that the bot imports, and stays unpooled
+programs:
+  description: Programs that the sources name and that confinement (C(bot_hardening)) may keep from the bot.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {path: webex_bots/jarvis.py, line: 41, name: sudo}
 files:
   description: The files that were (or in check mode would be) written, with checksum and the backup's name if there
     is one.
@@ -186,6 +193,7 @@ from ansible.module_utils.webex_rollout.errors import BlockedError, RolloutError
 from ansible.module_utils.webex_rollout.files import Files
 from ansible.module_utils.webex_rollout.sources import compile_problem
 from ansible.module_utils.webex_rollout.tree import place_of
+from ansible.module_utils.webex_rollout.words import printable
 
 
 class Sources:
@@ -299,9 +307,9 @@ def main() -> None:
     try:
         result = act(module.params, module.check_mode)
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or 'a source'}: {error.strerror}")
+        module.fail_json(msg=printable(f"{error.filename or 'a source'}: {error.strerror}"))
     module.exit_json(**result)
 
 

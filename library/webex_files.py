@@ -131,6 +131,7 @@ from ansible.module_utils.webex_rollout.files import Files
 from ansible.module_utils.webex_rollout.sources import compile_problem
 from ansible.module_utils.webex_rollout.system import run_command
 from ansible.module_utils.webex_rollout.tree import must_be_roots
+from ansible.module_utils.webex_rollout.words import printable
 
 UNITS = "/etc/systemd/system/"
 # Root's alone; a trial of units in it is nobody else's to change.
@@ -337,9 +338,9 @@ def main() -> None:
     try:
         files = act(module.params, module.check_mode)
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"cannot write {error.filename or 'a file'}: {error.strerror}")
+        module.fail_json(msg=printable(f"cannot write {error.filename or 'a file'}: {error.strerror}"))
     module.exit_json(changed=bool(files), files=files)
 
 

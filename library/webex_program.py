@@ -61,6 +61,7 @@ from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.paths import PROGRAM, STATE_DIR
 from ansible.module_utils.webex_rollout.system import run_command
 from ansible.module_utils.webex_rollout.tree import must_be_roots
+from ansible.module_utils.webex_rollout.words import printable
 
 
 def refuse_newer_state(state_dir: Path) -> None:
@@ -110,9 +111,11 @@ def main() -> None:
         if changed and content and not module.check_mode:
             install(program, sha256, base64.b64decode(content))
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"cannot install {PROGRAM}: {error.filename or 'the machine'}: {error.strerror}")
+        module.fail_json(
+            msg=printable(f"cannot install {PROGRAM}: {error.filename or 'the machine'}: {error.strerror}")
+        )
     module.exit_json(changed=changed, path=PROGRAM, version=__version__)
 
 

@@ -256,6 +256,7 @@ from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
 from ansible.module_utils.webex_rollout.steps.step import Result
 from ansible.module_utils.webex_rollout.steps.switch import switch
 from ansible.module_utils.webex_rollout.store import Vm
+from ansible.module_utils.webex_rollout.words import printable
 
 ARGUMENTS = {
     "bot": {"type": "str", "required": True},
@@ -345,14 +346,14 @@ def main() -> None:
     try:
         result = act(Vm(), module.params, module.check_mode)
     except CheckFailedError as error:
-        module.fail_json(msg=str(error), **report(error.result))
+        module.fail_json(msg=printable(str(error)), **report(error.result))
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"{module.params['bot']}: {error.filename or 'the machine'}: {error.strerror}")
+        module.fail_json(msg=printable(f"{module.params['bot']}: {error.filename or 'the machine'}: {error.strerror}"))
     else:
         if result.problems:
-            module.fail_json(msg=f"{result.bot}: {result.message}", **report(result))
+            module.fail_json(msg=printable(f"{result.bot}: {result.message}"), **report(result))
         module.exit_json(**report(result))
 
 
