@@ -11,7 +11,7 @@ from typing import Any
 
 from . import entries
 from .become import Account, account_of, as_account
-from .entries import BLOCKING, Entry
+from .entries import PASSING, Entry
 from .errors import BlockedError
 from .tree import is_roots
 
@@ -97,9 +97,9 @@ class Files:
             return as_account(self._account, function, *arguments)
         except OSError as error:
             where = self.home if error.filename is None else os.path.join(self.home, error.filename)
-            if error.errno in BLOCKING:
-                raise BlockedError(f"{where}, as {self.user}: {error.strerror}; correct its owner and mode") from None
-            raise
+            if error.errno in PASSING:
+                raise
+            raise BlockedError(f"{where}, as {self.user}: {error.strerror}; correct its owner and mode") from None
 
     def _act(self, path: str, function: Callable[..., None], *arguments: Any) -> None:
         if is_roots(path):
