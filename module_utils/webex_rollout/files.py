@@ -25,6 +25,7 @@ class Files:
 
     user: str
     home: str  # the checkout
+    account: Account | None = None  # who acts, where that is not the user of this name
 
     def look_at(self, path: str) -> tuple[Entry, bytes]:
         """A path as it is now, with the bytes of a regular file."""
@@ -90,7 +91,7 @@ class Files:
 
     @property
     def _account(self) -> Account:
-        return account_of(self.user)
+        return self.account or account_of(self.user)
 
     def _as_user(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
