@@ -56,6 +56,11 @@ def account_of(user: str) -> Account:
     return Account(user, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
+def root_account() -> Account:
+    """Whoever this process is: for a child that shall have its bounds, but reads what only root can read in /proc."""
+    return Account("root", os.geteuid(), os.getegid(), tuple(os.getgroups()), "/")
+
+
 def become(account: Account) -> None:
     """Make this process the user's, for good: groups, all gids, all uids. Only root can, and only becomes less."""
     if os.geteuid() == 0:
