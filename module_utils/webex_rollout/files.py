@@ -13,7 +13,7 @@ from . import entries
 from .become import Account, account_of, as_account
 from .entries import PASSING, Entry
 from .errors import BlockedError
-from .tree import is_roots
+from .tree import is_roots, real_below
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,13 @@ class Files:
     def real(self, path: str) -> str:
         """Where a path leads when all links are followed."""
         return str(os.path.realpath(path) if is_roots(path) else self._as_user(os.path.realpath, path))
+
+    def inside(self, path: str) -> str:
+        """Where a path of the checkout leads when all links are followed; it need not exist.
+
+        :raises BlockedError: when it leads out of the checkout.
+        """
+        return str(self._as_user(real_below, self.home, path))
 
     def must_be_restorable(self, path: str, entry: Entry) -> None:
         """Refuse a file that nobody could restore: the bot's user cannot make files for others."""

@@ -15,7 +15,8 @@ from ..disk import unseal
 from ..drift import stale_files
 from ..entries import Entry
 from ..errors import BlockedError, RolloutError
-from ..launch import executable_of, must_reopen_its_files, stop_all
+from ..found import start_problem
+from ..launch import must_reopen_its_files, stop_all
 from ..lock import act_under_lock
 from ..processes import bot_pids
 from ..sharing import needed_by_others, put_there
@@ -205,10 +206,10 @@ def _must_be_startable(state: State, plan: RollbackPlan, runs: bool) -> None:
     if not runs or plan.process_stays or plan.target.runner.kind == "none":
         return
     process = plan.target.runner.process if plan.target.runner.kind == "process" else None
-    python = os.path.join(process.cwd, executable_of(process)) if process else state.bot.python
-    if not state.bot.files.may_run(python):
+    problem = start_problem(state.bot, process)
+    if problem:
         raise RolloutError(
-            f"{state.bot.name} is not rolled back to release {plan.target.id}: {python} is not there to run it. "
+            f"{state.bot.name} is not rolled back to release {plan.target.id}: {problem}. "
             "It keeps running as it is. Restore that and run this again"
         )
     must_reopen_its_files(state.bot, f"keeps running as it is, not rolled back to release {plan.target.id}")
