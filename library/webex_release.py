@@ -125,6 +125,12 @@ options:
     description: For V(rolled_back), V(previous), V(0) (as found) or a release.
     type: str
     default: previous
+  own:
+    description:
+      - For V(rolled_back), whether only an attempt is rolled back that was opened under this O(token). What somebody
+        else has put there stays then.
+    type: bool
+    default: false
   reason:
     description: For V(rolled_back), the reason that the audit log gives.
     type: str
@@ -294,6 +300,7 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "probation": {"type": "float", "default": 0},
     "to": {"type": "str", "default": "previous"},
+    "own": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": "the rollout failed"},
 }
 
@@ -326,7 +333,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "confirmed":
         return confirm(vm, bot, token, given["keep"], given["probation"], check)
-    return roll_back(vm, bot, given["to"], given["reason"], token=token, check=check)
+    return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)
 
 
 def report(result: Result) -> dict[str, Any]:

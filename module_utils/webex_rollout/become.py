@@ -77,6 +77,11 @@ def account_for(user: str, directory: str) -> Account:
     return Account(str(status.st_uid), status.st_uid, status.st_gid, (status.st_gid,), directory)
 
 
+def root_account() -> Account:
+    """Whoever this process is: for a child that shall have its bounds, but reads what only root can read in /proc."""
+    return Account("root", os.geteuid(), os.getegid(), tuple(os.getgroups()), "/")
+
+
 def become(account: Account) -> None:
     """Make this process the user's, for good: groups, all gids, all uids. Only root can, and only becomes less."""
     if os.geteuid() == 0:

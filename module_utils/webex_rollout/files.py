@@ -11,9 +11,9 @@ from typing import Any
 
 from . import entries
 from .become import Account, account_of, as_account
-from .entries import BLOCKING, Entry
+from .entries import PASSING, Entry
 from .errors import BlockedError
-from .tree import is_roots
+from .tree import is_roots, real_below
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ class Files:
         """Where a path leads when all links are followed."""
         return str(os.path.realpath(path) if is_roots(path) else self._as_user(os.path.realpath, path))
 
+    def inside(self, path: str) -> str:
+        """Where a path of the checkout leads when all links are followed; it need not exist.
+
+        :raises BlockedError: when it leads out of the checkout.
+        """
+        return str(self._as_user(real_below, self.home, path))
+
     def must_be_restorable(self, path: str, entry: Entry) -> None:
         """Refuse a file that nobody could restore: the bot's user cannot make files for others."""
         if not is_roots(path):
@@ -98,9 +105,9 @@ class Files:
             return as_account(self._account, function, *arguments)
         except OSError as error:
             where = self.home if error.filename is None else os.path.join(self.home, error.filename)
-            if error.errno in BLOCKING:
-                raise BlockedError(f"{where}, as {self.user}: {error.strerror}; correct its owner and mode") from None
-            raise
+            if error.errno in PASSING:
+                raise
+            raise BlockedError(f"{where}, as {self.user}: {error.strerror}; correct its owner and mode") from None
 
     def _act(self, path: str, function: Callable[..., None], *arguments: Any) -> None:
         if is_roots(path):
