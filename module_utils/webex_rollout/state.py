@@ -10,8 +10,9 @@ from typing import Any
 
 from .clock import Deadline
 from .disk import sha256
-from .files import Entry
-from .processes import Bot, FoundProcess
+from .entries import Entry
+from .found import FoundProcess
+from .processes import Bot
 
 
 class Phase(str, enum.Enum):

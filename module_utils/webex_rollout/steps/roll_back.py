@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from ..clock import Deadline
 from ..disk import unseal
 from ..drift import stale_files
-from ..errors import RolloutError
-from ..files import Entry, clear_away, look_at, put_back
-from ..launch import executable_of, must_reopen_its_files, stop_all
+from ..entries import Entry
+from ..errors import BlockedError, RolloutError
+from ..found import start_problem
+from ..launch import must_reopen_its_files, stop_all
 from ..lock import act_under_lock
 from ..processes import bot_pids
 from ..sharing import needed_by_others, put_there
@@ -34,6 +35,7 @@ class RollbackPlan:
     target: Release
     restore: dict[str, bytes] = field(default_factory=dict)  # path -> bytes to put there
     backups: dict[str, bytes] = field(default_factory=dict)  # path -> bytes there now that no release has
+    blocked: dict[str, str] = field(default_factory=dict)  # path of the bot's user's -> why it cannot be restored
     kept_shared: list[str] = field(default_factory=list)
     process_stays: bool = False
     unit_stays: bool = False
@@ -51,9 +53,13 @@ def roll_back(
     reason: str = "asked for",
     force: bool = False,
     token: int | None = None,
+    own: bool = False,
     check: bool = False,
 ) -> Result:
     """Roll a bot back to `previous`, to ``0`` (as found), or to a named release, and have it run, once.
+
+    With `own` only an attempt that was opened under this very `token`: a run that failed before it has opened one must
+    not take a release back that somebody else put there.
 
     Where it runs that release already, this does nothing. A file whose content no release has was edited by others:
     nothing is done then, unless `force` is given; its bytes are kept either way.
@@ -70,6 +76,10 @@ def roll_back(
     with store.mutex():
         act_under_lock(vm, token)
         state = store.need()
+        if own and token != state.token:
+            result = Result(bot, "rollback", message="this run has opened no attempt at it, so nothing was rolled back")
+            result.pids_before = result.pids_after = sorted(bot_pids(state.bot))
+            return result.of(state)
         # Files that this very run wrote after the guard had rolled its attempt back are no one else's
         force = force or (token is not None and token == state.token and state.phase is Phase.ROLLED_BACK)
         result = roll_back_held(store, state, _rollback_target(store, state, to), reason, force)
@@ -100,9 +110,14 @@ def _plan_rollback(store: Store, state: State, target: Release, force: bool) -> 
     """Compare what is with what the release wants. Refuses to overwrite what nobody here has written."""
     plan = RollbackPlan(target)
     final, edited = {}, []
+    looks = state.bot.files.look_at_each(target.manifest)
     for path, want in sorted(target.manifest.items()):
-        have, data = look_at(path)
+        have, data = looks[path]
         final[path] = have
+        if have.kind == "blocked":
+            plan.blocked[path] = have.target
+            del final[path]
+            continue
         if have.identity == want.identity:
             continue
         rule = state.files.get(path, FileRule())
@@ -169,17 +184,20 @@ def roll_back_held(store: Store, state: State, target: str, reason: str, force: 
         if result.changed or pending:
             with store.vm.mutex():
                 for path, entry in plan.target.manifest.items():
-                    clear_away(path, entry)
-            _mark_rolled_back(store, state, target, reason)
+                    with contextlib.suppress(BlockedError):
+                        state.bot.files.clear_away(path, entry)
+            _mark_rolled_back(store, state, target, "; ".join([reason, *_left_behind(plan)]))
             down = round(result.seconds_down, 2)
-            store.vm.audit("rollback", bot, "ok", release=target, attempt=state.attempt, down=down, reason=reason)
+            done = "incomplete" if plan.blocked else "ok"
+            store.vm.audit("rollback", bot, done, release=target, attempt=state.attempt, down=down, reason=state.note)
     except (RolloutError, OSError, KeyError) as error:
         _note_failure(store, state, error)
         raise
     result.files, result.kept_shared = sorted(plan.restore), plan.kept_shared
     result.pids_after = sorted(bot_pids(state.bot))
     result.after = f"{bot}: pids {result.pids_after}\n"
-    result.message = f"back at release {target}"
+    result.problems = _left_behind(plan)
+    result.message = "; ".join([f"back at release {target}", *result.problems])
     return result.of(state)
 
 
@@ -188,13 +206,18 @@ def _must_be_startable(state: State, plan: RollbackPlan, runs: bool) -> None:
     if not runs or plan.process_stays or plan.target.runner.kind == "none":
         return
     process = plan.target.runner.process if plan.target.runner.kind == "process" else None
-    python = os.path.join(process.cwd, executable_of(process)) if process else state.bot.python
-    if not os.access(python, os.X_OK):
+    problem = start_problem(state.bot, process)
+    if problem:
         raise RolloutError(
-            f"{state.bot.name} is not rolled back to release {plan.target.id}: {python} is not there to run it. "
+            f"{state.bot.name} is not rolled back to release {plan.target.id}: {problem}. "
             "It keeps running as it is. Restore that and run this again"
         )
     must_reopen_its_files(state.bot, f"keeps running as it is, not rolled back to release {plan.target.id}")
+
+
+def _left_behind(plan: RollbackPlan) -> list[str]:
+    """What the bot's user has to put right himself: the rest is back, and trying again would not help."""
+    return [f"{path} could not be restored: {why}" for path, why in sorted(plan.blocked.items())]
 
 
 def mark_rolling_back(store: Store, state: State, target: str, reason: str, paths: Iterable[str]) -> None:
@@ -237,7 +260,10 @@ def _restore(store: Store, state: State, plan: RollbackPlan) -> float:
         stop_all(state.bot, units, state.stop_seconds, store.vm.timing)
     for path, data in plan.restore.items():
         with store.vm.mutex():  # a shared one may be restored by two bots at once
-            put_back(path, plan.target.manifest[path], data)
+            try:
+                state.bot.files.put_back(path, plan.target.manifest[path], data)
+            except BlockedError as error:
+                plan.blocked[path] = str(error)
     if runner.kind == "process":  # needs nothing of systemd, so it comes first
         up = begun if plan.process_stays else start_runner(store, state, plan.target)
         reload_units(store.vm)
