@@ -75,7 +75,7 @@ OLDEST = {
     "webexpythonsdk": "2.0.0",
     "ciscosparkapi": "0.6",
     "wxc_sdk": "0.5.0",
-    "webex_bot": "0.2.0",
+    "webex_bot": "0.2.3",
     "webexteamsbot": "0.1.0",
 }
 

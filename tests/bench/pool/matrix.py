@@ -59,7 +59,7 @@ def environments(version: str, python: Path) -> Iterator[Environment]:
         yield libraries(*newest[version])
         yield Environment(f"py{version}-oldest", ("webexteamssdk==1.3", *OLD_REQUESTS), python=python)
         if version != "3.7":
-            yield bot("0.2.0", *OLD_REQUESTS)
+            yield bot("0.2.3", *OLD_REQUESTS)
             yield bot("0.5.2")
         return
     yield bot("1.0.8", "urllib3==1.26.20")
