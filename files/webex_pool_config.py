@@ -680,7 +680,7 @@ class _Adapter(HTTPAdapter):
         try:
             while True:
                 _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
-                patience.begin()
+                patience.begin(last=repeats >= self.settings.max_retries)
                 try:
                     response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
                     if not stream:
@@ -819,10 +819,10 @@ class _Patience:
             if short <= self._left / 2:
                 self._short = short
 
-    def begin(self) -> None:
+    def begin(self, last: bool) -> None:
         self._began = time.monotonic()
         if self._short is not None:
-            self.timeout = (self.timeout[0], min(self._short, self._left))
+            self.timeout = (self.timeout[0], self._left if last else min(self._short, self._left))
 
     def answered(self) -> None:
         now = time.monotonic()
@@ -896,6 +896,7 @@ def configure_webex_api_session(
     pool_connections: int = 50,
     pool_maxsize: int = 50,
     max_retries: int = 3,
+    *,
     strict: bool = False,
     **settings: Any,
 ) -> Any:
@@ -919,6 +920,7 @@ def configure_webex_bot_session(
     pool_connections: int = 50,
     pool_maxsize: int = 50,
     max_retries: int = 3,
+    *,
     strict: bool = False,
     **settings: Any,
 ) -> Any:

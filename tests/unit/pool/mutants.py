@@ -302,6 +302,13 @@ MUTANTS = (
         (LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",),
     ),
     Mutant(
+        "the last attempt may be short",
+        "A slow answer is waited for, by the last attempt too.",
+        "self._left if last else min(self._short, self._left)",
+        "min(self._short, self._left)",
+        (LOST + "test_last_attempt_has_all_that_is_left",),
+    ),
+    Mutant(
         "what a host took is forgotten",
         "A slow answer is cut once at most.",
         "max(least, 2 * _pace.slowest(host, time.monotonic()))",

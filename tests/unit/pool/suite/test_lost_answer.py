@@ -26,7 +26,7 @@ def test_lost_answer_does_not_take_the_whole_timeout(bare: Bare, server: Server,
 
 def test_defaults_share_the_report_s_timeout(pool: Any, server: Server) -> None:
     patience = pool._Patience((10, 120), "GET host", pool.PoolSettings().first_attempt)
-    patience.begin()
+    patience.begin(last=False)
     assert patience.timeout == (10, 10)
 
 
@@ -111,6 +111,12 @@ def test_lost_connection_leaves_the_time_for_the_next_attempt(bare: Bare, server
     start = time.monotonic()
     assert bare(**SHORT).get(server.url).status_code == 200
     assert time.monotonic() - start < 5
+    assert server.count("GET") == 3
+
+
+def test_last_attempt_has_all_that_is_left(bare: Bare, server: Server) -> None:
+    server.on("GET", close, close, after(1.2))
+    assert bare(**SHORT, max_retries=2).get(server.url).status_code == 200
     assert server.count("GET") == 3
 
 
