@@ -82,7 +82,7 @@ def _run(environment: Environment, tests: Sequence[str], module: Path, prefix: S
             "NO_PROXY": "",
         }
         done = subprocess.run(
-            [*argv, *tests], cwd=SUITE, env=env, capture_output=True, text=True, timeout=300, check=False
+            [*argv, *tests], cwd=SUITE, env=env, capture_output=True, text=True, timeout=600, check=False
         )
     return Outcome(done.returncode, done.stdout + done.stderr)
 
