@@ -205,7 +205,8 @@ def _expanded(word: str, search: Search) -> str:
 def _refers(word: str, directory: str, search: Search) -> bool | None:
     """Whether a path names the bot's script: True, False, or None where a variable hides the answer."""
     # A script is called by its own name; only links to directories are followed
-    if "$" not in word and os.path.basename(word) != os.path.basename(search.script):
+    names = (os.path.basename(search.script), os.path.basename(search.bot.script))
+    if "$" not in word and os.path.basename(word) not in names:
         return False
     path = os.path.join(directory, _expanded(word, search))
     if len(path) > PATH_LIMIT:
