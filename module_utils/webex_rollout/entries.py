@@ -20,8 +20,11 @@ from .errors import BlockedError, RolloutError
 from .tree import Place, place_of
 
 FILE_SIZE_LIMIT = 32 * 1024 * 1024
-# What the bot's user, or whoever gave him his directories, has made of a path; waiting does not help.
-BLOCKING = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
+# What may pass by itself. All else is what the bot's user, or whoever gave him his directories, has made of a path.
+PASSING = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN),
+    *(errno.EBUSY, errno.ETXTBSY, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.ENOTCONN),
+}
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def look_at_each(top: str, paths: Sequence[str]) -> list[tuple[str, dict[str, An
         except BlockedError as error:
             entry, data = Entry("blocked", target=str(error)), b""
         except OSError as error:
-            if error.errno not in BLOCKING:
+            if error.errno in PASSING:
                 raise
             entry, data = Entry("blocked", target=f"{path}: {error.strerror}; correct its owner and mode"), b""
         looks.append((path, asdict(entry), data))

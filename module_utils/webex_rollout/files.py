@@ -11,7 +11,7 @@ from typing import Any
 
 from . import entries
 from .become import Account, account_of, as_account
-from .entries import BLOCKING, Entry
+from .entries import PASSING, Entry
 from .errors import BlockedError
 from .tree import is_roots, real_below
 
@@ -25,6 +25,7 @@ class Files:
 
     user: str
     home: str  # the checkout
+    account: Account | None = None  # who acts, where that is not the user of this name
 
     def look_at(self, path: str) -> tuple[Entry, bytes]:
         """A path as it is now, with the bytes of a regular file."""
@@ -97,16 +98,16 @@ class Files:
 
     @property
     def _account(self) -> Account:
-        return account_of(self.user)
+        return self.account or account_of(self.user)
 
     def _as_user(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return as_account(self._account, function, *arguments)
         except OSError as error:
             where = self.home if error.filename is None else os.path.join(self.home, error.filename)
-            if error.errno in BLOCKING:
-                raise BlockedError(f"{where}, as {self.user}: {error.strerror}; correct its owner and mode") from None
-            raise
+            if error.errno in PASSING:
+                raise
+            raise BlockedError(f"{where}, as {self.user}: {error.strerror}; correct its owner and mode") from None
 
     def _act(self, path: str, function: Callable[..., None], *arguments: Any) -> None:
         if is_roots(path):

@@ -13,7 +13,7 @@ from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
 from ..errors import LogError, RolloutError
 from ..lock import act_under_lock
-from ..logs.ready_line import ReadyLine
+from ..logs.reader import LogReader, ReadyLine
 from ..processes import Bot, bot_pids
 from ..procfs import HTTPS_PORTS, allowed_open_files, connections_of, proxy_ports, read_limits, read_stat
 from ..state import Phase, State
@@ -188,7 +188,7 @@ class _ReadyLine:
         self._log, self._problem, self._line = proof.log, "", None
         if proof.log and not passed:
             try:
-                self._line = ReadyLine(proof.log, proof.cursor, pid)
+                self._line = ReadyLine(LogReader(state.bot.user), proof.log, proof.cursor, pid)
             except LogError as error:
                 self._problem = str(error)
 

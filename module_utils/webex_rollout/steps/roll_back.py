@@ -53,9 +53,13 @@ def roll_back(
     reason: str = "asked for",
     force: bool = False,
     token: int | None = None,
+    own: bool = False,
     check: bool = False,
 ) -> Result:
     """Roll a bot back to `previous`, to ``0`` (as found), or to a named release, and have it run, once.
+
+    With `own` only an attempt that was opened under this very `token`: a run that failed before it has opened one must
+    not take a release back that somebody else put there.
 
     Where it runs that release already, this does nothing. A file whose content no release has was edited by others:
     nothing is done then, unless `force` is given; its bytes are kept either way.
@@ -72,6 +76,10 @@ def roll_back(
     with store.mutex():
         act_under_lock(vm, token)
         state = store.need()
+        if own and token != state.token:
+            result = Result(bot, "rollback", message="this run has opened no attempt at it, so nothing was rolled back")
+            result.pids_before = result.pids_after = sorted(bot_pids(state.bot))
+            return result.of(state)
         # Files that this very run wrote after the guard had rolled its attempt back are no one else's
         force = force or (token is not None and token == state.token and state.phase is Phase.ROLLED_BACK)
         result = roll_back_held(store, state, _rollback_target(store, state, to), reason, force)
