@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ansible.module_utils.webex_rollout import facts, found, launch
@@ -20,7 +21,10 @@ from ansible.module_utils.webex_rollout.processes import find_processes
 from ansible.module_utils.webex_rollout.systemd import Unit
 
 from tests.unit.people import NAMES
-from tests.unit.security.test_identity import PYTHON, Case, case  # noqa: F401
+from tests.unit.security.case import PYTHON
+
+if TYPE_CHECKING:
+    from tests.unit.security.case import Case
 
 BOTUSER = NAMES["botuser"]
 # Says who runs it, with which groups, and where its output goes.
@@ -32,13 +36,13 @@ time.sleep(300)
 """
 
 
-def taken_down(case: Case) -> FoundProcess:  # noqa: F811
+def taken_down(case: Case) -> FoundProcess:
     case.its_own()
     (process,) = find_processes(case.bot)
     return FoundProcess.read(process, account_of("botuser"))
 
 
-def restarted(case: Case, process: FoundProcess) -> list:  # noqa: F811
+def restarted(case: Case, process: FoundProcess) -> list:
     """Start a process as found; what it says of itself."""
     case.script.write_text(TELLS)
     pid = os.fork()
@@ -59,7 +63,7 @@ def restarted(case: Case, process: FoundProcess) -> list:  # noqa: F811
         os.waitpid(pid, 0)
 
 
-def test_recorded_ids_are_not_what_is_started(case: Case) -> None:  # noqa: F811
+def test_recorded_ids_are_not_what_is_started(case: Case) -> None:
     process = replace(taken_down(case), uid=0, gid=0, groups=[0, 4, 27])
     uids, gids, groups, _, environment = restarted(case, process)
     assert uids == gids == [BOTUSER] * 3
@@ -68,7 +72,7 @@ def test_recorded_ids_are_not_what_is_started(case: Case) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "root's", "gone"])
-def test_output_is_opened_by_the_user_and_only_a_file(case: Case, kind: str) -> None:  # noqa: F811
+def test_output_is_opened_by_the_user_and_only_a_file(case: Case, kind: str) -> None:
     out = case.home / "out"
     if kind == "fifo":
         os.mkfifo(out)
@@ -80,13 +84,13 @@ def test_output_is_opened_by_the_user_and_only_a_file(case: Case, kind: str) -> 
     assert restarted(case, replace(taken_down(case), stdout=path))[3] == "/dev/null"
 
 
-def test_output_that_he_may_write_is_appended_to(case: Case) -> None:  # noqa: F811
+def test_output_that_he_may_write_is_appended_to(case: Case) -> None:
     out = case.home / "out"
     assert restarted(case, replace(taken_down(case), stdout=str(out)))[3] == str(out)
     assert out.stat().st_uid == BOTUSER
 
 
-def copied_python(case: Case, mode: int, gid: int = BOTUSER) -> str:  # noqa: F811
+def copied_python(case: Case, mode: int, gid: int = BOTUSER) -> str:
     path = case.people.base / "python3"
     path.write_bytes(Path(PYTHON).read_bytes())
     os.chown(path, BOTUSER, gid)
@@ -103,7 +107,7 @@ def copied_python(case: Case, mode: int, gid: int = BOTUSER) -> str:  # noqa: F8
     ],
 )
 def test_program_with_other_rights_or_of_others_is_refused(
-    case: Case,  # noqa: F811
+    case: Case,
     monkeypatch: pytest.MonkeyPatch,
     mode: int,
     gid: int,
@@ -148,7 +152,7 @@ def _no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_systemd")
-def test_preflight_sees_a_checkout_that_is_closed_to_all_others(case: Case) -> None:  # noqa: F811
+def test_preflight_sees_a_checkout_that_is_closed_to_all_others(case: Case) -> None:
     (case.home / "src/utils").mkdir(parents=True)
     (case.home / "logs").mkdir()
     (case.home / "logs/jarvis.log").write_text("")
@@ -170,7 +174,7 @@ def test_preflight_sees_a_checkout_that_is_closed_to_all_others(case: Case) -> N
 
 
 @pytest.mark.usefixtures("_no_systemd")
-def test_preflight_names_namesakes_and_a_script_that_leads_out(case: Case) -> None:  # noqa: F811
+def test_preflight_names_namesakes_and_a_script_that_leads_out(case: Case) -> None:
     other = case.start("otheruser", "python3", str(case.script), executable=PYTHON)
     case.shows(other, b"jarvis")
     assert any(f"process {other} of otheruser" in note for note in notes(collect(case.bot, needs())))
@@ -182,7 +186,7 @@ def test_preflight_names_namesakes_and_a_script_that_leads_out(case: Case) -> No
 
 
 @pytest.mark.usefixtures("_no_systemd")
-def test_python_of_the_user_runs_as_the_user(case: Case) -> None:  # noqa: F811
+def test_python_of_the_user_runs_as_the_user(case: Case) -> None:
     wrapper = case.people.home / "python"
     ran = case.people.home / "ran"
     wrapper.write_text(f'#!/bin/sh\nid -u >> {ran}\nexec {PYTHON} "$@"\n')
@@ -196,13 +200,13 @@ def test_python_of_the_user_runs_as_the_user(case: Case) -> None:  # noqa: F811
 
 
 @pytest.mark.usefixtures("_no_systemd")
-def test_unknown_user_is_the_one_problem(case: Case) -> None:  # noqa: F811
+def test_unknown_user_is_the_one_problem(case: Case) -> None:
     seen = collect(replace(case.bot, user="nosuchuser"), replace(needs(), min_free_mib=0))
     assert len(problems(seen, needs())) == 1
     assert "there is no user nosuchuser" in problems(seen, needs())[0]
 
 
-def test_log_that_cannot_be_opened_anew_keeps_the_bot_running(case: Case) -> None:  # noqa: F811
+def test_log_that_cannot_be_opened_anew_keeps_the_bot_running(case: Case) -> None:
     log = case.home / "jarvis.log"
     case.script.write_text(f"held = open({str(log)!r}, 'a')\nimport time\ntime.sleep(300)\n")
     case.its_own()
