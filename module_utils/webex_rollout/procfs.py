@@ -91,10 +91,13 @@ def read_nul_list(path: str, limit: int = MEMORY_LIMIT) -> list[str]:
     return nul_list(read_bounded(path, limit))
 
 
+UNANSWERED = "unanswered"
+
+
 def for_each(
     function: Callable[[Any], Any], items: Sequence[Any], patience: float = 0.5, most: float = 10
 ) -> list[Any]:
-    """What a function returns for each item; None where it fails, or did not answer in time.
+    """What a function returns for each item; None where it fails, UNANSWERED where it did not answer in time.
 
     The memory of a process can be made to wait for its owner for ever, and who reads it waits, too. For a child that
     ends afterwards: what waits then ends with it.
@@ -102,14 +105,19 @@ def for_each(
     :param patience: seconds without any progress.
     :param most: seconds in all.
     """
-    results: list[Any] = [None] * len(items)
+    results: list[Any] = [UNANSWERED] * len(items)
     left = deque(enumerate(items))
 
     def work() -> None:
-        while left:
-            with contextlib.suppress(*UNREADABLE):
+        while True:
+            try:
                 index, item = left.popleft()
-                results[index] = function(item)
+            except IndexError:
+                return
+            answer = None
+            with contextlib.suppress(*UNREADABLE):
+                answer = function(item)
+            results[index] = answer
 
     until = time.monotonic() + most
     while left and time.monotonic() < until:
