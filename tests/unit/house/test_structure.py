@@ -33,7 +33,7 @@ FLOORS = (
     {"clock", "processes", "environment", "sources"},
     {"state"},
     {"store"},
-    {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "metrics", "weather"},
+    {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "webhooks", "metrics", "weather"},
     {"logs", "evidence"},
     {"likelihood"},
     {"verdict", "record", "soak"},
