@@ -44,7 +44,7 @@ def plain(text: str, limit: int = 500) -> str:
     :param limit: characters.
     """
     text = _LINK.sub(lambda link: _host(link.group(2)), text[: 20 * limit])
-    text = "".join(_shown(character) for character in re.sub(r"\s+", " ", text).strip())
+    text = "".join(_shown(character) for character in re.sub(r"\s+", " ", text).strip()[: limit + 1])
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
