@@ -95,7 +95,7 @@ def write(
     entry = {"MESSAGE": message, "PRIORITY": str(priority), "SYSLOG_IDENTIFIER": IDENTIFIER}
     if kind:
         entry.update(MESSAGE_ID=message_id(kind), WEBEX_EVENT=kind)
-    entry.update({name: str(value) for name, value in (fields or {}).items() if str(value)})
+    entry.update({name: str(value) for name, value in (fields or {}).items() if str(value) and name not in entry})
     data = encoded(entry)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:

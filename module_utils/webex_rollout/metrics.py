@@ -7,7 +7,7 @@ Interface, as the watch uses it at the end of each look::
     write_metrics("/var/lib/webex-metrics", text)                     # webex_rollout.prom, whole or not at all, 0644
 
 A value that is not known (None) has no sample. States are one sample each, 1 for the present one, so that
-``webex_rollout_weather{state="bad"} == 1`` is an alert. Counters begin anew with what counts them; Prometheus allows it.
+``webex_rollout_weather{state="bad"} == 1`` is an alert. Counters begin anew with what counts them.
 """
 
 from __future__ import annotations

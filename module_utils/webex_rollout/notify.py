@@ -244,7 +244,7 @@ def notes(vm: Vm) -> list[str]:
     except (RolloutError, OSError) as error:
         return [plain(str(error))]
     lines = [state["note"] for state in kept["webhooks"].values() if state["note"]]
-    if kept["dropped"]:
+    if kept["dropped"] and kept["messages"]:  # over, once there is room
         lines.append(f"{kept['dropped']} messages were dropped, for more than {MESSAGES_AT_MOST} waited")
     return lines
 

@@ -1,4 +1,4 @@
-"""What events are sent to, standing in for the real ones: a journal, and a service with incoming webhooks."""
+"""Stand-ins for what events are sent to: a journal, and a service with incoming webhooks."""
 
 from __future__ import annotations
 

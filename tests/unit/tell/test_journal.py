@@ -28,6 +28,13 @@ def test_an_entry_has_its_fields(journald: Journal) -> None:
     }
 
 
+def test_a_field_takes_no_other_ones_place(journald: Journal) -> None:
+    fields = {"MESSAGE": "forged", "PRIORITY": "0", "WEBEX_EVENT": "forged", "WEBEX_BOT": "jarvis"}
+    journal.write("honest", fields, kind="drift", path=journald.path)
+    entry = journald.entry()
+    assert (entry["MESSAGE"], entry["PRIORITY"], entry["WEBEX_EVENT"]) == (b"honest", b"6", b"drift")
+
+
 @pytest.mark.parametrize("value", ["a\nMESSAGE=forged\n", "\n", "\n\n=", "a\x00b", "p\udcffq", "x" * 7000 + "\n"])
 def test_a_value_of_any_bytes_stays_one_value(journald: Journal, value: str) -> None:
     assert journal.write("honest", {"WEBEX_DETAIL": value}, path=journald.path)

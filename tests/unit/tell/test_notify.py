@@ -308,6 +308,7 @@ def test_events_can_be_told_while_a_service_is_slow(vm: Vm, service: Service, co
     assert tell(vm, replace(EVENT, key="8"))
     assert delivering.is_alive()
     assert deliver(vm, path).sent == 0
+    assert delivering.is_alive()
     delivering.join()
     assert done[0].sent == 2
 

@@ -88,16 +88,19 @@ class TlsHost(Server):
 
 
 class Proxy(Server):
-    """Connects as CONNECT asks it to, or gives another answer."""
+    """Connects as CONNECT asks it to, or gives another answer; over TLS if it is given a CA."""
 
     answer: bytes | None = None
     pause = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, authority: Authority | None = None) -> None:
         self.requests: list[list[str]] = []
+        self.context = authority.context() if authority else None
         super().__init__()
 
     def serve(self, connection: socket.socket) -> None:
+        if self.context:
+            connection = self.context.wrap_socket(connection, server_side=True)
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             byte = connection.recv(1)

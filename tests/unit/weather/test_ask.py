@@ -166,7 +166,7 @@ def test_a_proxy_that_is_not_there(authority: Authority, webex: TlsHost) -> None
     assert found == Look("bad", "proxy", f"the proxy 127.0.0.1:{port}: Connection refused")
 
 
-@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 2\xb2 ok\r\n\r\n", b"x" * 20000])
+@pytest.mark.parametrize("answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 2\xb20 ok\r\n\r\n", b"x" * 20000])
 def test_what_is_no_answer_of_a_proxy(authority: Authority, webex: TlsHost, proxy: Proxy, answer: bytes) -> None:
     proxy.answer = answer
     found = look(authority, webex.name, https_proxy=f"http://127.0.0.1:{proxy.port}")
@@ -174,12 +174,31 @@ def test_what_is_no_answer_of_a_proxy(authority: Authority, webex: TlsHost, prox
 
 
 def test_a_proxy_that_drips_is_not_waited_for(authority: Authority, webex: TlsHost, proxy: Proxy) -> None:
-    proxy.answer = b"HTTP/1.1 200 " + b"x" * 1000
-    proxy.pause = 0.1
+    proxy.answer = b"HTTP/1.1 200 " + b"x" * 10000
+    proxy.pause = 0.002
     began = time.monotonic()
     found = look(authority, webex.name, 1, https_proxy=f"http://127.0.0.1:{proxy.port}")
     assert time.monotonic() - began < 3
     assert (found.state, found.kind) == ("bad", "proxy")
+
+
+@pytest.mark.parametrize(("answer", "state"), [(None, "good"), (b"HTTP/1.1 403 no\r\n\r\n", "bad")])
+def test_a_proxy_over_tls(authority: Authority, webex: TlsHost, answer: bytes | None, state: str) -> None:
+    proxy = Proxy(authority)
+    proxy.answer = answer
+    found = look(authority, webex.name, https_proxy=f"https://user:s3cret@localhost:{proxy.port}")
+    assert (found.state, len(proxy.requests)) == (state, 1)
+    proxy.close()
+
+
+def test_a_proxy_over_tls_whose_certificate_is_not_accepted(
+    authority: Authority, webex: TlsHost, people: People
+) -> None:
+    proxy = Proxy(Authority(people.base / "other"))
+    found = look(authority, webex.name, https_proxy=f"https://user:s3cret@localhost:{proxy.port}")
+    assert (found.state, found.kind, proxy.requests) == ("bad", "certificate", [])
+    assert found.reason.startswith(f"the proxy localhost:{proxy.port}: its certificate is not accepted")
+    proxy.close()
 
 
 def test_a_host_that_is_excepted_from_the_proxy(authority: Authority, webex: TlsHost, proxy: Proxy) -> None:
@@ -201,6 +220,16 @@ def test_a_proxy_of_another_kind_is_unknown_weather(authority: Authority, webex:
     found = look(authority, webex.name, all_proxy="socks5h://user:s3cret@127.0.0.1:1080")
     assert (found.state, found.kind) == ("unknown", "unsupported")
     assert "s3cret" not in found.reason
+
+
+def test_without_any_ca_certificate_the_weather_is_unknown(
+    webex: TlsHost, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = people.base / "none"
+    nothing.mkdir()
+    variables = {"SSL_CERT_FILE": str(nothing / "ca.pem"), "SSL_CERT_DIR": str(nothing)}
+    found = ask(account_of("botuser"), variables, [webex.name])
+    assert found == Look("unknown", "store", "there are no CA certificates to verify with; install ca-certificates")
 
 
 def test_a_look_that_fails_is_unknown_weather(monkeypatch: pytest.MonkeyPatch, people: People) -> None:

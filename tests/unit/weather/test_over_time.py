@@ -75,7 +75,7 @@ def test_clocks_stand_still_but_between_two_good_looks(pattern: str, good: float
 
 
 def test_good_seconds_of_a_row_of_looks() -> None:
-    looks = [Seen("a", clock, "good") for clock in (0, 30, 60)] + [Seen("b", 10, "good"), Seen("b", 25, "good")]
+    looks = [Seen("a", clock, "good") for clock in (0, 30, 60)] + [Seen("b", 70, "good"), Seen("b", 85, "good")]
     assert good_seconds(looks) == 60 + 15
     assert good_seconds([Seen("a", 0, "good"), Seen("a", 901, "good")]) == 0
     assert good_seconds([Seen("a", 50, "good"), Seen("a", 20, "good")]) == 0
