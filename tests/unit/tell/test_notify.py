@@ -175,7 +175,7 @@ HOSTILE = (
 def test_text_of_the_vms_side_stays_text(vm: Vm, service: Service, config: Path, form: str) -> None:
     event = Event("drift", "jarvis", HOSTILE, {"file": HOSTILE, "Odd Näme": 10**400, "at": True}, "1")
     body = json.dumps(received(vm, service, config, form, event), ensure_ascii=False)
-    for never in ("\x1b", "\u202e", "\\n\\n", "https://", "SECRET", "u:pw"):
+    for never in ("0" * 100, "\x1b", "\u202e", "\\n\\n", "https://", "SECRET", "u:pw"):
         assert never not in body.replace("adaptivecards.io/schemas", "").replace("SECRET?sig", ""), never
     if form in ("webex", "slack"):
         assert "<" not in body
