@@ -24,13 +24,14 @@ ROOT = Path(__file__).resolve().parents[3]
 # A room imports from its own floor and from those before it, never from one after.
 FLOORS = (
     {"__init__", "errors", "migration"},
-    {"paths", "words"},
+    {"paths", "words", "command_line", "shell_lines"},
     {"system"},
-    {"become", "tree"},
-    {"procfs", "disk", "systemd", "journal"},
+    {"tree"},
+    {"become"},
+    {"procfs", "disk", "systemd", "channel", "journal"},
     {"entries"},
     {"files"},
-    {"clock", "processes", "environment", "sources"},
+    {"clock", "parents", "processes", "found", "environment", "sources"},
     {"state"},
     {"store"},
     {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "webhooks", "metrics", "weather"},
