@@ -17,7 +17,6 @@ import re
 import socket
 import ssl
 import stat
-import threading
 import urllib.parse
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -216,16 +215,14 @@ def _card(head: str, text: str, facts: list[tuple[str, str]]) -> dict[str, Any]:
 
 
 def post(url: str, proxy: str, body: bytes, seconds: float) -> list[Any]:
-    """Send one body; status, seconds to wait, and what is wrong. For a child: it raises nothing that names the URL.
+    """Send one body; status, seconds to wait, and what is wrong. For a child: it raises nothing that names the URL,
+    and is ended when its time is over, for a time-out of a socket is one of each read alone.
 
     Redirects are not followed, nor are the environment's proxies used: both would send a secret elsewhere.
     """
     parts = urllib.parse.urlsplit(url)
     try:
         connection, host, port = _connection(parts, proxy, seconds)
-        ending = threading.Timer(seconds, _cut, [connection])  # a time-out of a socket is one of each read alone
-        ending.daemon = True
-        ending.start()
         path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
         headers = {"Content-Type": "application/json", "User-Agent": "webex-rollout", "Connection": "close"}
         if proxy:
@@ -233,7 +230,6 @@ def post(url: str, proxy: str, body: bytes, seconds: float) -> list[Any]:
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
         text = response.read(ANSWER_LIMIT)
-        ending.cancel()
         return [response.status, _wait(response.getheader("Retry-After") or ""), _problem(response.status, text)]
     except Exception as error:
         return [0, 0.0, _failure(error, seconds)]
@@ -258,12 +254,6 @@ def _proxy_headers(proxy: str) -> dict[str, str]:
         return {}
     pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
     return {"Proxy-Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    """End a connection under whoever reads from it."""
-    if connection.sock is not None:
-        socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 def _wait(text: str) -> float:
