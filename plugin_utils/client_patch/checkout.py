@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .model import OTHER_MODULE, UNREADABLE, Finding, NoClientError, PatchError, Result, Settings
-from .names import ClientClass, Meanings, Resolver
-from .patching import Patcher
+from .model import (
+    BARE_REQUEST,
+    OTHER_CLIENT,
+    OTHER_MODULE,
+    START,
+    UNREADABLE,
+    Finding,
+    NoClientError,
+    PatchError,
+    Result,
+    Settings,
+)
+from .names import PACKAGES, ClientClass, Meanings, Resolver
+from .patching import NO_CLIENT, Patcher, in_order
+from .pool_place import AUTO, POOL_FILE, PoolPlace
 from .scopes import Site
 from .source import Source
-from .templates import Wrappers
+from .surroundings import Surroundings
+from .templates import MODULE, Wrappers
+from .tree import dotted
 from .unpatching import Unpatcher
 
 SCRIPT = "script"
@@ -22,7 +36,18 @@ Read = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
 class SourceError(Exception):
-    """A file of the checkout cannot be patched: which, where, why and what to do. Nothing was changed."""
+    """A file of the checkout cannot be patched: which, where, why and what to do. Nothing was changed.
+
+    What was seen in it all the same is in `findings`.
+    """
+
+    def __init__(self, message: str, findings: Iterable[Finding] = ()) -> None:
+        super().__init__(message)
+        self.findings = list(findings)
+
+
+class NoClientsError(SourceError):
+    """A script constructs no client, and neither does what it imports."""
 
 
 @dataclass
@@ -32,6 +57,8 @@ class CheckoutResult:
     files: dict[str, Result] = field(default_factory=dict)
     before: dict[str, bytes] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    # Where the pool module has to be for what is patched; None where nothing imports it.
+    place: PoolPlace | None = None
 
 
 @dataclass
@@ -45,7 +72,15 @@ class _Module:
 class Checkout:
     """A bot's script with all modules that it reaches by imports inside the checkout."""
 
-    def __init__(self, read: Read, script: str, settings: Settings, search_paths: Iterable[str] = ("",)) -> None:
+    def __init__(
+        self,
+        read: Read,
+        script: str,
+        settings: Settings,
+        search_paths: Iterable[str] = ("",),
+        surroundings: Surroundings | None = None,
+        sources: dict[tuple[str, str], Source] | None = None,
+    ) -> None:
         self.read = read
         self.script = posixpath.normpath(script)
         self.settings = settings
@@ -56,6 +91,9 @@ class Checkout:
         self.modules: dict[str, _Module] = {}
         self.findings: list[Finding] = []
         self._asked: set[str] = set()
+        self.surroundings = surroundings
+        # Parsed files, by path and package: to parse is what takes time.
+        self.sources = sources if sources is not None else {}
 
     def load(self) -> None:
         """Reads the script and follows its imports, one reading for each depth.
@@ -66,7 +104,8 @@ class Checkout:
         if self.script not in found:
             raise SourceError(f"{self.script} does not exist in the checkout")
         try:
-            source = Source(found[self.script], self.script)
+            package = self.surroundings.package(self.script) if self.surroundings is not None else ""
+            source = self._source(found[self.script], self.script, package)
         except PatchError as error:
             raise SourceError(f"{_place(self.script, error)}: {error.message}") from error
         self.modules[self.script] = _Module(source, "", "")
@@ -77,6 +116,11 @@ class Checkout:
                 for name in self.names(module):
                     self.candidates(name, wanted)
             level = self.add(wanted, self.read(sorted(wanted)) if wanted else {})
+
+    def _source(self, raw: bytes, path: str, package: str) -> Source:
+        if (path, package) not in self.sources:
+            self.sources[path, package] = Source(raw, path, package)
+        return self.sources[path, package]
 
     def names(self, module: _Module) -> list[str]:
         """Modules that a program imports, each with the packages around it, which run first."""
@@ -89,7 +133,19 @@ class Checkout:
 
     def is_pool(self, name: str) -> bool:
         """The pool module makes clients itself, and pools them."""
+        if self.pool_module == MODULE:
+            return POOL_FILE in name.split(".")
         return name == self.pool_module or name.startswith(self.pool_module + ".")
+
+    def own(self) -> set[str]:
+        """Modules of the checkout that have an SDK's name and are something else: not a copy of the SDK itself."""
+        named = {module.name: path for path, module in self.modules.items() if module.name in PACKAGES}
+        known = {module.name for module in self.modules.values()}
+        return {
+            name
+            for name, path in named.items()
+            if not path.endswith("/__init__.py") or not {f"{name}.api", f"{name}.webex_bot"} & known
+        }
 
     def candidates(self, name: str, wanted: dict[str, tuple[str, bool]]) -> None:
         """Files that may hold a module: path → its name, and whether it is a package."""
@@ -111,7 +167,7 @@ class Checkout:
                 continue
             package = name if is_package else name.rpartition(".")[0]
             try:
-                source = Source(found[path], path, package)
+                source = self._source(found[path], path, package)
             except PatchError as error:
                 self.findings.append(
                     Finding(path, error.line, error.column, UNREADABLE, f"{error.message}; not searched for clients")
@@ -139,12 +195,21 @@ class Checkout:
         :raises SourceError: if a file cannot be patched, or if there is no client at all.
         """
         self.load()
-        exports = self.exports()
-        names = {module.name for module in self.modules.values()}
+        known = self.exports(), {module.name for module in self.modules.values()}, self.own()
         result = CheckoutResult(findings=list(self.findings))
+        settings = self.settings
         for path, module in self.modules.items():
-            patched = _run(path, Patcher(module.source, self.settings, exports, names))
-            if patched is None:
+            try:
+                if path == self.script and self.surroundings is not None:
+                    patched = self._placed(result, self.surroundings, module.source, known)
+                    settings = _settings_at(settings, result.place, module.source)
+                    # What it imports runs in the same process, and knows the module by its full name.
+                    settings = replace(settings, written=settings.module)
+                else:
+                    patched = _run(path, Patcher(module.source, settings, *known))
+            except NoClientError as error:
+                own = path == self.script
+                result.findings += [item for item in error.findings if own or item.kind in (BARE_REQUEST, OTHER_CLIENT)]
                 continue
             if path == self.script or scope == IMPORTS:
                 self._take(result, path, patched)
@@ -152,6 +217,64 @@ class Checkout:
                 result.findings += _left(patched)
         self._check(result, patching=True)
         return result
+
+    def _placed(
+        self,
+        result: CheckoutResult,
+        around: Surroundings,
+        source: Source,
+        known: tuple[dict[str, Meanings], set[str], set[str]],
+    ) -> Result:
+        """The script patched with an import that resolves as the script is started.
+
+        :raises SourceError: if there is none.
+        """
+        problems: list[str] = []
+        module = Wrappers.from_settings(self.settings).pool_module
+        setting = around.setting if module == MODULE else module
+        for placing, left in around.placings(source):
+            for place in placing.places(setting):
+                patched = _run(source.path, Patcher(source, _settings_at(self.settings, place, source), *known))
+                after = Source(patched.source, source.path, source.package)
+                problem = placing.problem(after, place)
+                if not problem and around.prove is not None:
+                    problem = around.prove(place, placing.questions(after, place))
+                if problem:
+                    problems.append(problem)
+                    continue
+                result.place = place
+                result.findings += [
+                    Finding(
+                        source.path,
+                        1,
+                        1,
+                        START,
+                        f"`from {place.written} import …` does not resolve {placing.started(start)}",
+                    )
+                    for start in left
+                    if not placing.resolves(place.written, place.file, start, placing.changes)
+                ]
+                return patched
+            problems = problems or [
+                f"no directory that Python searches has a place for it {placing.started(placing.starts[0])}"
+            ]
+        patched = _run(source.path, Patcher(source, _settings_at(self.settings, None, source), *known))
+        first = patched.constructions[0]
+        if all(item.action in ("unchanged", "updated") for item in patched.constructions):
+            result.findings.append(
+                Finding(source.path, first.line, first.column, START, f"pooled already, but {problems[0]}")
+            )
+            return patched
+        advice = (
+            "set webex_pool_module: auto, or a module that Python finds as the bot is started"
+            if setting != AUTO
+            else "name a directory that is on its path in webex_patch_search_paths, or the module in webex_pool_module"
+        )
+        what = "the pool module" if setting == AUTO else setting
+        raise SourceError(
+            f"{source.path}:{first.line}: the import of {what} would not resolve: {problems[0]}; {advice}",
+            patched.findings,
+        )
 
     def unpatch(self, originals: Read | None, scope: str = SCRIPT) -> CheckoutResult:
         """Takes the clients out of the pool again.
@@ -161,8 +284,7 @@ class Checkout:
         :raises SourceError: if a file does not parse, or if there is no client at all.
         """
         self.load()
-        exports = self.exports()
-        names = {module.name for module in self.modules.values()}
+        known = self.exports(), {module.name for module in self.modules.values()}, self.own()
         result = CheckoutResult(findings=list(self.findings))
         paths = list(self.modules) if scope == IMPORTS else [self.script]
         before = originals(paths) if originals is not None else {}
@@ -172,9 +294,14 @@ class Checkout:
                 original = Source(before[path], path, module.package) if path in before else None
             except PatchError as error:
                 raise SourceError(f"{_place(path, error)} as it was: {error.message}") from error
-            undone = _run(path, Unpatcher(module.source, self.settings, original, exports, names))
-            if undone is not None:
-                self._take(result, path, undone)
+            place = _imported(module.source) if self.pool_module == MODULE else None
+            settings = _settings_at(self.settings, place, module.source)
+            try:
+                undone = _run(path, Unpatcher(module.source, settings, original, *known))
+            except NoClientError as error:
+                result.findings += error.findings if path == self.script else []
+                continue
+            self._take(result, path, undone)
         self._check(result, patching=False)
         return result
 
@@ -188,22 +315,47 @@ class Checkout:
         if result.files:
             return
         elsewhere = [f"{item.path}:{item.line}" for item in result.findings if item.kind == OTHER_MODULE]
-        reason = f"{self.script} constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)"
+        reason = f"{self.script} {NO_CLIENT}"
         if elsewhere:
             raise SourceError(
                 f"{reason}, but modules that it imports do: {', '.join(elsewhere)}; "
-                "set webex_patch_scope: imports to patch them too"
+                "set webex_patch_scope: imports to patch them too",
+                result.findings,
             )
         also = ", nor does a module of the checkout that it imports" if patching else ""
-        raise SourceError(f"{reason}{also}; is it the bot's script?")
+        seen = [item for item in in_order(result.findings) if item.kind != UNREADABLE]
+        if seen:
+            listed = "; ".join(f"{item.path}:{item.line}: {item.message}" for item in seen)
+            raise NoClientsError(f"{reason}{also}. What it has of Webex: {listed}", result.findings)
+        raise NoClientsError(f"{reason}{also}; if another file is the bot's script, name that one", result.findings)
 
 
-def _run(path: str, worker: Patcher | Unpatcher) -> Result | None:
-    """The worker's result; None if the file constructs no client."""
+def _settings_at(settings: Settings, place: PoolPlace | None, source: Source) -> Settings:
+    """The settings with the pool module's name filled in."""
+    if place is None:
+        # A program that is pooled already, or is refused in the end; it is looked at all the same.
+        place = _imported(source) or PoolPlace(POOL_FILE, POOL_FILE, f"{POOL_FILE}.py")
+    return replace(settings, written=place.written, module=place.module, needs_path=place.needs_path)
+
+
+def _imported(source: Source) -> PoolPlace | None:
+    """The pool module that a program imports already."""
+    for node, module, _ in source.program.from_imports:
+        if module.rpartition(".")[2] == POOL_FILE:
+            written = "." * len(node.relative) + dotted(node.module) if node.relative else module
+            return PoolPlace(module, written, "", True)
+    return None
+
+
+def _run(path: str, worker: Patcher | Unpatcher) -> Result:
+    """The worker's result.
+
+    :raises NoClientError: if the file constructs no client. :raises SourceError: if it cannot be patched.
+    """
     try:
         return worker.run()
     except NoClientError:
-        return None
+        raise
     except PatchError as error:
         raise SourceError(f"{_place(path, error)}: {error.message}") from error
 

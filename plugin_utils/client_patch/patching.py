@@ -105,8 +105,8 @@ class Patcher:
         self.survey.report(
             call.start,
             PER_CALL,
-            f"{call.client.name} is made anew in every run of {function}(): connections are not kept between two of them; "
-            "make it once, outside, and use it there",
+            f"{call.client.name} is made anew in every run of {function}(), so no connection is kept for the next; "
+            "make it once, outside",
         )
 
     # -- single_request_timeout

@@ -58,7 +58,8 @@ class Placing:
                 continue
             done.add((written, file))
             for needs_path in (False, True):
-                changes = self._outermost() if needs_path else []
+                # Which of the changes come before the import is seen once that stands.
+                changes = self.changes if needs_path else []
                 if all(self.resolves(written, file, start, changes) for start in self.starts):
                     yield PoolPlace(self._absolute(written), written, file, needs_path)
                     break
@@ -138,19 +139,12 @@ class Placing:
 
     def resolves(self, written: str, file: str, start: Start, changes: Sequence[PathChange]) -> bool:
         """Whether the import leads to that file in one start, behind these changes of the path."""
-        path = list(start.path)
-        for change in changes:
-            if change.directory is not None:
-                path.insert(0, change.directory) if change.front else path.append(change.directory)
+        path = _with(start.path, changes)
         if written.startswith("."):
             level = len(written) - len(written.lstrip("."))
             if not start.package or start.package.count(".") + 1 < level:
                 return False
         return (self.layout | [file]).find(self._absolute(written, start.package), path) == file
-
-    def _outermost(self) -> list[PathChange]:
-        """All changes of the path; which of them come before the import is seen once that stands."""
-        return self.changes
 
     def problem(self, patched: Source, place: PoolPlace) -> str:
         """Why an import that was put in would not resolve; empty if each of them does."""
@@ -168,12 +162,31 @@ class Placing:
                     )
         return ""
 
+    def questions(self, patched: Source, place: PoolPlace) -> list[tuple[str, list[str]]]:
+        """For each start the absolute name of the pool module and the checkout's directories that are searched then."""
+        changes = path_changes(patched.program, self.file, self.home)
+        sites = [site for _, module, site in patched.program.from_imports if module == place.module]
+        asked = []
+        for start in self.starts:
+            before = [item for item in changes if sites and all(_runs_before(item.site, site) for site in sites)]
+            asked.append((self._absolute(place.written, start.package), _with(start.path, before)))
+        return asked
+
     def started(self, start: Start, changes: Sequence[PathChange] = ()) -> str:
         """How the program is started, and which directories Python searches then, for a person."""
         how = f"started by {start.why}" if start.why and start.name == MAIN else start.why
         path = [*start.path, *(item.directory for item in changes if item.directory is not None)]
         shown = ", ".join(item or "the checkout" for item in dict.fromkeys(path))
         return f"when {self.file} is {how or 'started by its name'} (searched: {shown})"
+
+
+def _with(path: Sequence[str], changes: Sequence[PathChange]) -> list[str]:
+    """The path after these changes."""
+    found = list(path)
+    for change in changes:
+        if change.directory is not None:
+            found.insert(0 if change.front else len(found), change.directory)
+    return found
 
 
 def _runs_before(change: Site, site: Site) -> bool:

@@ -1,0 +1,95 @@
+"""Asks the bot's own Python where an import would lead, without running anything of the checkout.
+
+The text runs on the bot's machine, as the bot's user: Python 3.7 and its standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+# Finds each part of a dotted name as an import would, by the finders that are there, and imports nothing: a package's
+# own code would run. The last part may be a file that is still to be written. Questions on standard input, for they
+# may be long; answers as one line of JSON.
+PROBE = r"""
+import importlib.machinery, json, os, sys
+
+def find(name, path):
+    for finder in sys.meta_path:
+        look = getattr(finder, "find_spec", None)
+        spec = look(name, path) if look is not None else None
+        if spec is not None:
+            return spec
+    return None
+
+def answer(question):
+    own = [os.path.join(question["home"], item) if item else question["home"] for item in question["path"]]
+    given = [item for item in sys.path if item]
+    sys.path[:] = own + [item for item in given if item not in own]
+    importlib.machinery.PathFinder.invalidate_caches()
+    file = os.path.realpath(os.path.join(question["home"], question["file"]))
+    parts, path = question["name"].split("."), None
+    for number, part in enumerate(parts):
+        name = ".".join(parts[: number + 1])
+        last = number == len(parts) - 1
+        places = sys.path if path is None else path
+        if last and name in sys.builtin_module_names:
+            return name + " is built into this Python"
+        for place in places if last else ():
+            # Python looks into one directory after the other.
+            if os.path.realpath(os.path.join(place, part + ".py")) == file:
+                return ""
+            spec = importlib.machinery.PathFinder.find_spec(name, [place])
+            if spec is not None and spec.origin is not None:
+                return "%s is %s" % (name, spec.origin)
+        if last:
+            return "no directory that is searched holds " + question["file"]
+        spec = find(name, path)
+        if spec is None:
+            wanted = [os.path.realpath(os.path.join(place, part)) for place in places]
+            above = [item for item in wanted if file.startswith(item + os.sep)]
+            if not above:
+                return name + " is not found"
+            path = above
+        elif spec.submodule_search_locations is None:
+            return "%s is %s, a module and no package" % (name, spec.origin)
+        else:
+            # Of a package without __init__.py the list is worked out anew from its parent, which is not imported here.
+            found = spec.submodule_search_locations
+            path = list(getattr(found, "_path", found))
+    return ""
+
+saved = list(sys.path)
+answers = []
+for question in json.load(sys.stdin):
+    sys.path[:] = saved
+    try:
+        answers.append(answer(question))
+    except Exception as error:
+        answers.append("%s: %s" % (type(error).__name__, error))
+print(json.dumps(answers))
+"""
+
+# -B: nothing is written beside the bot's files; -E: this process's PYTHONPATH is not the bot's. Not -S: what is
+# installed for the bot must be seen.
+PROBE_OPTIONS = ("-B", "-E", "-c", PROBE)
+
+
+def questions(home: str, file: str, asked: Sequence[tuple[str, Sequence[str]]]) -> bytes:
+    """What the probe reads: the pool module's names, each with the directories that are searched first.
+
+    :param home: the checkout. :param file: the pool module's file, relative to it.
+    """
+    return json.dumps([{"home": home, "file": file, "name": name, "path": list(path)} for name, path in asked]).encode()
+
+
+def problem_of(output: bytes, count: int) -> str:
+    """Why one of the imports would not lead to the pool module; empty if all do.
+
+    :raises ValueError: if this is no answer to so many questions.
+    """
+    answers: Any = json.loads(output.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    if not isinstance(answers, list) or len(answers) != count or not all(isinstance(item, str) for item in answers):
+        raise ValueError("not the probe's answer")
+    return next((item for item in answers if item), "")
