@@ -74,18 +74,27 @@ def _above(path: str) -> Iterator[str]:
 # -- what each file imports
 
 
+@dataclass(frozen=True)
+class ImportStatement:
+    """`import module`, or `from module import names`; `needed` if the file cannot do without and runs it at once."""
+
+    module: str
+    names: tuple[str, ...]
+    level: int
+    needed: bool
+
+
 @dataclass
 class Imports:
     """What a file says about how it comes to run."""
 
-    # Absolute names that it imports when it is loaded and cannot do without.
-    needed: list[str] = field(default_factory=list)
-    # All absolute names, also those in functions and in `try`.
-    named: list[str] = field(default_factory=list)
-    # Relative imports as (level, module, name); the first list again those it cannot do without.
-    relative_needed: list[tuple[int, str, str]] = field(default_factory=list)
-    relative: list[tuple[int, str, str]] = field(default_factory=list)
+    statements: list[ImportStatement] = field(default_factory=list)
     has_main: bool = False
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it cannot run outside of a package."""
+        return any(item.level and item.needed for item in self.statements)
 
 
 def read_imports(source: bytes) -> Imports | None:
@@ -104,14 +113,10 @@ def read_imports(source: bytes) -> Imports | None:
 def _collect(body: Sequence[ast.stmt], found: Imports, needed: bool) -> None:
     for node in body:
         if isinstance(node, ast.Import):
-            _note(found, needed, [alias.name for alias in node.names])
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            parts = [(node.level, node.module or "", alias.name) for alias in node.names]
-            found.relative += parts
-            found.relative_needed += parts if needed else []
+            found.statements += [ImportStatement(alias.name, (), 0, needed) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            _note(found, needed, [node.module or ""])
-            found.named += [f"{node.module}.{alias.name}" for alias in node.names]
+            names = tuple(alias.name for alias in node.names)
+            found.statements.append(ImportStatement(node.module or "", names, node.level, needed))
         else:
             found.has_main |= isinstance(node, ast.If) and _is_main(node.test)
             # A class body and a `with` run when the file does.
@@ -120,12 +125,6 @@ def _collect(body: Sequence[ast.stmt], found: Imports, needed: bool) -> None:
                 _collect(getattr(node, part, []) or [], found, needed and runs)
             for handler in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
                 _collect(handler.body, found, False)
-
-
-def _note(found: Imports, needed: bool, names: Sequence[str]) -> None:
-    found.named += names
-    if needed:
-        found.needed += names
 
 
 def _is_main(test: ast.expr) -> bool:
@@ -157,25 +156,24 @@ def find_importers(layout: Layout, imports: Mapping[str, Imports | None]) -> Imp
     known = _dotted_names(layout)
     found = Importers()
     for file, item in imports.items():
-        if item is None:
-            continue
-        for name in dict.fromkeys(item.named):
-            base = _base_of(name, file, known, layout)
+        for statement in item.statements if item is not None else ():
+            if statement.level:
+                targets = [_relative_target(layout, file, statement, name) for name in statement.names]
+                found.relatively.update(target for target in targets if target is not None)
+                continue
+            names = [f"{statement.module}.{name}" for name in statement.names]
+            base = _base_of(statement.module, names, file, known, layout)
             if base is None:
                 continue
-            if any(name == need or name.startswith(need + ".") for need in item.needed):
-                found.roots.setdefault(file, [])
-                if base not in found.roots[file]:
-                    found.roots[file].append(base)
-            for depth in range(1, name.count(".") + 2):
-                part = ".".join(name.split(".")[:depth])
-                target = layout.find(part, [base])
-                if target is not None and target.endswith(".py") and target != file:
-                    found.names.setdefault(target, set()).add((part, base))
-        for level, module, name in item.relative:
-            target = _relative_target(layout, file, level, module, name)
-            if target is not None:
-                found.relatively.add(target)
+            if statement.needed and base not in found.roots.setdefault(file, []):
+                found.roots[file].append(base)
+            for name in [statement.module, *names]:
+                parts = name.split(".")
+                for depth in range(1, len(parts) + 1):
+                    part = ".".join(parts[:depth])
+                    target = layout.find(part, [base])
+                    if target is not None and target.endswith(".py") and target != file:
+                        found.names.setdefault(target, set()).add((part, base))
     return found
 
 
@@ -194,27 +192,31 @@ def _dotted_names(layout: Layout) -> dict[str, set[str]]:
     return known
 
 
-def _base_of(name: str, file: str, known: Mapping[str, set[str]], layout: Layout) -> str | None:
-    """The directory from which a file's import of a name is met; None if the name is none of the checkout's."""
-    first = name.partition(".")[0]
+def _base_of(module: str, names: Sequence[str], file: str, known: Mapping[str, set[str]], layout: Layout) -> str | None:
+    """The directory from which a file's import is met; None if it is none of the checkout's."""
+    first = module.partition(".")[0]
     if first in sys.stdlib_module_names:
         return None
     own = posixpath.dirname(file)
-    nearest = [own, *_above(own), "", "src", *sorted(known.get(first, ()), key=lambda item: (item.count("/"), item))]
-    for base in dict.fromkeys(nearest):
-        if base not in known.get(first, ()):
-            continue
-        target = layout.find(name, [base]) or layout.find(name.rpartition(".")[0] or name, [base])
-        # A directory alone says nothing: `import requests` beside a directory of requests to review.
-        if target is not None and (target.endswith(".py") or "." in name):
-            return base
+    package, above = layout.package_of(file)
+    # A member of a package is rarely started by its path, which alone puts its own directory on `sys.path`.
+    nearest = [*([above] if package else []), own, *_above(own), "", "src"]
+    nearest += sorted(known.get(first, ()), key=lambda item: (item.count("/"), item))
+    bases = [base for base in dict.fromkeys(nearest) if base in known.get(first, ())]
+    for wanted in ([*names], [module]):
+        for base in bases:
+            targets = [layout.find(name, [base]) for name in wanted]
+            # A directory alone says nothing: `import requests` beside a directory of requests to review.
+            if any(target is not None and (target.endswith(".py") or "." in module) for target in targets):
+                return base
     return None
 
 
-def _relative_target(layout: Layout, file: str, level: int, module: str, name: str) -> str | None:
+def _relative_target(layout: Layout, file: str, statement: ImportStatement, name: str) -> str | None:
     directory = posixpath.dirname(file)
-    for _ in range(level - 1):
+    for _ in range(statement.level - 1):
         directory = posixpath.dirname(directory)
+    module = statement.module
     full = f"{module}.{name}" if module else name
     target = layout.find(full, [directory]) or (layout.find(module, [directory]) if module else None)
     return target if target is not None and target.endswith(".py") else None

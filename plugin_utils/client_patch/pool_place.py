@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .layout import Layout
 from .paths import PathChange, path_changes
@@ -41,11 +41,34 @@ class Placing:
     ) -> None:
         self.source = source
         self.file = source.path
-        self.starts = starts
         self.layout = layout
         self.taken = taken
         self.home = home
-        self.changes = path_changes(source.program, self.file, home)
+        self.given = starts
+        self.changes = self._changes(source)
+        self.starts = [item for start in starts for item in self._explained(start)]
+
+    def _changes(self, source: Source) -> list[PathChange]:
+        """The program's changes of its path; one that the text does not tell is taken for what its imports need."""
+        changes = path_changes(source.program, self.file, self.home)
+        told = {item.directory for item in changes}
+        left = [base for start in self.given for base in start.needed if base not in told and base not in start.path]
+        found = []
+        for change in changes:
+            unknown = change.directory is None and bool(left)
+            found += [replace(change, directory=base) for base in dict.fromkeys(left)] if unknown else [change]
+        return found
+
+    def _explained(self, start: Start) -> list[Start]:
+        """A start with the directories that the program's imports need and that it does not put there itself."""
+        told = {item.directory for item in self.changes}
+        left = tuple(base for base in dict.fromkeys(start.needed) if base not in told and base not in start.path)
+        full = replace(start, path=(*start.path, *left), needed=())
+        if start.why or start.name != MAIN or not left:
+            return [full]
+        # Started by its path it would not find its own imports: so it may well be started by -m.
+        name = posixpath.relpath(self.file, left[0] or ".")[:-3].replace("/", ".")
+        return [full, Start(name, left, name.rpartition(".")[0], "")]
 
     # -- the candidates
 
@@ -148,7 +171,7 @@ class Placing:
 
     def problem(self, patched: Source, place: PoolPlace) -> str:
         """Why an import that was put in would not resolve; empty if each of them does."""
-        changes = path_changes(patched.program, self.file, self.home)
+        changes = self._changes(patched)
         for node, module, site in patched.program.from_imports:
             written = "." * len(node.relative) + dotted(node.module) if node.relative else module
             if written != place.written:
@@ -164,7 +187,7 @@ class Placing:
 
     def questions(self, patched: Source, place: PoolPlace) -> list[tuple[str, list[str]]]:
         """For each start the absolute name of the pool module and the checkout's directories that are searched then."""
-        changes = path_changes(patched.program, self.file, self.home)
+        changes = self._changes(patched)
         sites = [site for _, module, site in patched.program.from_imports if module == place.module]
         asked = []
         for start in self.starts:

@@ -45,6 +45,8 @@ class Start:
     package: str = ""
     # How that is known, for a person: "Dockerfile:7". Empty for a guess.
     why: str = ""
+    # Directories that must be on the path as well, since the file's own imports need them.
+    needed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,15 +151,18 @@ class Starts:
         for name, base in sorted(self.importers.names.get(file, ())):
             package = name if file.endswith("__init__.py") else name.rpartition(".")[0]
             starts.append(Start(name, (base,), package, f"imported as {name}"))
-        member = bool(imports.relative_needed) or file.endswith("__init__.py") or self._is_django(file, imports)
+        member = imports.is_member or file.endswith("__init__.py") or self._is_django(file, imports)
         if not starts and (member or (file in self.importers.relatively and not imports.has_main)):
             starts.append(self._as_member(file))
         main = any(start.name == MAIN for start in starts)
         if not member and not main and (imports.has_main or not starts):
             own = posixpath.dirname(file)
             starts.append(Start(MAIN, (own,)))
-        more = (*self.importers.roots.get(file, ()), *self.search_paths)
-        return [replace(start, path=tuple(dict.fromkeys([*start.path, *more]))) for start in dict.fromkeys(starts)]
+        needed = tuple(self.importers.roots.get(file, ()))
+        return [
+            replace(start, path=tuple(dict.fromkeys([*start.path, *self.search_paths])), needed=needed)
+            for start in dict.fromkeys(starts)
+        ]
 
     def _as_member(self, file: str) -> Start:
         package, above = self.layout.package_of(file)
@@ -172,6 +177,6 @@ class Starts:
         """Django finds an application's files by their names; only `manage.py` is started."""
         return (
             not imports.has_main
-            and any(item.partition(".")[0] == "django" for item in imports.named)
+            and any(item.module.partition(".")[0] == "django" for item in imports.statements)
             and bool(self.layout.package_of(file)[0])
         )
