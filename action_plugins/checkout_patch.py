@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client patch over a whole checkout on this machine: finds the scripts, patches them, says what is left to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+PROJECT = Path(__file__).resolve().parents[1]
+# Ansible puts neither the project nor a plugin's own directory on the path.
+sys.path.append(str(PROJECT))
+
+from module_utils.checkout_patch_options import OPTIONS  # noqa: E402
+from module_utils.webex_rollout.errors import RolloutError  # noqa: E402
+from module_utils.webex_rollout.sources import compile_problem  # noqa: E402
+from plugin_utils.report.mask import mask_diff  # noqa: E402
+
+try:
+    from plugin_utils.client_patch import Settings, TemplateError, Templates
+    from plugin_utils.client_patch.checkout import SourceError
+    from plugin_utils.client_patch.local_files import CheckoutError, read_checkout, relative_scripts, write_files
+    from plugin_utils.client_patch.pool_place import PoolPlace
+    from plugin_utils.client_patch.probe import PROBE_OPTIONS, problem_of, questions
+    from plugin_utils.client_patch.project import Project, ProjectResult
+    from plugin_utils.client_patch.summary import commit_message, summary
+    from plugin_utils.client_patch.surroundings import Surroundings
+except ImportError as error:
+    IMPORT_ERROR: ImportError | None = error
+else:
+    IMPORT_ERROR = None
+
+POOL = PROJECT / "files" / "webex_pool_config.py"
+MODEL = "the engine's own model of Python's import, since {python} is not there"
+PROVEN = "{python}, without running anything"
+
+
+class ActionModule(ActionBase):
+    """Works on the controller, where the checkout is."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Read, patch, prove, compile, write; nothing is written unless all that is to be written is good."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=OPTIONS)
+        if IMPORT_ERROR is not None:
+            raise AnsibleActionFail(
+                f"{IMPORT_ERROR}; the controller needs what requirements.txt lists: pip install -r requirements.txt"
+            )
+        home = Path(args["home"])
+        python = args["python"] if args["python"] and Path(args["python"]).exists() else ""
+        try:
+            files, others = read_checkout(home)
+            patched = self._patch(args, files, others, python)
+            changed = {path: item.source for path, item in patched.files.items() if item.changed}
+            if python:
+                _compile(python, changed)
+            before = dict(patched.before)
+            if args["state"] == "present":
+                pool = POOL.read_bytes()
+                modules = {path: pool for path in patched.modules if files.get(path) != pool}
+                changed.update(modules)
+                before.update({path: files.get(path, b"") for path in modules})
+            if not self._task.check_mode:
+                write_files(home, changed)
+        except TemplateError as problem:
+            raise AnsibleActionFail(f"roles/client_patch/templates: {problem}. Nothing was written.") from None
+        except (SourceError, CheckoutError, RolloutError) as problem:
+            # Without the cause: Ansible would say it twice.
+            raise AnsibleActionFail(f"{home}: {_sentence(problem)} Nothing was written.") from None
+        proof = (PROVEN if python else MODEL).format(python=args["python"] or "the bots' Python")
+        result["changed"] = bool(changed)
+        result["files"] = sorted(changed)
+        result["constructions"] = [asdict(item) for file in patched.files.values() for item in file.constructions]
+        result["findings"] = [asdict(item) for item in patched.findings]
+        result["skipped_files"], result["refused_files"] = patched.skipped, patched.refused
+        result["summary"] = summary(patched, self._task.check_mode, proof)
+        result["commit_message"] = commit_message(patched, args["state"])
+        if self._task.diff:
+            result["diff"] = [_diff(path, before[path], changed[path]) for path in sorted(changed)]
+        return result
+
+    def _patch(self, args: Mapping[str, Any], files: dict[str, bytes], others: list[str], python: str) -> ProjectResult:
+        home = str(args["home"])
+
+        def prove(place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
+            return _ask(python, home, place, asked)
+
+        around = Surroundings.of_files(
+            files, others, args["pool_module"], home, args["search_paths"], prove=prove if python else None
+        )
+        project = Project(files, Settings(Templates(**args["templates"]), args["request_timeout"]), around)
+        scripts = relative_scripts(home, args["scripts"])
+        if args["state"] == "present":
+            return project.patch(scripts, args["scope"])
+        original = read_checkout(Path(args["original"]))[0] if args["original"] else None
+        return project.unpatch(
+            None if original is None else lambda paths: {path: original[path] for path in paths if path in original},
+            scripts,
+            args["scope"],
+        )
+
+
+def _ask(python: str, home: str, place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Why the import of a pool module would not resolve, by the bots' own Python."""
+    try:
+        done = subprocess.run(
+            [python, *PROBE_OPTIONS],
+            input=questions(home, place.file, asked),
+            cwd="/",
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        problem = problem_of(done.stdout, len(asked))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise CheckoutError(
+            f"{python} does not say where an import leads ({error}); does it run the unpatched bot?"
+        ) from None
+    return f"{problem} ({python})" if problem else ""
+
+
+def _compile(python: str, sources: Mapping[str, bytes]) -> None:
+    problems = {path: compile_problem(python, path, source) for path, source in sorted(sources.items())}
+    told = "; ".join(f"{path}: {problem}" for path, problem in problems.items() if problem)
+    if told:
+        raise CheckoutError(f"{python} does not compile the patched source: {told}. Does it run the unpatched bot?")
+
+
+def _sentence(problem: Exception) -> str:
+    text = str(problem)
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _diff(path: str, before: bytes, after: bytes) -> dict[str, Any]:
+    """A diff in which whatever looks like a secret is masked; of the pool module only its size, for it is long."""
+    if after == POOL.read_bytes():
+        return {"prepared": f"{path}: the pool module, {after.count(chr(10).encode())} lines\n"}
+    texts = [text.decode("utf-8", "replace") for text in (before, after)]
+    return mask_diff(
+        {"before": texts[0], "after": texts[1], "before_header": path, "after_header": f"{path} (patched)"}
+    )
