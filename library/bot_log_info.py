@@ -23,6 +23,10 @@ options:
     description: Path of the bot's log.
     type: path
     required: true
+  user:
+    description: Who writes the log, and so reads it; a log of somebody else's is refused.
+    type: str
+    required: true
   cursor:
     description: Where to continue, as an earlier call returned it in RV(cursor). Without it the whole log is read.
     type: dict
@@ -75,12 +79,14 @@ EXAMPLES = r"""
 - name: Remember where the log ends
   bot_log_info:
     path: /home/vinay/pub/IR/logs/jarvis.log
+    user: vinay
     take: true
   register: before
 
 - name: Count what has been written since
   bot_log_info:
     path: /home/vinay/pub/IR/logs/jarvis.log
+    user: vinay
     cursor: "{{ before.cursor }}"
   register: since
 """
@@ -161,36 +167,33 @@ seconds:
   type: float
 """
 
-import os
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout.clock import vm_clock
 from ansible.module_utils.webex_rollout.errors import LogError
-from ansible.module_utils.webex_rollout.logs.cursor import Cursor, look, look_at_all, take_cursor
-from ansible.module_utils.webex_rollout.logs.signatures import Signature, signatures_with
-from ansible.module_utils.webex_rollout.logs.tally import evidence
+from ansible.module_utils.webex_rollout.logs.reader import LogReader
 
 
-def answer(given: dict[str, Any], signatures: tuple[Signature, ...]) -> dict[str, Any]:
+def answer(given: dict[str, Any]) -> dict[str, Any]:
     """What the module returns, apart from the clock.
 
     :raises LogError: when log or cursor cannot be used.
     """
+    reader = LogReader(given["user"], given["signatures"], given["timezone"] or "")
     if given["take"]:
-        return {"cursor": take_cursor(given["path"]).to_dict()}
-    if given["cursor"] is not None:
-        cursor = Cursor.from_dict(given["cursor"])
-        if cursor.path != given["path"]:
-            raise LogError(f"the cursor belongs to log {cursor.path}, not to {given['path']}: take one for this log")
-        seen = look(cursor, signatures)
+        return reader.take(given["path"])
+    if given["cursor"] is None:
+        result = reader.look_at_all(given["path"], rotated=given["history"])
     else:
-        seen = look_at_all(given["path"], signatures, rotated=given["history"])
-    result = evidence(seen.tally, signatures)
+        other = given["cursor"].get("path")
+        if other != given["path"]:
+            raise LogError(f"the cursor belongs to log {other}, not to {given['path']}: take one for this log")
+        result = reader.look(given["cursor"])
     if not given["buckets"]:
         del result["hours"]
-    return {**result, "cursor": seen.cursor.to_dict()}
+    return result
 
 
 def main() -> None:
@@ -199,6 +202,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
             "cursor": {"type": "dict"},
             "take": flag,
             "history": flag,
@@ -219,12 +223,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    if given["timezone"]:
-        os.environ["TZ"] = given["timezone"]
-        time.tzset()
     begun = time.perf_counter()
     try:
-        result = answer(given, signatures_with(given["signatures"]))
+        result = answer(given)
     except LogError as error:
         module.fail_json(msg=str(error), now=vm_clock())
     module.exit_json(changed=False, now=vm_clock(), seconds=time.perf_counter() - begun, **result)

@@ -60,6 +60,7 @@ from ansible.module_utils.webex_rollout.disk import STATE_VERSION, format_of, wr
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.paths import PROGRAM, STATE_DIR
 from ansible.module_utils.webex_rollout.system import run_command
+from ansible.module_utils.webex_rollout.tree import must_be_roots
 
 FIRST_LINE = f"#!{sys.executable} -I\n".encode()
 
@@ -95,6 +96,7 @@ def install(program: Path, sha256: str, content: bytes) -> None:
     """
     if hashlib.sha256(content).hexdigest() != sha256:
         raise RolloutError("the program arrived damaged; nothing was installed. Run again")
+    must_be_roots(str(program))
     trial = program.with_name(f".{program.name}.trial")
     try:
         write_whole(trial, FIRST_LINE + content, 0o755)

@@ -192,6 +192,12 @@ files:
   description: For V(recorded), files that differ from what is recorded. For V(rolled_back), files restored.
   returned: always
   type: list
+problems:
+  description: What of a rollback the bot's user has to put right himself, such as a path that leads out of the
+    checkout now. Everything else is back; the module fails, and says so.
+  returned: success
+  type: list
+  elements: str
 kept_shared:
   description: For V(rolled_back), shared files left as they are because another bot needs them.
   returned: always
@@ -336,6 +342,8 @@ def main() -> None:
     except OSError as error:
         module.fail_json(msg=f"{module.params['bot']}: {error.filename or 'the machine'}: {error.strerror}")
     else:
+        if result.problems:
+            module.fail_json(msg=f"{result.bot}: {result.message}", **report(result))
         module.exit_json(**report(result))
 
 

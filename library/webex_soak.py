@@ -55,6 +55,10 @@ options:
         description: Name of the bot.
         type: str
         required: true
+      user:
+        description: Who writes its log, and so reads it.
+        type: str
+        required: true
       log:
         description: Its log.
         type: path
@@ -159,7 +163,7 @@ EXAMPLES = r"""
     log: /home/vinay/pub/IR/logs/jarvis.log
     before: "{{ before }}"
     controls:
-      - {bot: tars, log: /home/vinay/pub/IR/logs/tars.log}
+      - {bot: tars, user: vinay, log: /home/vinay/pub/IR/logs/tars.log}
     soak_min: 86400
     soak_max: 172800
     min_requests: 200
@@ -265,6 +269,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout.clock import vm_clock
 from ansible.module_utils.webex_rollout.drift import unstable
 from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
+from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
 from ansible.module_utils.webex_rollout.store import Vm
 from ansible.module_utils.webex_rollout.system import utc
@@ -289,7 +294,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
     else:
         with locked(store):
             kept = _same(load(store), given)
-            soak = _judged(kept, given) if state == "judged" else _looked(kept, given)
+            soak = _judged(kept, given) if state == "judged" else _looked(store.need().bot, kept, given)
             resumed = kept is not None and state != "begun"
             save(store, soak)
     bot = store.load()
@@ -315,11 +320,11 @@ def _same(kept: Soak | None, given: dict[str, Any]) -> Soak | None:
     return None if other and given["state"] == "begun" else kept
 
 
-def _looked(kept: Soak | None, given: dict[str, Any]) -> Soak:
+def _looked(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
     """The soak after a look; one that begins, or begins anew, where there is none or it was interrupted."""
     soak = kept
     if soak is None or given["state"] == "begun":
-        soak = begin(given["bot"], given["release"], given["log"], given["before"] or {}, kept)
+        soak = begin(bot, given["release"], given["log"], given["before"] or {}, kept)
     soak.settings_hash = given["settings_hash"] or soak.settings_hash
     soak.until = given["soak_max"]
     soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]

@@ -13,6 +13,7 @@ SIGNATURE: dict[str, Any] = {
 }
 CONTROL: dict[str, Any] = {
     "bot": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
     "log": {"type": "path", "required": True},
     "timezone": {"type": "str"},
     "signatures": {"type": "list", "elements": "dict"},

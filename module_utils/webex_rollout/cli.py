@@ -91,7 +91,7 @@ def _run(vm: Vm, given: argparse.Namespace) -> int:
     else:
         verb = "changed" if result.changed else "unchanged"
         print(f"{result.bot}: {verb}, {result.phase}, release {result.release} {result.message}".rstrip())
-    return 0
+    return 1 if result.problems else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

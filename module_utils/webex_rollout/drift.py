@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .clock import boot_key, wall_start
+from .entries import Entry
 from .errors import RolloutError
-from .files import Entry, unchanged_since
+from .files import unchanged_since
 from .processes import bot_pids
 from .procfs import read_stat
 from .state import Phase, Release, Running, State
@@ -66,7 +67,8 @@ def stale_files(state: State, pid: int, manifest: Mapping[str, Entry]) -> list[s
     if running and (running.pid, running.start_time, running.boot) == (pid, stat.start_time, boot_key()):
         return [path for path in paths if running.files.get(path) != manifest[path].identity]
     started = wall_start(stat.start_time)
-    return [path for path in paths if not unchanged_since(path, started)]
+    touched = state.bot.files.touched(paths)
+    return [path for path in paths if not unchanged_since(touched.get(path), started)]
 
 
 def note_running(state: State, release: Release) -> None:

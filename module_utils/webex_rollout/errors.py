@@ -16,6 +16,10 @@ class DamagedError(RolloutError):
     """A file of the state that does not match its own checksum, or is none."""
 
 
+class BlockedError(RolloutError):
+    """Something in a path of the bot's user's own that keeps him from having a file there: only he can clear it."""
+
+
 class LogError(RolloutError):
     """A log that cannot be read; the message names it."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .clock import wall_start
+from .files import Files
 from .paths import checked_name
 from .procfs import (
     Stat,
@@ -43,6 +44,11 @@ class Bot:
     def __post_init__(self) -> None:
         """Refuse a name that would not be one directory and one unit instance."""
         checked_name(self.name)
+
+    @property
+    def files(self) -> Files:
+        """The way to the files of its releases."""
+        return Files(self.user, self.home)
 
     @property
     def script_path(self) -> str:

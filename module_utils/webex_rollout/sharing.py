@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import contextlib
 
+from .entries import Entry
 from .errors import RolloutError
-from .files import Entry
 from .state import Phase
 from .store import Store
 

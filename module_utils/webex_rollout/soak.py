@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -23,9 +21,8 @@ from .clock import same_boot, up_seconds, vm_clock
 from .disk import unseal
 from .errors import DamagedError, LogError, RolloutError, SoakError
 from .evidence import EXTEND, HOLD, HOUR, PROMOTE, ROLL_BACK, Control, Decision, Evidence, GateSettings, history_of
-from .logs.cursor import Cursor, look, look_at_all
-from .logs.signatures import signatures_with
-from .logs.tally import evidence
+from .logs.reader import LogReader
+from .processes import Bot
 from .store import Store, Vm
 from .words import duration
 
@@ -56,6 +53,8 @@ class Watched:
     """In which the log's times are; the machine's where it is empty."""
     signatures: list[dict[str, str]] = field(default_factory=list)
     """What counts as a failure in this log beside what always does."""
+    user: str = ""
+    """Who writes it, and so reads it. Empty in a soak of an earlier program, until it is loaded."""
 
     @property
     def pool(self) -> dict[str, Any]:
@@ -78,13 +77,11 @@ class Watched:
     def read(self) -> None:
         """Read what was written since the last look. That it cannot be read becomes the log's problem."""
         try:
-            known = signatures_with(self.signatures)
-            with _in_zone(self.timezone):
-                seen = look(Cursor.from_dict(self.cursor), known)
+            self.since = LogReader(self.user, self.signatures, self.timezone).look(self.cursor)
         except LogError as error:
             self.problem = str(error)
             return
-        self.problem, self.cursor, self.since = "", seen.cursor.to_dict(), evidence(seen.tally, known)
+        self.problem, self.cursor = "", self.since.pop("cursor")
 
 
 @dataclass
@@ -143,16 +140,15 @@ class Soak:
         self._add_point()
 
     def watch(self, controls: Sequence[Mapping[str, Any]]) -> None:
-        """Compare with these bots (bot, log, timezone, signatures) from now on, and with no others."""
+        """Compare with these bots (bot, user, log, timezone, signatures) from now on, and with no others."""
         for bot in set(self.controls) - {control["bot"] for control in controls}:  # has the release by now
             del self.controls[bot]
         for control in controls:
             if control["bot"] not in self.controls:
                 # One that cannot be read is no evidence; the next look tries again.
                 with contextlib.suppress(LogError):
-                    self.controls[control["bot"]] = watched(
-                        control["log"], control["signatures"], control["timezone"], self.elapsed
-                    )
+                    reader = LogReader(control["user"], control["signatures"], control["timezone"])
+                    self.controls[control["bot"]] = watched(reader, control["log"], self.elapsed)
 
     def decide(self, decision: str, who: str, why: str, when: str) -> None:
         """Keep what a human decided; "auto" withdraws it, and nothing leaves it as it is.
@@ -237,33 +233,16 @@ class Soak:
             self.series = self.series[::2]
 
 
-@contextlib.contextmanager
-def _in_zone(name: str) -> Iterator[None]:
-    """Read times in this time zone, the machine's where it is empty."""
-    before = os.environ.pop("TZ", None)
-    if name:
-        os.environ["TZ"] = name
-    time.tzset()
-    try:
-        yield
-    finally:
-        os.environ.pop("TZ", None)
-        if before is not None:
-            os.environ["TZ"] = before
-        time.tzset()
-
-
-def watched(log: str, signatures: Sequence[Mapping[str, str]], timezone: str = "", begun: float = 0.0) -> Watched:
+def watched(reader: LogReader, log: str, begun: float) -> Watched:
     """A log to watch from now on.
 
     :param begun: seconds of soak at this moment.
     :raises LogError: when it is missing or cannot be read.
     """
-    with _in_zone(timezone):
-        seen = look_at_all(log, signatures_with(signatures), rotated=True)
-    history = _short(evidence(seen.tally))
-    kept = [dict(each) for each in signatures]
-    return Watched(log, seen.cursor.to_dict(), history, begun, timezone=timezone, signatures=kept)
+    seen = reader.look_at_all(log, rotated=True)
+    kept = [dict(each) for each in reader.signatures]
+    history, zone = _short(seen), reader.timezone
+    return Watched(log, seen["cursor"], history, begun, timezone=zone, signatures=kept, user=reader.user)
 
 
 def _short(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -272,7 +251,7 @@ def _short(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**{key: found[key] for key in wanted}, "pool": {"ready": found["pool"]["ready"]}}
 
 
-def begin(bot: str, release: str, log: str, before: Mapping[str, Any], earlier: Soak | None = None) -> Soak:
+def begin(bot: Bot, release: str, log: str, before: Mapping[str, Any], earlier: Soak | None = None) -> Soak:
     """A soak that begins with what the module `bot_log_info` returned, with its option history, before the switch.
 
     :param earlier: the soak of the same release under the same settings, which was interrupted. Its time and counts
@@ -281,10 +260,11 @@ def begin(bot: str, release: str, log: str, before: Mapping[str, Any], earlier: 
     """
     try:
         now = dict(before["now"])
-        soak = Soak(bot, release, now, dict(now), 0.0, Watched(log, dict(before["cursor"]), _short(before)))
+        own = Watched(log, dict(before["cursor"]), _short(before), user=bot.user)
+        soak = Soak(bot.name, release, now, dict(now), 0.0, own)
     except (KeyError, TypeError) as error:
         raise SoakError(
-            f"{bot}: the soak has no beginning: `before` must be what bot_log_info returned with history ({error})"
+            f"{bot.name}: the soak has no beginning: `before` must be what bot_log_info returned with history ({error})"
         ) from error
     if earlier is not None:
         soak.own.history = earlier.own.history
@@ -314,7 +294,9 @@ def load(store: Store) -> Soak | None:
     :raises SoakError: when it is damaged, or was written by a newer program.
     """
     try:
-        return Soak.load(unseal(store.soak_path))
+        soak = Soak.load(unseal(store.soak_path))
+        _name_users(store, soak)
+        return soak
     except FileNotFoundError:
         return None
     except (DamagedError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -325,6 +307,14 @@ def load(store: Store) -> Soak | None:
         ) from error
     except RolloutError as error:
         raise SoakError(f"{store.bot}: {error}") from error
+
+
+def _name_users(store: Store, soak: Soak) -> None:
+    """Name who writes the logs where the soak was begun by a program that read them as root."""
+    for name, watch in [(soak.bot, soak.own), *soak.controls.items()]:
+        if not watch.user:
+            state = store.vm.store(name).load() or store.load()
+            watch.user = state.bot.user if state else ""
 
 
 def save(store: Store, soak: Soak) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .become import account_of, run_as
 from .system import run_command
 
 # Source on stdin, so that nothing is written; -I and -S: nothing of the user's is run or imported.
@@ -16,10 +17,14 @@ def compile_problem(python: str, path: str, source: bytes, user: str = "") -> st
     :param user: who runs the interpreter, where that is not the present user.
     :raises RolloutError: when the interpreter cannot be run, or did not answer within a minute.
     """
-    become = ["runuser", "-u", user, "--"] if user else []
-    done = run_command([*become, python, "-I", "-S", "-B", "-c", COMPILE, path], timeout=60, stdin=source)
-    if done.returncode == 0:
+    command = [python, "-I", "-S", "-B", "-c", COMPILE, path]
+    if user:
+        status, _, errors = run_as(account_of(user), command, stdin=source)
+    else:
+        done = run_command(command, timeout=60, stdin=source)
+        status, errors = done.returncode, done.stderr
+    if status == 0:
         return ""
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
     location = next((line.strip() for line in reversed(lines) if line.strip().startswith("File ")), "")
-    return ": ".join(part for part in (location, lines[-1] if lines else f"exit code {done.returncode}") if part)
+    return ": ".join(part for part in (location, lines[-1] if lines else f"exit code {status}") if part)

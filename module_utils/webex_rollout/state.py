@@ -10,7 +10,7 @@ from typing import Any
 
 from .clock import Deadline
 from .disk import sha256
-from .files import Entry
+from .entries import Entry
 from .processes import Bot, FoundProcess
 
 

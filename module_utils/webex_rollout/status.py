@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from .drift import stale_files
+from .entries import Entry
 from .errors import RolloutError
-from .files import Entry, look_at
 from .lock import read_lock
 from .paths import GUARD_TIMER
 from .processes import bot_pids
@@ -31,7 +31,7 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
         copies = sorted(bot_pids(state.bot))
         unit = show_unit(state.unit)
         release = store.release(state.candidate or state.current)
-        looks = {path: look_at(path)[0] for path in release.manifest}
+        looks = {path: entry for path, (entry, _) in state.bot.files.look_at_each(release.manifest).items()}
         main = unit.main_pid if unit.main_pid in copies else (copies[0] if len(copies) == 1 else 0)
         return {
             **asdict(Result(name, "status", pids_after=copies).of(state)),

@@ -17,8 +17,8 @@ from typing import Any
 
 from .clock import Timing
 from .disk import flock, make_directory, seal, sha256, unseal, write_whole
+from .entries import Entry
 from .errors import RolloutError
-from .files import Entry
 from .paths import PROGRAM, STATE_DIR, checked_name
 from .state import Phase, Release, State
 from .system import local_user, utc

@@ -9,7 +9,7 @@ import pwd
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .errors import RolloutError
@@ -18,16 +18,20 @@ POLL = 0.02
 
 
 def run_command(
-    argv: Sequence[str], timeout: float | None = 120, stdin: bytes | None = None
+    argv: Sequence[str],
+    timeout: float | None = 120,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command without a shell; the caller checks its exit status. Never given secrets as arguments.
 
     :param timeout: seconds, None for a command that is bounded by something else.
+    :param environment: all of its variables; those of this process if None.
     :raises RolloutError: when it cannot be run, or did not answer in time.
     """
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     try:
-        return subprocess.run(list(argv), capture_output=True, timeout=timeout, check=False, **given)
+        return subprocess.run(list(argv), capture_output=True, timeout=timeout, check=False, env=environment, **given)
     except OSError as error:
         raise RolloutError(f"cannot run {argv[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,14 +43,15 @@ def without_release(bot: str, variables: Variables, play: Sequence[str], batch: 
 
 
 def controls(bot: str, variables: Variables, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
-    """The bots to compare with, each as `webex_soak` takes it: ``bot``, the path of its ``log``, how that is read."""
+    """The bots to compare with, each as `webex_soak` takes it: ``bot``, its ``user`` and ``log``, how that is read."""
     near = set(bots_of_vm(bot, variables))
     found = []
     for each in without_release(bot, variables, play, batch):
         if each in near:
-            home, log, timezone, signatures = (
+            user, home, log, timezone, signatures = (
                 value_of(name, each, variables[each])
-                for name in ("bot_home", "bot_log", "bot_timezone", "rollout_signatures")
+                for name in ("bot_user", "bot_home", "bot_log", "bot_timezone", "rollout_signatures")
             )
-            found.append({"bot": each, "log": f"{home}/{log}", "timezone": timezone, "signatures": signatures})
+            path = posixpath.join(home, log)
+            found.append({"bot": each, "user": user, "log": path, "timezone": timezone, "signatures": signatures})
     return found

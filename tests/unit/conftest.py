@@ -6,10 +6,25 @@ Generated examples are the same in every run; the bench draws new ones.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ansible.module_utils
+import pytest
 from hypothesis import settings
+
+from tests.unit.people import People, make_people, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 ansible.module_utils.__path__.append(str(Path(__file__).resolve().parents[2] / "module_utils"))
+
+
+@pytest.fixture
+def people(monkeypatch: pytest.MonkeyPatch) -> Iterator[People]:
+    """Users without rights, to act as."""
+    made = make_people(monkeypatch)
+    yield made
+    remove(made)

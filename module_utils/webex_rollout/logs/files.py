@@ -19,6 +19,8 @@ from .stamps import STAMP_LENGTH, is_head, last_mark
 
 # Bytes read at a time: long enough that the call costs nothing, short enough to stay in the processor's cache.
 BLOCK = 128 * 1024
+# Of a packed part; it is unpacked to the disk of whoever reads it.
+UNPACKED_LIMIT = 1024 * 1024 * 1024
 
 
 class LogAbsentError(LogError):
@@ -112,15 +114,21 @@ _ROTATED = re.compile(r"\.(\d{1,3})(\.gz)?|[.-]\d{4}-?\d\d-?\d\d([_-][\d-]+)?(\.
 def open_log(path: str) -> LogFile:
     """:raises FileNotFoundError: as it is, for the caller to judge. :raises LogError: when it cannot be read."""
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a FIFO would wait for a writer
-            raise LogError(f"log {path} is no regular file: set the bot's log path to the file the bot writes")
-        return LogFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise LogError(
-            f"log {path} cannot be read: {error.strerror}; give the user who reads it access, or read it as root"
-        ) from error
+        raise LogError(f"log {path} cannot be read: {error.strerror}; give the bot's user access to it") from error
+    status = os.fstat(fd)
+    problem = ""
+    if not stat.S_ISREG(status.st_mode):
+        problem = "is no regular file: set the bot's log path to the file the bot writes"
+    elif status.st_uid != os.geteuid():
+        problem = f"belongs to uid {status.st_uid}, not to the bot's user (uid {os.geteuid()}): give it to him (chown)"
+    if problem:
+        os.close(fd)
+        raise LogError(f"log {path} {problem}")
+    return LogFile(fd, path)
 
 
 def _rotated_names(path: str) -> list[str]:
@@ -209,6 +217,8 @@ def unpacked(file: LogFile) -> Iterator[tuple[LogFile, str]]:
         try:
             with gzip.GzipFile(fileobj=packed) as stream:
                 for block in iter(lambda: stream.read(1 << 20), b""):
+                    if copy.tell() >= UNPACKED_LIMIT:
+                        raise EOFError(f"it holds more than {UNPACKED_LIMIT >> 20} MiB")
                     copy.write(block)
         except (EOFError, OSError, zlib.error) as error:
             problem = f"{file.path} is damaged ({error}); what follows in it is lost"

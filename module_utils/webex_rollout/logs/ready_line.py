@@ -3,66 +3,49 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import LogError
-from .cursor import Cursor, fresh_cursor, pieces, sources_of
+from .cursor import Cursor, pieces, sources_of
 from .files import LogAbsentError, parts_of
 from .search import find_in
+from .signatures import Signature
 from .tally import Tally, pool_lines
 
 
-class ReadyLine:
-    """Looks for the ready line of one process, each time only in what was written since the last time.
+def find_ready(_: Sequence[Signature], cursor: Mapping[str, Any], pid: int) -> dict[str, Any]:
+    """Look for the ready line of one process in what was written since a cursor: ``seen``, and the new ``cursor``.
 
     Rotated parts are followed as `look` follows them. The line need not carry a time stamp, nor end with its fields:
-    whether the bot's log can be counted is for the soak to find out, not for the start-up check.
+    whether the bot's log can be counted is for the soak to find out, not for the start-up check. A log that is not
+    there yet, or is being rotated, does not hold it.
+
+    :raises LogError: when the log cannot be read, or the cursor is damaged.
     """
-
-    def __init__(self, log: str, cursor: Mapping[str, Any] | None, pid: int) -> None:
-        """``cursor`` is one that was taken before the process started; without one the log is searched from its
-        beginning, rotated parts included.
-
-        :raises LogError: when the cursor is damaged, or of another log.
-        """
-        self.text = f"webex-pool ready pid={pid}"
-        """The line that is looked for, for messages."""
-        self._pid = pid
-        self._seen = False
-        self._cursor = fresh_cursor(log) if cursor is None else Cursor.from_dict(cursor)
-        if self._cursor.path != log:
-            raise LogError(f"the cursor belongs to log {self._cursor.path}, not to {log}: take one for this log")
-        self._cursor.tally = Tally(open_line=None if self._cursor.tally.open_line is None else [])
-
-    @property
-    def gaps(self) -> list[str]:
-        """Parts of the log that could not be read, one sentence each: the line may have stood there."""
-        return list(self._cursor.tally.gaps)
-
-    def seen(self) -> bool:
-        """Whether the line has been written. A log that is not there yet, or is being rotated, does not hold it.
-
-        :raises LogError: when the log cannot be read.
-        """
-        if not self._seen:
-            try:
-                self._read_on()
-            except LogAbsentError:
-                return False
-        return self._seen
-
-    def _read_on(self) -> None:
-        cursor = copy.deepcopy(self._cursor)
-        tally = cursor.tally
-        with parts_of(cursor.path) as parts:
-            for piece in pieces(cursor, sources_of(cursor, parts)):
+    at = Cursor.from_dict(dict(cursor))
+    tally = at.tally
+    seen = False
+    try:
+        with parts_of(at.path) as parts:
+            for piece in pieces(at, sources_of(at, parts)):
                 inside_line = tally.open_line is not None
                 for found in find_in(piece.file, (), piece.start, piece.end, inside_line):
                     tally.open_line = None if found.open_line is None else []
-                    self._seen = self._seen or any(map(self._is_it, found.pool_lines))
-        self._cursor = cursor
+                    seen = seen or any(_is_it(line, pid) for line in found.pool_lines)
+    except LogAbsentError:
+        return {"seen": False, "cursor": dict(cursor)}
+    return {"seen": seen, "cursor": at.to_dict()}
 
-    def _is_it(self, line: bytes) -> bool:
-        return any(each.event == "ready" and each.pid == self._pid for each in pool_lines(line))
+
+def search_begin(cursor: Mapping[str, Any]) -> dict[str, Any]:
+    """A cursor to search from, without what was counted before it.
+
+    :raises LogError: when the cursor is damaged.
+    """
+    at = Cursor.from_dict(dict(cursor))
+    at.tally = Tally(open_line=None if at.tally.open_line is None else [])
+    return at.to_dict()
+
+
+def _is_it(line: bytes, pid: int) -> bool:
+    return any(each.event == "ready" and each.pid == pid for each in pool_lines(line))

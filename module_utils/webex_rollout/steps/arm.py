@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 
 from ..clock import Deadline
 from ..disk import sha256
+from ..entries import Entry
 from ..environment import EnvironmentPlan, render_environment
 from ..errors import RolloutError
-from ..files import Entry, look_at, put_back
 from ..lock import act_under_lock
 from ..state import Phase, Runner, State
 from ..store import RESERVE_BYTES, Store, Vm
 from ..timer import start_guard
+from ..tree import must_be_roots
 from .step import Result, environment_plan
 
 
@@ -69,16 +69,11 @@ def arm(vm: Vm, bot: str, seconds: float, token: int | None = None, check: bool 
 
 def _need_room(store: Store, state: State) -> None:
     """Refuse to begin where files could not be restored."""
-    for path in state.files:
-        directory = os.path.dirname(path)
-        while not os.path.isdir(directory):
-            directory = os.path.dirname(directory)
-        status = os.statvfs(directory)
-        size = os.path.getsize(path) if os.path.isfile(path) else 0
+    for path, size, directory, free in state.bot.files.room(state.files):
         needed = 2 * size + RESERVE_BYTES
-        if status.f_bavail * status.f_frsize < needed:
+        if free < needed:
             raise RolloutError(
-                f"{state.bot.name}: the disk of {directory} has {status.f_bavail * status.f_frsize // 1024} kB left, "
+                f"{state.bot.name}: the disk of {directory} has {free // 1024} kB left, "
                 f"{needed // 1024} kB are needed to change {path} and to restore it. Nothing was changed. "
                 "Free some and run again"
             )
@@ -87,11 +82,12 @@ def _need_room(store: Store, state: State) -> None:
 def _write_environment(state: State, carried: Mapping[str, str]) -> bool:
     """Write the carried variables, readable for root alone; whether that changed anything."""
     path, data = state.environment_file, render_environment(state.bot.name, carried)
-    have, _ = look_at(path)
+    must_be_roots(path)
+    have, _ = state.bot.files.look_at(path)
     if not carried and have.kind == "file":  # nothing to carry: the file is somebody's own
         return False
     want = Entry("file", sha256(data), 0o600, 0, 0, time.time_ns())
     if have.identity == want.identity:
         return False
-    put_back(path, want, data)
+    state.bot.files.put_back(path, want, data)
     return True

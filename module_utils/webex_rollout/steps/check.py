@@ -12,9 +12,8 @@ from ..clock import Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
 from ..errors import LogError, RolloutError
-from ..files import look_at
 from ..lock import act_under_lock
-from ..logs.ready_line import ReadyLine
+from ..logs.reader import LogReader, ReadyLine
 from ..processes import Bot, bot_pids
 from ..procfs import HTTPS_PORTS, allowed_open_files, connections_of, proxy_ports, read_limits, read_stat
 from ..state import Phase, State
@@ -125,7 +124,7 @@ def _expected_environment(store: Store, state: State) -> dict[str, str]:
     if not state.carried_from:
         return {}
     plan = environment_plan(state.keep_variables, state.drop_variables, store.release(state.carried_from).runner)
-    have, data = look_at(state.environment_file)
+    have, data = state.bot.files.look_at(state.environment_file)
     return plan.carried if have.kind == "file" and data == render_environment(state.bot.name, plan.carried) else {}
 
 
@@ -189,7 +188,7 @@ class _ReadyLine:
         self._log, self._problem, self._line = proof.log, "", None
         if proof.log and not passed:
             try:
-                self._line = ReadyLine(proof.log, proof.cursor, pid)
+                self._line = ReadyLine(LogReader(state.bot.user), proof.log, proof.cursor, pid)
             except LogError as error:
                 self._problem = str(error)
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..clock import Deadline, boot_key, wall_start
+from ..entries import Entry
 from ..errors import RolloutError
-from ..files import Entry, look_at, unchanged_since
+from ..files import unchanged_since
 from ..lock import act_under_lock
 from ..paths import environment_file, unit_name
 from ..processes import Bot, FoundProcess, Process, bot_pids, find_processes
@@ -52,8 +53,9 @@ class Wanted:
         for path in list(rules):
             if not os.path.isabs(path) or os.path.normpath(path) != path:
                 raise RolloutError(f"{self.bot.name}: {path!r} cannot be managed: give an absolute path without `..`")
-            if os.path.islink(path):
-                rules.setdefault(os.path.realpath(path), rules[path])
+            target = self.bot.files.real(path)
+            if target != path and self.bot.files.look_at(path)[0].kind == "link":
+                rules.setdefault(target, rules[path])
         return rules
 
 
@@ -127,8 +129,10 @@ def _look_at_bot(store: Store, wanted: Wanted, state: State | None, old: Release
     """Files, processes and unit of a bot."""
     rules = {**(state.files if state else {}), **wanted.rules()}
     manifest, contents = {}, {}
+    looks = wanted.bot.files.look_at_all(rules)
     for path, rule in rules.items():
-        entry, data = look_at(path)
+        entry, data = looks[path]
+        wanted.bot.files.must_be_restorable(path, entry)
         if rule.shared and (put_there(store, path, entry) or being_written(store, path)):
             # By the rollout of another bot, so it is not what this one was found with
             before = old.manifest.get(path) if old else None
@@ -187,7 +191,7 @@ def _compare_found(result: Result, wanted: Wanted, state: State | None, old: Rel
     """Fill in what was found and whether it is what is known already."""
     runner, manifest = found.runner, found.manifest
     result.pids_before = result.pids_after = [process.pid for process in found.processes]
-    result.found = _found_facts(found)
+    result.found = _found_facts(wanted.bot, found)
     result.environment = environment_plan(wanted.keep_variables, wanted.drop_variables, runner).names()
     result.files = sorted(
         path
@@ -214,12 +218,13 @@ def _same_runner(old: Runner, new: Runner) -> bool:
     return same_unit and (old.kind != "process" or old.process == new.process)
 
 
-def _found_facts(found: FoundBot) -> dict[str, object]:
+def _found_facts(bot: Bot, found: FoundBot) -> dict[str, object]:
     """What a unit has to take over from the process that was found; names and numbers only."""
     facts: dict[str, object] = {"runs": found.runner.kind, "unit": found.runner.unit, "copies": len(found.processes)}
     if found.processes:
         newest = found.processes[-1]
         started = wall_start(newest.start_time)
+        touched = bot.files.touched(found.manifest)
         facts.update(
             supervisor=newest.supervisor,
             uid=newest.uid,
@@ -229,7 +234,9 @@ def _found_facts(found: FoundBot) -> dict[str, object]:
             open_files=newest.limits.get("open files", []),
             # written after the process began: what runs is not what is on disk, and only the disk can be restored
             newer_than_process=sorted(
-                p for p, e in found.manifest.items() if e.kind == "file" and not unchanged_since(p, started)
+                p
+                for p, e in found.manifest.items()
+                if e.kind == "file" and not unchanged_since(touched.get(p), started)
             ),
         )
     return facts
@@ -271,7 +278,7 @@ def _manage_more(store: Store, state: State, rules: Mapping[str, FileRule]) -> N
     """Take up paths that an open attempt did not manage so far: nobody has written them yet."""
     new = {path: rule for path, rule in rules.items() if path not in state.files}
     if new:
-        looks = {path: look_at(path) for path in new}
+        looks = state.bot.files.look_at_all(new)
         for _, data in looks.values():
             store.keep(data)
         store.extend_releases({path: entry for path, (entry, _) in looks.items()})

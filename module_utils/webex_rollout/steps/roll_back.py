@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from ..clock import Deadline
 from ..disk import unseal
 from ..drift import stale_files
-from ..errors import RolloutError
-from ..files import Entry, clear_away, look_at, put_back
+from ..entries import Entry
+from ..errors import BlockedError, RolloutError
 from ..launch import executable_of, must_reopen_its_files, stop_all
 from ..lock import act_under_lock
 from ..processes import bot_pids
@@ -34,6 +34,7 @@ class RollbackPlan:
     target: Release
     restore: dict[str, bytes] = field(default_factory=dict)  # path -> bytes to put there
     backups: dict[str, bytes] = field(default_factory=dict)  # path -> bytes there now that no release has
+    blocked: dict[str, str] = field(default_factory=dict)  # path of the bot's user's -> why it cannot be restored
     kept_shared: list[str] = field(default_factory=list)
     process_stays: bool = False
     unit_stays: bool = False
@@ -100,9 +101,14 @@ def _plan_rollback(store: Store, state: State, target: Release, force: bool) -> 
     """Compare what is with what the release wants. Refuses to overwrite what nobody here has written."""
     plan = RollbackPlan(target)
     final, edited = {}, []
+    looks = state.bot.files.look_at_each(target.manifest)
     for path, want in sorted(target.manifest.items()):
-        have, data = look_at(path)
+        have, data = looks[path]
         final[path] = have
+        if have.kind == "blocked":
+            plan.blocked[path] = have.target
+            del final[path]
+            continue
         if have.identity == want.identity:
             continue
         rule = state.files.get(path, FileRule())
@@ -169,17 +175,20 @@ def roll_back_held(store: Store, state: State, target: str, reason: str, force: 
         if result.changed or pending:
             with store.vm.mutex():
                 for path, entry in plan.target.manifest.items():
-                    clear_away(path, entry)
-            _mark_rolled_back(store, state, target, reason)
+                    with contextlib.suppress(BlockedError):
+                        state.bot.files.clear_away(path, entry)
+            _mark_rolled_back(store, state, target, "; ".join([reason, *_left_behind(plan)]))
             down = round(result.seconds_down, 2)
-            store.vm.audit("rollback", bot, "ok", release=target, attempt=state.attempt, down=down, reason=reason)
+            done = "incomplete" if plan.blocked else "ok"
+            store.vm.audit("rollback", bot, done, release=target, attempt=state.attempt, down=down, reason=state.note)
     except (RolloutError, OSError, KeyError) as error:
         _note_failure(store, state, error)
         raise
     result.files, result.kept_shared = sorted(plan.restore), plan.kept_shared
     result.pids_after = sorted(bot_pids(state.bot))
     result.after = f"{bot}: pids {result.pids_after}\n"
-    result.message = f"back at release {target}"
+    result.problems = _left_behind(plan)
+    result.message = "; ".join([f"back at release {target}", *result.problems])
     return result.of(state)
 
 
@@ -189,12 +198,17 @@ def _must_be_startable(state: State, plan: RollbackPlan, runs: bool) -> None:
         return
     process = plan.target.runner.process if plan.target.runner.kind == "process" else None
     python = os.path.join(process.cwd, executable_of(process)) if process else state.bot.python
-    if not os.access(python, os.X_OK):
+    if not state.bot.files.may_run(python):
         raise RolloutError(
             f"{state.bot.name} is not rolled back to release {plan.target.id}: {python} is not there to run it. "
             "It keeps running as it is. Restore that and run this again"
         )
     must_reopen_its_files(state.bot, f"keeps running as it is, not rolled back to release {plan.target.id}")
+
+
+def _left_behind(plan: RollbackPlan) -> list[str]:
+    """What the bot's user has to put right himself: the rest is back, and trying again would not help."""
+    return [f"{path} could not be restored: {why}" for path, why in sorted(plan.blocked.items())]
 
 
 def mark_rolling_back(store: Store, state: State, target: str, reason: str, paths: Iterable[str]) -> None:
@@ -237,7 +251,10 @@ def _restore(store: Store, state: State, plan: RollbackPlan) -> float:
         stop_all(state.bot, units, state.stop_seconds, store.vm.timing)
     for path, data in plan.restore.items():
         with store.vm.mutex():  # a shared one may be restored by two bots at once
-            put_back(path, plan.target.manifest[path], data)
+            try:
+                state.bot.files.put_back(path, plan.target.manifest[path], data)
+            except BlockedError as error:
+                plan.blocked[path] = str(error)
     if runner.kind == "process":  # needs nothing of systemd, so it comes first
         up = begun if plan.process_stays else start_runner(store, state, plan.target)
         reload_units(store.vm)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from ..clock import boot_key
 from ..environment import EnvironmentPlan, plan_environment
 from ..errors import RolloutError
-from ..files import look_at
 from ..launch import start_found, start_unit
 from ..procfs import read_stat
 from ..state import Phase, Release, Runner, Running, State
@@ -36,6 +35,7 @@ class Result:
     reasons: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     kept_shared: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     pids_before: list[int] = field(default_factory=list)
     pids_after: list[int] = field(default_factory=list)
     seconds_down: float = 0.0
@@ -93,7 +93,8 @@ def units_at_boot(state: State) -> list[str]:
 
 def start_runner(store: Store, state: State, release: Release) -> float:
     """Start what a release runs as, and note it; returns when it was up."""
-    files = {path: look_at(path)[0].identity for path, rule in state.files.items() if rule.restart}
+    looks = state.bot.files.look_at_each(path for path, rule in state.files.items() if rule.restart)
+    files = {path: entry.identity for path, (entry, _) in looks.items()}
     state.running = None
     if release.runner.kind == "none":
         return time.monotonic()

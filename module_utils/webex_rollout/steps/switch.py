@@ -8,7 +8,6 @@ import time
 from ..clock import Deadline
 from ..drift import note_running, reasons_to_restart
 from ..errors import RolloutError
-from ..files import look_at
 from ..launch import must_reopen_its_files, start_unit, stop_all
 from ..lock import act_under_lock
 from ..processes import bot_pids
@@ -22,7 +21,7 @@ from .step import Result, must_be_open, units_at_boot
 
 def _candidate(store: Store, state: State) -> tuple[Release, dict[str, bytes]]:
     """The release that is on disk now, with its bytes."""
-    looks = {path: look_at(path) for path in state.files}
+    looks = state.bot.files.look_at_all(state.files)
     manifest = {path: entry for path, (entry, _) in looks.items()}
     runner = Runner("unit", state.unit, True)
     current = store.release(state.current)
@@ -89,7 +88,7 @@ def _would_switch(store: Store, result: Result, pending: bool) -> Result:
     if state is None:
         result.changed, result.message = True, "would be put under its unit"
         return result
-    manifest = {path: look_at(path)[0] for path in state.files}
+    manifest = {path: entry for path, (entry, _) in state.bot.files.look_at_all(state.files).items()}
     result.pids_before = result.pids_after = sorted(bot_pids(state.bot))
     result.reasons = reasons_to_restart(state, manifest)
     if pending and not result.reasons:
@@ -108,7 +107,7 @@ def _ready_to_start(vm: Vm, state: State) -> None:
             f"{state.unit} cannot be started ({unit.load}{': ' + unit.load_error if unit.load_error else ''}). "
             f"{state.bot.name} was not touched. `systemd-analyze verify {state.unit}` shows more"
         )
-    source = look_at(state.bot.script_path)[1]
+    source = state.bot.files.look_at(state.bot.script_path)[1]
     problem = compile_problem(state.bot.python, state.bot.script_path, source, state.bot.user)
     if problem:
         raise RolloutError(

@@ -102,8 +102,14 @@ def test_filters_see_resolved_settings_of_all_bots(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text()) == {
         "hash": settings_hash("jarvis", resolved),
         "controls": [
-            {"bot": "tars", "log": "/srv/100% IR/tars.txt", "timezone": "", "signatures": []},
-            {"bot": "toodles", "log": "/srv/100% IR/logs/toodles.log", "timezone": "Asia/Tokyo", "signatures": []},
+            {"bot": "tars", "user": "vinay", "log": "/srv/100% IR/tars.txt", "timezone": "", "signatures": []},
+            {
+                "bot": "toodles",
+                "user": "service",
+                "log": "/srv/100% IR/logs/toodles.log",
+                "timezone": "Asia/Tokyo",
+                "signatures": [],
+            },
         ],
         "users": ["vinay", "service"],
         "answer": {

@@ -522,7 +522,7 @@ def test_a_log_nobody_may_read() -> None:
             check=True,
             text=True,
         )
-    assert "cannot be read: Permission denied; give the user who reads it access" in ended.stdout
+    assert "cannot be read: Permission denied; give the bot's user access to it" in ended.stdout
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ bot_log_info = _module()
 
 def run(capsys: pytest.CaptureFixture[str], **arguments: Any) -> dict[str, Any]:
     """Run the module as Ansible does; what it prints is its result."""
-    with patch_module_args(arguments), pytest.raises(SystemExit):
+    with patch_module_args({"user": "root", **arguments}), pytest.raises(SystemExit):
         bot_log_info.main()
     return json.loads(capsys.readouterr().out)
 

@@ -11,7 +11,8 @@ import pytest
 from ansible.module_utils.webex_rollout.errors import LogError
 from ansible.module_utils.webex_rollout.logs import cursor as cursors
 from ansible.module_utils.webex_rollout.logs.cursor import look, look_at_all, take_cursor
-from ansible.module_utils.webex_rollout.logs.ready_line import ReadyLine
+from ansible.module_utils.webex_rollout.logs.reader import LogReader, ReadyLine
+from ansible.module_utils.webex_rollout.logs.ready_line import find_ready, search_begin
 
 from tests.unit.logs.test_cursor import Log
 
@@ -27,7 +28,7 @@ def log(tmp_path: Path) -> Log:
 
 
 def ready(log: Log, cursor: dict[str, Any] | None, pid: int = 123) -> ReadyLine:
-    return ReadyLine(str(log.path), cursor, pid)
+    return ReadyLine(LogReader("root"), str(log.path), cursor, pid)
 
 
 def now(log: Log) -> dict[str, Any]:
@@ -226,18 +227,25 @@ def test_only_new_bytes_are_read_at_each_poll(log: Log, monkeypatch: pytest.Monk
         return got
 
     monkeypatch.setattr(os, "pread", counting)
-    line = ready(log, cursor)
-    assert not line.seen()
+    at = search_begin(cursor)
+
+    def seen() -> bool:
+        nonlocal at
+        found = find_ready((), at, 123)  # in this process, where its reads can be counted
+        at = found["cursor"]
+        return bool(found["seen"])
+
+    assert not seen()
     first, read = read, 0
     assert 50e6 < first < 55e6
     assert largest < 1e6, "memory is bounded"
     for _ in range(100):
-        assert not line.seen()
+        assert not seen()
     assert read < 100 * 10 * cursors.HEAD_BYTES
     read = 0
     log.rotate()
     write(log, READY.format(pid=123))
-    assert line.seen()
+    assert seen()
     assert read < 20 * cursors.HEAD_BYTES
 
 
@@ -253,9 +261,9 @@ def test_the_cursor_given_stays_as_it_is(log: Log) -> None:
 
 def test_what_cannot_be_read_is_an_error(log: Log) -> None:
     with pytest.raises(LogError, match="belongs to log"):
-        ReadyLine(str(log.part(".other")), now(log), 123)
+        ReadyLine(LogReader("root"), str(log.part(".other")), now(log), 123)
     with pytest.raises(LogError, match="is damaged"):
-        ReadyLine(str(log.path), {"path": str(log.path)}, 123)
+        ReadyLine(LogReader("root"), str(log.path), {"path": str(log.path)}, 123)
     line = ready(log, now(log))
     log.path.unlink()
     log.path.mkdir()

@@ -31,11 +31,12 @@ from ansible.module_utils.webex_rollout.steps.record import Wanted, record
 from ansible.module_utils.webex_rollout.steps.step import Result
 from ansible.module_utils.webex_rollout.steps.switch import switch
 from ansible.module_utils.webex_rollout.store import Vm
+from ansible.module_utils.webex_rollout.system import run_command
 
 from plugin_utils.program import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pytest
 
@@ -82,11 +83,14 @@ class FakeSystemd:
         memory.mkdir(parents=True)
 
     def __call__(
-        self, argv: Sequence[str], timeout: float | None = 120, stdin: bytes | None = None
+        self,
+        argv: Sequence[str],
+        timeout: float | None = 120,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess:
-        if argv[0] == "runuser":
-            return subprocess.run(argv[4:], input=stdin or b"", capture_output=True, timeout=timeout, check=False)
-        assert argv[0] == "systemctl", argv
+        if argv[0] != "systemctl":  # what is run as the bot's user
+            return run_command(argv, timeout, stdin, environment)
         verb, *rest = argv[1:]
         name = next((word for word in rest if not word.startswith("-")), "")
         if f"{verb} {name}".strip() in self.refuse:
@@ -317,7 +321,7 @@ class Machine:
 
     def age(self, path: str) -> None:
         """Wait until a file's last change is more than a second ago, the resolution that times are trusted to."""
-        self.wait_for(lambda: unchanged_since(path, time.time() - 0.1))
+        self.wait_for(lambda: unchanged_since(os.lstat(path).st_ctime, time.time() - 0.1))
 
     def log(self, name: str = "jarvis") -> str:
         path = self.home / f"logs/{name}.log"

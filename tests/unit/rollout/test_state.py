@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible.module_utils.webex_rollout.disk import make_directory, seal, sha256, unseal
+from ansible.module_utils.webex_rollout.entries import Entry
 from ansible.module_utils.webex_rollout.errors import RolloutError
-from ansible.module_utils.webex_rollout.files import Entry, look_at, put_back
+from ansible.module_utils.webex_rollout.files import Files
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.state import FileRule, State
 from ansible.module_utils.webex_rollout.steps.arm import arm
@@ -29,6 +31,7 @@ from tests.unit.rollout.machine import OLD, forward
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.unit.people import People
     from tests.unit.rollout.machine import Machine
 
 JSON = st.recursive(
@@ -73,7 +76,7 @@ def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_nobody_but_root_can_look_into_the_state(machine: Machine) -> None:
-    old = os.umask(0)
+    old = os.umask(0o002)
     try:
         machine.nohup()
         forward(machine)
@@ -146,49 +149,49 @@ def test_file_is_put_back_with_owner_mode_and_time(tmp_path: Path) -> None:
     os.chown(path, 12, 34)
     path.chmod(0o640)
     os.utime(path, ns=(1, 2_000_000_003))
-    entry, data = look_at(str(path))
+    entry, data = Files("root", str(tmp_path)).look_at(str(path))
     path.write_bytes(b"new and longer")
     os.chown(path, 0, 0)
     path.chmod(0o777)
-    put_back(str(path), entry, data)
-    assert look_at(str(path)) == (entry, b"old")
+    Files("root", str(tmp_path)).put_back(str(path), entry, data)
+    assert Files("root", str(tmp_path)).look_at(str(path)) == (entry, b"old")
     assert [entry.name for entry in (tmp_path).iterdir()] == ["a.py"]
 
 
 def test_link_is_put_back_as_a_link(tmp_path: Path) -> None:
     path = tmp_path / "a.py"
     path.symlink_to("b.py")
-    entry, data = look_at(str(path))
+    entry, data = Files("root", str(tmp_path)).look_at(str(path))
     path.unlink()
     path.write_text("a file now")
-    put_back(str(path), entry, data)
+    Files("root", str(tmp_path)).put_back(str(path), entry, data)
     assert str(path.readlink()) == "b.py"
 
 
 def test_what_was_absent_goes_with_its_cache_and_its_directories(tmp_path: Path) -> None:
     path = tmp_path / "src/utils/pool.py"
-    entry, data = look_at(str(path))
+    entry, data = Files("root", str(tmp_path)).look_at(str(path))
     (path.parent / "__pycache__").mkdir(parents=True)
     path.write_text("x")
     (path.parent / "__pycache__/pool.cpython-311.pyc").write_text("x")
-    put_back(str(path), entry, data)
+    Files("root", str(tmp_path)).put_back(str(path), entry, data)
     assert [entry.name for entry in (tmp_path).iterdir()] == []
 
 
 def test_directory_with_something_else_in_it_stays(tmp_path: Path) -> None:
     path = tmp_path / "new/a.conf"
-    entry, data = look_at(str(path))
+    entry, data = Files("root", str(tmp_path)).look_at(str(path))
     path.parent.mkdir()
     path.write_text("x")
     (tmp_path / "new/other").write_text("y")
-    put_back(str(path), entry, data)
+    Files("root", str(tmp_path)).put_back(str(path), entry, data)
     assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["other"]
 
 
 def test_anything_but_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.py").mkdir()
     with pytest.raises(RolloutError, match="is no regular file"):
-        look_at(str(tmp_path / "a.py"))
+        Files("root", str(tmp_path)).look_at(str(tmp_path / "a.py"))
 
 
 def test_relative_path_is_refused(machine: Machine) -> None:
@@ -261,11 +264,11 @@ def test_rollback_works_though_the_disk_of_the_state_is_full(machine: Machine, s
 def test_file_is_put_back_over_a_longer_one_though_the_disk_is_full(small_disk: Path) -> None:
     path = small_disk / "jarvis.py"
     path.write_bytes(b"o" * 20_000)
-    entry, data = look_at(str(path))
+    entry, data = Files("root", str(small_disk)).look_at(str(path))
     path.write_bytes(b"n" * 30_000)
     fill(small_disk)
-    put_back(str(path), entry, data)
-    assert look_at(str(path)) == (entry, data)
+    Files("root", str(small_disk)).put_back(str(path), entry, data)
+    assert Files("root", str(small_disk)).look_at(str(path)) == (entry, data)
 
 
 def test_write_that_fails_leaves_the_old_state(small_disk: Path) -> None:
@@ -292,14 +295,15 @@ def test_entry_survives_its_journey_through_json() -> None:
     assert Entry.load(json.loads(json.dumps(asdict(entry)))) == entry
 
 
-def test_directory_that_somebody_removed_comes_back_with_the_owner_of_the_one_above(tmp_path: Path) -> None:
-    above = tmp_path / "src"
-    path = above / "utils/webex_pool_config.py"
+def test_directory_that_somebody_removed_comes_back_as_the_bots_users(people: People) -> None:
+    path = people.home / "src/utils/webex_pool_config.py"
     path.parent.mkdir(parents=True)
     path.write_text("POOL = 50\n")
-    os.chown(above, 1234, 1235)
-    entry, data = look_at(str(path))
+    people.give(people.home)
+    files = Files("botuser", str(people.home))
+    entry, data = files.look_at(str(path))
     shutil.rmtree(path.parent)
-    put_back(str(path), entry, data)
+    files.put_back(str(path), entry, data)
     assert path.read_text() == "POOL = 50\n"
-    assert (path.parent.stat().st_uid, path.parent.stat().st_gid) == (1234, 1235)
+    made = path.parent.stat()
+    assert (made.st_uid, stat.S_IMODE(made.st_mode), path.stat().st_uid) == (4242, 0o755, 4242)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import os
 import shutil
 import threading
 from dataclasses import asdict
@@ -21,6 +22,8 @@ from ansible.module_utils.webex_rollout.errors import SoakError
 from ansible.module_utils.webex_rollout.evidence import EXTEND, PROMOTE, GateSettings
 from ansible.module_utils.webex_rollout.logs.cursor import look_at_all
 from ansible.module_utils.webex_rollout.logs.tally import evidence
+from ansible.module_utils.webex_rollout.processes import Bot
+from ansible.module_utils.webex_rollout.state import Phase, State
 from ansible.module_utils.webex_rollout.verdict import judge
 
 from plugin_utils.gate.progress import notes, progress, worth_showing
@@ -60,7 +63,8 @@ class Machine:
         self.now, self.boot = 100.0, "a:0"
         self.vm = store.Vm(str(path / "state"), who="vinay@desk")
         self.store = self.vm.store("jarvis")
-        self.store.path.mkdir(parents=True)
+        bot = Bot("jarvis", str(path), "jarvis.py", "python3", "root")
+        self.store.save(State(bot, "", "", {}, Phase.RECORDED))
         self.logs = {bot: path / f"{bot}.log" for bot in ("jarvis", "tars")}
         for log in self.logs.values():
             log.write_text(FAILED.format(minute=1))
@@ -96,7 +100,7 @@ class Machine:
         return module.act(self.vm, given, check=False)
 
     def control(self, bot: str, **more: Any) -> dict[str, Any]:
-        return {"bot": bot, "log": str(self.logs[bot]), "timezone": None, "signatures": None, **more}
+        return {"bot": bot, "user": "root", "log": str(self.logs[bot]), "timezone": None, "signatures": None, **more}
 
     def look(self, release: str = "r1", **more: Any) -> kept.Soak:
         return kept.Soak.load(self.ask("looked", release, **more)["soak"])
@@ -313,7 +317,7 @@ def test_a_restart_counts_what_is_certain(soaking: Machine, monkeypatch: pytest.
 
 def test_the_down_time_of_a_container_is_no_soak(soaking: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has its host's boot id and time since boot; only its first process tells that it was started anew."""
-    started = 5000 * kept.os.sysconf("SC_CLK_TCK")
+    started = 5000 * os.sysconf("SC_CLK_TCK")
     monkeypatch.setattr(module, "vm_clock", lambda: clock(5030.0, boot=f"a:{started}"))
     soak = soaking.look()
     assert (soak.elapsed, soak.boots) == (30, 1)
@@ -364,7 +368,7 @@ def test_a_bot_that_was_never_recorded(machine: Machine) -> None:
 
 def test_a_state_is_replaced_whole_and_for_root_alone(soaking: Machine) -> None:
     assert soaking.file.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in sorted(soaking.file.parent.iterdir())] == ["soak.json", "soak.lock"]
+    assert [path.name for path in sorted(soaking.file.parent.iterdir())] == ["soak.json", "soak.lock", "state.json"]
     assert unseal(soaking.file)["bot"] == "jarvis"
 
 
@@ -391,10 +395,10 @@ def no_room(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     """A disk that takes nothing, for this reason; its text."""
 
     def refuse(path: Path, data: bytes, mode: int = 0o600) -> None:
-        raise OSError(request.param, kept.os.strerror(request.param), str(path))
+        raise OSError(request.param, os.strerror(request.param), str(path))
 
     monkeypatch.setattr(store, "write_whole", refuse)
-    return kept.os.strerror(request.param)
+    return os.strerror(request.param)
 
 
 @pytest.mark.parametrize("no_room", [errno.ENOSPC, errno.EROFS], indirect=True)
