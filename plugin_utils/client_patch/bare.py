@@ -25,6 +25,8 @@ _WITHOUT = {
 }
 _METHODS = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "request", "stream"})
 _OPENERS = frozenset({"urlopen", "urlretrieve", "HTTPSConnection", "HTTPConnection"})
+_SESSION_CLASS = re.compile(r"(Session|session|Client|PoolManager)$")
+_SESSION_NAME = re.compile(r"(^|_)(s|sess|session|client|http|https|web|rest)$", re.IGNORECASE)
 _DEPTH = 6
 
 
@@ -76,7 +78,16 @@ class _Bare:
             full = f"{imported}.{rest}" if rest else imported
             known = full.partition(".")[0] in _WITHOUT and full.rpartition(".")[2] in _METHODS | _OPENERS
             return (full, full.partition(".")[0]) if known else ("", "")
-        return (name or last, self.session_library) if last in _METHODS and "." in (name or ".") else ("", "")
+        if last not in _METHODS or not isinstance(node.func, cst.Attribute) or not self._is_session(node.func.value):
+            return "", ""
+        return name or last, self.session_library
+
+    def _is_session(self, owner: cst.BaseExpression) -> bool:
+        """Whether something is a library's session: by what it was made of, else by its name."""
+        last = owner.attr.value if isinstance(owner, cst.Attribute) else dotted(owner)
+        values = self.values.get(f".{last}" if isinstance(owner, cst.Attribute) else identifier(last), [])
+        made = [dotted(value.func).rpartition(".")[2] for value in [*values, owner] if isinstance(value, cst.Call)]
+        return any(_SESSION_CLASS.search(name) for name in made) or bool(not made and _SESSION_NAME.search(last))
 
     def _host(self, node: cst.Call) -> str:
         """The host of Webex in the address that a call is given; empty if there is none."""

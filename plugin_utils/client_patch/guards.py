@@ -14,7 +14,7 @@ import libcst as cst
 from .editor import Editor
 from .names import PACKAGES, ClientClass
 from .scopes import Binding, Block, Site
-from .source import Source
+from .source import Source, top_level
 from .survey import ClientCall, Survey
 from .templates import NAMES, Wrappers
 from .tree import dotted, nodes_within
@@ -46,8 +46,11 @@ class Guards:
         self.editor = editor
         self.found: dict[int, _Guard] = {}
 
-    def take(self, call: ClientCall, function: str) -> bool:
-        """Serve a call if its SDK is optional; false if it is not."""
+    def take(self, call: ClientCall, function: str, last_change: int) -> bool:
+        """Serve a call if its SDK is optional; false if it is not.
+
+        :param last_change: the statement of the file behind which the pool's import has to stand; -1 if none.
+        """
         _, live = self.survey.resolver.live(call.use.node.value, call.use.scope, call.use.site)
         good = [binding for binding in live if self._is_sdk(binding)]
         blocks = {id(binding.site.block): binding for binding in good}
@@ -55,6 +58,8 @@ class Guards:
             return False
         binding = good[-1]
         block = binding.site.block
+        if top_level(binding.site) <= last_change:
+            return False
         others = [item for item in live if item not in good and self.survey.resolver.binding(item)]
         if block.scope is not block.scope.module or not is_optional(block) or call.site.block.is_within(block):
             return False

@@ -59,15 +59,16 @@ class ImportPlacer:
             if self._is_imported(function, call):
                 continue
             self._check_free(function)
-            if not self.paths_at and guards.take(call, function):
+            if guards.take(call, function, self._last_change()):
                 continue
             block, limit = self._level(call)
             group = groups.setdefault(id(block), _Group(block))
             group.functions.add(function)
             group.limits.append(limit)
+        # First: an `else` has to follow its `try`, and what stands behind that comes after it.
+        guards.insert()
         for group in groups.values():
             self._insert(group)
-        guards.insert()
 
     def _is_imported(self, function: str, call: ClientCall) -> bool:
         meanings = self.survey.resolver.name(function, call.site.block.scope, call.site)
@@ -122,6 +123,10 @@ class ImportPlacer:
         if is_optional(block) and any(site.block is block for site in sites):
             return False
         return isinstance(block.owner, (cst.Try, cst.TryStar)) and not self.paths_at.get(id(block))
+
+    def _last_change(self) -> int:
+        """The statement of the file that last changes the path; -1 if none does."""
+        return max((index for index, _ in _places(self.paths_at, self.program.block)), default=-1)
 
     def _paths_before(self, block: Block, limit: Place) -> bool:
         return any(place < limit for place in _places(self.paths_at, block))

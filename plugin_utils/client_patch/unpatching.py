@@ -170,7 +170,8 @@ def _squeezed(source: Source, start: int, end: int, dropped: list[tuple[int, int
     for offset in range(start, end):
         if not any(low <= offset < high for low, high in dropped):
             kept.append(source.text[offset])
-    return re.sub(r"[\s,]+", "", kept.decode("utf-8"))
+    # A comment can stand in the pool call, or behind it.
+    return re.sub(r"#[^\r\n]*|[\s,]+", "", kept.decode("utf-8"))
 
 
 def _argument_with(node: cst.Call, construction: ClientCall | None) -> cst.Arg:
