@@ -44,12 +44,12 @@ options:
     choices: [script, imports]
     default: script
   pool_module:
-    description: Name under which the scripts import the pool module. V(auto) chooses one that resolves, for each script.
+    description: Name under which the scripts import the pool module. V(auto) chooses one that resolves for each.
     type: str
     default: auto
   search_paths:
-    description: Directories of the checkout that are on the scripts' C(sys.path), by C(PYTHONPATH) for example. The empty
-      string is the checkout itself.
+    description: Directories of the checkout that are on the scripts' C(sys.path), by C(PYTHONPATH) for example. The
+      empty string is the checkout itself.
     type: list
     elements: str
     default: []

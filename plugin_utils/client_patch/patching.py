@@ -114,7 +114,7 @@ class Patcher:
     def _raise_timeout(self, call: ClientCall) -> bool:
         """Adds the timeout or raises it; returns whether that was an edit."""
         if call.client.kind != API or call.client.timeout_position is None:
-            # webex_bot makes its own client: the pool's function sets the timeouts of a bot, and of an SDK without the argument.
+            # webex_bot makes its own client, and one SDK has no such argument: the pool's functions set the timeouts.
             return False
         report = self.survey.report
         wanted = self.wrappers.request_timeout

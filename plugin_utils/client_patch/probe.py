@@ -18,7 +18,11 @@ import importlib.machinery, json, os, sys
 def find(name, path):
     for finder in sys.meta_path:
         look = getattr(finder, "find_spec", None)
-        spec = look(name, path) if look is not None else None
+        try:
+            spec = look(name, path) if look is not None else None
+        except KeyError:
+            # A package without __init__.py in another one asks for its parent, which is not imported here.
+            spec = look(name.rpartition(".")[2], path)
         if spec is not None:
             return spec
     return None
@@ -40,7 +44,7 @@ def answer(question):
             # Python looks into one directory after the other.
             if os.path.realpath(os.path.join(place, part + ".py")) == file:
                 return ""
-            spec = importlib.machinery.PathFinder.find_spec(name, [place])
+            spec = importlib.machinery.PathFinder.find_spec(part, [place])
             if spec is not None and spec.origin is not None:
                 return "%s is %s" % (name, spec.origin)
         if last:
@@ -55,7 +59,7 @@ def answer(question):
         elif spec.submodule_search_locations is None:
             return "%s is %s, a module and no package" % (name, spec.origin)
         else:
-            # Of a package without __init__.py the list is worked out anew from its parent, which is not imported here.
+            # Without __init__.py the list would be worked out anew from the parent.
             found = spec.submodule_search_locations
             path = list(getattr(found, "_path", found))
     return ""

@@ -137,8 +137,7 @@ class Walk:
 
     def may_touch_path(self, base: cst.CSTNode, values: Sequence[cst.CSTNode], front: bool) -> None:
         """Remember the statement as one that changes `sys.path` if `base` means that."""
-        site = Site(self.block, self.index, self.part, self.order)
-        self.program.path_candidates.append(PathCandidate(base, tuple(values), front, self.scope, site))
+        self.program.path_candidates.append(PathCandidate(base, tuple(values), front, self.scope, self.site()))
 
     def note_import(self) -> None:
         """Remembers the statement as an import of its block, and `try:`/`if` around it as one of the outer block."""

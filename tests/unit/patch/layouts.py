@@ -93,7 +93,8 @@ CASES = {
     ),
     "17 site.addsitedir": one(
         "bots/bot.py",
-        f"import site, os\nsite.addsitedir(os.path.join(os.path.dirname(__file__), '..'))\nimport src.utils.text\n{CLIENT}",
+        "import site, os\nsite.addsitedir(os.path.join(os.path.dirname(__file__), '..'))\n"
+        f"import src.utils.text\n{CLIENT}",
         "src.utils.webex_pool_config",
         src__INIT="",
         src__utils__INIT="",
@@ -238,7 +239,8 @@ OTHERS = {
     ),
     "an import of the package's own root": one(
         "bots/one.py",
-        f"import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), os.pardir))\nfrom bots.names import name\n{CLIENT}print(name)\n",
+        "import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), os.pardir))\n"
+        f"from bots.names import name\n{CLIENT}print(name)\n",
         "bots.webex_pool_config",
         bots__INIT="",
         bots__names="name = 'n'\n",

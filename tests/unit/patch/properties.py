@@ -53,8 +53,7 @@ def check_bytes_are_kept(program: Program, after: bytes) -> None:
     comment = re.compile(r"[ \t]*#[^\r\n]*")
     ends = [found.end() if (found := comment.match(before, end)) else end for _, end in program.ranges]
     kept = [
-        before[end:start]
-        for end, start in zip([0, *ends], [*(s for s, _ in program.ranges), len(before)], strict=True)
+        before[end:start] for end, start in zip([0, *ends], [*(s for s, _ in program.ranges), len(before)], strict=True)
     ]
     text = after.decode("utf-8-sig")
     added = re.compile(

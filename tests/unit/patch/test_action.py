@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,7 @@ def test_action_patches_and_unpatches(tmp_path: Path) -> None:
 def test_playbook_patches_a_local_checkout(tmp_path: Path) -> None:
     before = (LAB / JARVIS).read_text()
     script = checkout_with(tmp_path, before)
+    shutil.copytree(LAB / "src", tmp_path / "src")
     done = patch_checkout(tmp_path)
     assert done.returncode == 0, done.stdout
     assert script.read_text().count("configure_webex_api_session(") == before.count("WebexTeamsAPI(") > 0
@@ -194,13 +196,20 @@ def test_playbook_patches_a_local_checkout(tmp_path: Path) -> None:
 
 def test_nothing_is_written_that_the_bots_python_does_not_compile(tmp_path: Path) -> None:
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'SyntaxError: too new for me' >&2\nexit 1\n")
+    # It says where imports lead, and compiles nothing.
+    python.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *compile*stdin*) echo 'SyntaxError: too new for me' >&2; exit 1;; esac\n"
+        f'exec {sys.executable} "$@"\n'
+    )
     python.chmod(0o755)
     script = checkout_with(tmp_path, CLIENT)
     done = patch_checkout(tmp_path, python)
     assert done.returncode != 0
     shown = " ".join(done.stdout.split())
-    assert f"{python} does not compile the patched source: {JARVIS}: SyntaxError: too new for me. Nothing was" in shown
+    assert (
+        f"{python} does not compile the patched source: {JARVIS}: SyntaxError: too new for me. Does it run the unpatched bot? Nothing was"
+        in shown
+    )
     assert script.read_text() == CLIENT
 
 

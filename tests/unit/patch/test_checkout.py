@@ -148,7 +148,7 @@ def test_module_that_cannot_be_parsed_is_reported() -> None:
         ({BOT: "x = (\n"}, "bots/jarvis.py:1:5: cannot be parsed as Python: '(' was never closed"),
         (
             {BOT: "x = 1\n"},
-            "bots/jarvis.py constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot), nor does a",
+            "bots/jarvis.py constructs no Webex client that can be pooled, nor does a",
         ),
         (
             {BOT: "import a\n", "a.py": CLIENT},
