@@ -3,6 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 LAB ?= default
+ACCOUNTS ?= vinay
 HOSTS ?= ansible://bots
 INVENTORY ?= inventory/lab
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -44,13 +45,13 @@ unit: $(VENV)/.installed ## Unit tests alone
 integration: $(VENV)/.installed ## Lab tests alone (root)
 	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
 
-lab-up: $(VENV)/.installed ## Start the replica VM with six failing bots (root)
-	$(BIN)/python -m tests.lab up --name $(LAB)
+lab-up: $(VENV)/.installed ## Start the replica VM with six failing bots (root; ACCOUNTS=deploy or root: who connects)
+	$(BIN)/python -m tests.lab up --name $(LAB) --accounts $(ACCOUNTS)
 
 lab-down: $(VENV)/.installed ## Take the replica down again
 	$(BIN)/python -m tests.lab down --name $(LAB)
 
-lab-ssh: $(VENV)/.installed ## A shell on the replica VM, as vinay
+lab-ssh: $(VENV)/.installed ## A shell on the replica VM, as the operator
 	@$(BIN)/python -m tests.lab ssh --name $(LAB)
 
 verify: $(VENV)/.installed ## Prove a deployed state: make verify INVENTORY=inventory/production

@@ -27,7 +27,7 @@ FLOORS = (
     {"paths", "words"},
     {"system"},
     {"become", "tree"},
-    {"procfs", "disk", "systemd"},
+    {"procfs", "disk", "systemd", "channel"},
     {"entries"},
     {"files"},
     {"clock", "processes", "environment", "sources"},
