@@ -10,7 +10,6 @@ from .model import (
     BARE_REQUEST,
     OTHER_CLIENT,
     OTHER_MODULE,
-    START,
     UNREADABLE,
     Finding,
     NoClientError,
@@ -20,30 +19,21 @@ from .model import (
 )
 from .names import PACKAGES, ClientClass, Meanings, Resolver
 from .patching import NO_CLIENT, Patcher, in_order
-from .pool_place import AUTO, POOL_FILE, PoolPlace
+from .placed import SourceError, imported_pool, place, run, settings_at, shown_place
+from .pool_place import POOL_FILE, PoolPlace
 from .scopes import Site
 from .source import Source
-from .surroundings import Surroundings
+from .surroundings import Started, Surroundings
 from .templates import MODULE, Wrappers
-from .tree import dotted
 from .unpatching import Unpatcher
+
+__all__ = ["Checkout", "CheckoutResult", "NoClientsError", "Read", "SourceError"]
 
 SCRIPT = "script"
 IMPORTS = "imports"
 
 # Paths relative to the checkout in, the bytes of those that exist out.
 Read = Callable[[Sequence[str]], Mapping[str, bytes]]
-
-
-class SourceError(Exception):
-    """A file of the checkout cannot be patched: which, where, why and what to do. Nothing was changed.
-
-    What was seen in it all the same is in `findings`.
-    """
-
-    def __init__(self, message: str, findings: Iterable[Finding] = ()) -> None:
-        super().__init__(message)
-        self.findings = list(findings)
 
 
 class NoClientsError(SourceError):
@@ -80,18 +70,21 @@ class Checkout:
         search_paths: Iterable[str] = ("",),
         surroundings: Surroundings | None = None,
         sources: dict[tuple[str, str], Source] | None = None,
+        started: Started | None = None,
     ) -> None:
         self.read = read
         self.script = posixpath.normpath(script)
         self.settings = settings
         self.pool_module = Wrappers.from_settings(settings).pool_module
         # Python puts the script's own directory first.
-        paths = [posixpath.dirname(self.script), *search_paths]
+        paths = [posixpath.dirname(self.script), *search_paths, *([""] if started is not None else [])]
         self.search_paths = list(dict.fromkeys(posixpath.normpath(path) for path in paths))
         self.modules: dict[str, _Module] = {}
         self.findings: list[Finding] = []
         self._asked: set[str] = set()
         self.surroundings = surroundings
+        # Where the surroundings have to be read first.
+        self.started = started
         # Parsed files, by path and package: to parse is what takes time.
         self.sources = sources if sources is not None else {}
 
@@ -104,10 +97,12 @@ class Checkout:
         if self.script not in found:
             raise SourceError(f"{self.script} does not exist in the checkout")
         try:
-            package = self.surroundings.package(self.script) if self.surroundings is not None else ""
+            around, started = self.surroundings, self.started
+            known = started.start(self.script).package if started is not None else ""
+            package = around.package(self.script) if around is not None else known
             source = self._source(found[self.script], self.script, package)
         except PatchError as error:
-            raise SourceError(f"{_place(self.script, error)}: {error.message}") from error
+            raise SourceError(f"{shown_place(self.script, error)}: {error.message}") from error
         self.modules[self.script] = _Module(source, "", "")
         level = [self.modules[self.script]]
         while level:
@@ -116,6 +111,9 @@ class Checkout:
                 for name in self.names(module):
                     self.candidates(name, wanted)
             level = self.add(wanted, self.read(sorted(wanted)) if wanted else {})
+        if self.started is not None:
+            modules = {path: module.source.raw for path, module in self.modules.items()}
+            self.surroundings = Surroundings.of_script(self.read, self.script, modules, self.started)
 
     def _source(self, raw: bytes, path: str, package: str) -> Source:
         if (path, package) not in self.sources:
@@ -201,12 +199,13 @@ class Checkout:
         for path, module in self.modules.items():
             try:
                 if path == self.script and self.surroundings is not None:
-                    patched = self._placed(result, self.surroundings, module.source, known)
-                    settings = _settings_at(settings, result.place, module.source)
+                    patched, result.place, more = place(module.source, settings, self.surroundings, known)
+                    result.findings += more
+                    settings = settings_at(settings, result.place, module.source)
                     # What it imports runs in the same process, and knows the module by its full name.
                     settings = replace(settings, written=settings.module)
                 else:
-                    patched = _run(path, Patcher(module.source, settings, *known))
+                    patched = run(path, Patcher(module.source, settings, *known))
             except NoClientError as error:
                 own = path == self.script
                 result.findings += [item for item in error.findings if own or item.kind in (BARE_REQUEST, OTHER_CLIENT)]
@@ -217,64 +216,6 @@ class Checkout:
                 result.findings += _left(patched)
         self._check(result, patching=True)
         return result
-
-    def _placed(
-        self,
-        result: CheckoutResult,
-        around: Surroundings,
-        source: Source,
-        known: tuple[dict[str, Meanings], set[str], set[str]],
-    ) -> Result:
-        """The script patched with an import that resolves as the script is started.
-
-        :raises SourceError: if there is none.
-        """
-        problems: list[str] = []
-        module = Wrappers.from_settings(self.settings).pool_module
-        setting = around.setting if module == MODULE else module
-        for placing, left in around.placings(source):
-            for place in placing.places(setting):
-                patched = _run(source.path, Patcher(source, _settings_at(self.settings, place, source), *known))
-                after = Source(patched.source, source.path, source.package)
-                problem = placing.problem(after, place)
-                if not problem and around.prove is not None:
-                    problem = around.prove(place, placing.questions(after, place))
-                if problem:
-                    problems.append(problem)
-                    continue
-                result.place = place
-                result.findings += [
-                    Finding(
-                        source.path,
-                        1,
-                        1,
-                        START,
-                        f"`from {place.written} import …` does not resolve {placing.started(start)}",
-                    )
-                    for start in left
-                    if not placing.resolves(place.written, place.file, start, placing.changes)
-                ]
-                return patched
-            problems = problems or [
-                f"no directory that Python searches has a place for it {placing.started(placing.starts[0])}"
-            ]
-        patched = _run(source.path, Patcher(source, _settings_at(self.settings, None, source), *known))
-        first = patched.constructions[0]
-        if all(item.action in ("unchanged", "updated") for item in patched.constructions):
-            result.findings.append(
-                Finding(source.path, first.line, first.column, START, f"pooled already, but {problems[0]}")
-            )
-            return patched
-        advice = (
-            "set webex_pool_module: auto, or a module that Python finds as the bot is started"
-            if setting != AUTO
-            else "name a directory that is on its path in webex_patch_search_paths, or the module in webex_pool_module"
-        )
-        what = "the pool module" if setting == AUTO else setting
-        raise SourceError(
-            f"{source.path}:{first.line}: the import of {what} would not resolve: {problems[0]}; {advice}",
-            patched.findings,
-        )
 
     def unpatch(self, originals: Read | None, scope: str = SCRIPT) -> CheckoutResult:
         """Takes the clients out of the pool again.
@@ -293,11 +234,11 @@ class Checkout:
             try:
                 original = Source(before[path], path, module.package) if path in before else None
             except PatchError as error:
-                raise SourceError(f"{_place(path, error)} as it was: {error.message}") from error
-            place = _imported(module.source) if self.pool_module == MODULE else None
-            settings = _settings_at(self.settings, place, module.source)
+                raise SourceError(f"{shown_place(path, error)} as it was: {error.message}") from error
+            place = imported_pool(module.source) if self.pool_module == MODULE else None
+            settings = settings_at(self.settings, place, module.source)
             try:
-                undone = _run(path, Unpatcher(module.source, settings, original, *known))
+                undone = run(path, Unpatcher(module.source, settings, original, *known))
             except NoClientError as error:
                 result.findings += error.findings if path == self.script else []
                 continue
@@ -330,36 +271,6 @@ class Checkout:
         raise NoClientsError(f"{reason}{also}; if another file is the bot's script, name that one", result.findings)
 
 
-def _settings_at(settings: Settings, place: PoolPlace | None, source: Source) -> Settings:
-    """The settings with the pool module's name filled in."""
-    if place is None:
-        # A program that is pooled already, or is refused in the end; it is looked at all the same.
-        place = _imported(source) or PoolPlace(POOL_FILE, POOL_FILE, f"{POOL_FILE}.py")
-    return replace(settings, written=place.written, module=place.module, needs_path=place.needs_path)
-
-
-def _imported(source: Source) -> PoolPlace | None:
-    """The pool module that a program imports already."""
-    for node, module, _ in source.program.from_imports:
-        if module.rpartition(".")[2] == POOL_FILE:
-            written = "." * len(node.relative) + dotted(node.module) if node.relative else module
-            return PoolPlace(module, written, "", True)
-    return None
-
-
-def _run(path: str, worker: Patcher | Unpatcher) -> Result:
-    """The worker's result.
-
-    :raises NoClientError: if the file constructs no client. :raises SourceError: if it cannot be patched.
-    """
-    try:
-        return worker.run()
-    except NoClientError:
-        raise
-    except PatchError as error:
-        raise SourceError(f"{_place(path, error)}: {error.message}") from error
-
-
 def _left(patched: Result) -> list[Finding]:
     """Clients of a module that stays as it is."""
     return [
@@ -386,7 +297,3 @@ def _exports(module: _Module, known: Mapping[str, Meanings]) -> dict[str, Meanin
         if any(isinstance(item, ClientClass) for item in meanings):
             found[f"{module.name}.{name}"] = meanings
     return found
-
-
-def _place(path: str, error: PatchError) -> str:
-    return f"{path}:{error.line}:{error.column}" if error.line else path

@@ -87,6 +87,10 @@ class Placing:
                     yield PoolPlace(self._absolute(written), written, file, needs_path)
                     break
 
+    def file_of(self, module: str) -> str:
+        """The file of a pool module that is there, or where it would be."""
+        return self.layout.find(module, self.directories()) or module.replace(".", "/") + ".py"
+
     def directories(self) -> list[str]:
         """Directories that are on the path in one start or another, the checkout itself first."""
         found = ["", *(item for start in self.starts for item in start.path)]
@@ -99,11 +103,14 @@ class Placing:
 
     def _automatic(self) -> Iterator[tuple[str, str]]:
         directories = self.directories()
-        for module in self._imported_already():
+        imported = self._imported_already()
+        for module in imported:
             if module.startswith("."):
                 yield module, self._relative_file(module)
             else:
                 yield from self._named(module, directories)
+        if imported:
+            return
         needs_src = any(name.startswith("src.") for name in self.source.program.imports)
         for base in directories:
             inner = posixpath.normpath(posixpath.join(base, "src"))

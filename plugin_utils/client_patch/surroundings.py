@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .layout import Importers, Imports, Layout, find_importers, read_imports
 from .pool_place import AUTO, POOL_FILE, Placing, PoolPlace
@@ -14,6 +14,26 @@ from .starts import MAIN, Command, Start, Starts, find_commands
 # What the bot's own Python says of a place: why the import would not resolve in one of the starts; empty if it does.
 Prove = Callable[[PoolPlace, Sequence[tuple[str, Sequence[str]]]], str]
 _POOL_MARK = b"configure_webex_api_session"
+
+
+@dataclass(frozen=True)
+class Started:
+    """How a bot on a VM is started, and what is to be done with that."""
+
+    # `webex_pool_module`.
+    setting: str = AUTO
+    home: str = ""
+    # The name that is given to -m, and how that is known; without it the bot is started by its script's path.
+    module: str = ""
+    # Directories of the checkout that are on the path besides, such as those of PYTHONPATH.
+    path: tuple[str, ...] = ()
+    prove: Prove | None = None
+
+    def start(self, script: str) -> Start:
+        """The one way in which the script is started."""
+        if self.module:
+            return Start(self.module, ("", *self.path), self.module.rpartition(".")[0], f"started as -m {self.module}")
+        return Start(MAIN, (posixpath.dirname(script), *self.path), "", "its unit")
 
 
 @dataclass
@@ -58,9 +78,31 @@ class Surroundings:
         }
         return cls(layout, starts, setting, home, known or {}, frozenset(taken), prove)
 
+    @classmethod
+    def of_script(
+        cls,
+        read: Callable[[Sequence[str]], Mapping[str, bytes]],
+        script: str,
+        modules: Mapping[str, bytes],
+        started: Started,
+    ) -> Surroundings:
+        """From one script, the modules that it imports, and those files around it that matter; one reading more."""
+        directories = ["", *started.path]
+        for path in (script, *modules):
+            parts = posixpath.dirname(path).split("/")
+            directories += ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        names = ("__init__.py", f"{POOL_FILE}.py", "src.py", "src/__init__.py", "src/utils/__init__.py")
+        wanted = [posixpath.join(item, name) for item in dict.fromkeys(directories) for name in names]
+        files = {**modules, **read(sorted({path for path in wanted if path not in modules}))}
+        known = {script: [started.start(script)]}
+        return cls.of_files(files, (), started.setting, started.home, started.path, known, started.prove)
+
     def starts_of(self, file: str) -> list[Start]:
         """How a file comes to run."""
-        return list(self.known.get(file) or self.starts.of(file))
+        if file not in self.known:
+            return self.starts.of(file)
+        needed = tuple(self.starts.importers.roots.get(file, ()))
+        return [replace(start, needed=needed) for start in self.known[file]]
 
     def package(self, file: str) -> str:
         """The package that a file runs in, against which its relative imports count; empty if it runs in none."""
