@@ -137,8 +137,8 @@ class Placing:
             if start.package and not package:
                 packages += [(start.package, base) for base in start.path]
         relative = list(self._relative()) if all(start.package for start in self.starts) else []
-        if relative and not all(start.why for start in self.starts):
-            # How it is started is a guess; inside its package it need not be known.
+        if relative and not all(start.named and start.why for start in self.starts):
+            # Its full name is a guess; inside its package it need not be known.
             yield from relative
         for name, base in packages:
             yield from self._named(f"{name}.{POOL_FILE}", [base])
@@ -169,12 +169,11 @@ class Placing:
 
     def resolves(self, written: str, file: str, start: Start, changes: Sequence[PathChange]) -> bool:
         """Whether the import leads to that file in one start, behind these changes of the path."""
-        path = _with(start.path, changes)
         if written.startswith("."):
             level = len(written) - len(written.lstrip("."))
-            if not start.package or start.package.count(".") + 1 < level:
-                return False
-        return (self.layout | [file]).find(self._absolute(written, start.package), path) == file
+            known = bool(start.package) and start.package.count(".") + 1 >= level
+            return known and self._relative_file(written) == file
+        return (self.layout | [file]).find(written, _with(start.path, changes)) == file
 
     def problem(self, patched: Source, place: PoolPlace) -> str:
         """Why an import that was put in would not resolve; empty if each of them does."""

@@ -45,6 +45,8 @@ class Start:
     package: str = ""
     # How that is known, for a person: "Dockerfile:7". Empty for a guess.
     why: str = ""
+    # Whether its full name is known; that it has a package may be all that is.
+    named: bool = True
     # Directories that must be on the path as well, since the file's own imports need them.
     needed: tuple[str, ...] = ()
 
@@ -152,8 +154,9 @@ class Starts:
             package = name if file.endswith("__init__.py") else name.rpartition(".")[0]
             starts.append(Start(name, (base,), package, f"imported as {name}"))
         member = imports.is_member or file.endswith("__init__.py") or self._is_django(file, imports)
-        if not starts and (member or (file in self.importers.relatively and not imports.has_main)):
-            starts.append(self._as_member(file))
+        relatively = file in self.importers.relatively
+        if relatively or (member and not starts):
+            starts.append(self._as_member(file, "imported by its own package" if relatively else ""))
         main = any(start.name == MAIN for start in starts)
         if not member and not main and (imports.has_main or not starts):
             own = posixpath.dirname(file)
@@ -164,14 +167,15 @@ class Starts:
             for start in dict.fromkeys(starts)
         ]
 
-    def _as_member(self, file: str) -> Start:
+    def _as_member(self, file: str, why: str) -> Start:
         package, above = self.layout.package_of(file)
         if not package:
             # Without `__init__.py` the nearest directory is all that is known.
             above, package = posixpath.split(posixpath.dirname(file))
         name = package if file.endswith("__init__.py") else f"{package}.{posixpath.basename(file)[:-3]}"
         django = f"{above}/manage.py".lstrip("/")
-        return Start(name, (above,), package, django if django in self.layout.files else "")
+        known = django in self.layout.files
+        return Start(name, (above,) if known else (), package, f"found by {django}" if known else why, known)
 
     def _is_django(self, file: str, imports: Imports) -> bool:
         """Django finds an application's files by their names; only `manage.py` is started."""

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from plugin_utils.client_patch import Settings, Templates
-from plugin_utils.client_patch.project import Project, ProjectResult
-from plugin_utils.client_patch.surroundings import Surroundings
-from plugin_utils.client_patch.templates import MODULE
-
-from .case_files import TEMPLATES
+from .checkouts import check, patched
 from .layouts import INSTALLED, LAYOUTS, POOL, Checkout, start, write
-
-SETTINGS = Settings(Templates(TEMPLATES.api_client, TEMPLATES.bot_client, f"from {MODULE} import __names__\n"))
-
-
-def patched(files: dict[str, str], **more: object) -> ProjectResult:
-    sources = {path: text.encode() for path, text in files.items()}
-    return Project(sources, SETTINGS, Surroundings.of_files(sources, **more)).patch()
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +36,9 @@ def test_the_patched_program_starts(layout: Checkout, tmp_path: Path, installed:
         assert part in told
     if not layout.findings:
         assert "ships" not in told
+
+
+def test_generated_checkouts_start_after_the_patch(tmp_path: Path, installed: Path) -> None:
+    """`make bench-patch` checks ten thousand of them."""
+    seen = Counter(check(number, tmp_path / str(number), installed) for number in range(60))
+    assert seen["patched"] > 30, seen

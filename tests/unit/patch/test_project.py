@@ -14,8 +14,8 @@ from plugin_utils.client_patch.probe import PROBE_OPTIONS, problem_of, questions
 from plugin_utils.client_patch.shipping import not_shipped
 from plugin_utils.client_patch.summary import commit_message, summary
 
+from .checkouts import patched
 from .layouts import API, CLIENT, FUNCTION, TEAMS, write
-from .test_layouts import patched
 
 
 def told(files: dict[str, str]) -> str:
