@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,9 +17,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from module_utils.checkout_patch_options import OPTIONS  # noqa: E402
+from module_utils.webex_rollout.become import Account, account_for, as_account, run_as  # noqa: E402
 from module_utils.webex_rollout.errors import RolloutError  # noqa: E402
 from module_utils.webex_rollout.sources import compile_problem  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
+from plugin_utils.words import printable  # noqa: E402
 
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
@@ -54,14 +55,17 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"{IMPORT_ERROR}; the controller needs what requirements.txt lists: pip install -r requirements.txt"
             )
-        home = Path(args["home"])
+        # The child that acts is elsewhere.
+        home = str(Path(args["home"]).absolute())
         python = args["python"] if args["python"] and Path(args["python"]).exists() else ""
         try:
-            files, others = read_checkout(home)
-            patched = self._patch(args, files, others, python)
+            # Whoever runs this; for root the checkout's owner.
+            self._account: Account = account_for("", home)
+            files, others = as_account(self._account, read_checkout, home)
+            patched = self._patch(args, home, files, others, python)
             changed = {path: item.source for path, item in patched.files.items() if item.changed}
             if python:
-                _compile(python, changed)
+                self._compile(python, changed)
             before = dict(patched.before)
             if args["state"] == "present":
                 pool = POOL.read_bytes()
@@ -69,29 +73,32 @@ class ActionModule(ActionBase):
                 changed.update(modules)
                 before.update({path: files.get(path, b"") for path in modules})
             if not self._task.check_mode:
-                write_files(home, changed)
+                as_account(self._account, write_files, home, changed)
         except TemplateError as problem:
             raise AnsibleActionFail(f"roles/client_patch/templates: {problem}. Nothing was written.") from None
-        except (SourceError, CheckoutError, RolloutError) as problem:
+        except (SourceError, RolloutError, OSError) as problem:
             # Without the cause: Ansible would say it twice.
-            raise AnsibleActionFail(f"{home}: {_sentence(problem)} Nothing was written.") from None
+            raise AnsibleActionFail(printable(f"{home}: {_sentence(problem)} Nothing was written.")) from None
         proof = (PROVEN if python else MODEL).format(python=args["python"] or "the bots' Python")
         result["changed"] = bool(changed)
         result["files"] = sorted(changed)
         result["constructions"] = [asdict(item) for file in patched.files.values() for item in file.constructions]
         result["findings"] = [asdict(item) for item in patched.findings]
         result["skipped_files"], result["refused_files"] = patched.skipped, patched.refused
-        result["summary"] = summary(patched, self._task.check_mode, proof)
-        result["commit_message"] = commit_message(patched, args["state"])
+        result["summary"] = [printable(line) for line in summary(patched, self._task.check_mode, proof)]
+        result["commit_message"] = printable(commit_message(patched, args["state"]))
         if self._task.diff:
             result["diff"] = [_diff(path, before[path], changed[path]) for path in sorted(changed)]
         return result
 
-    def _patch(self, args: Mapping[str, Any], files: dict[str, bytes], others: list[str], python: str) -> ProjectResult:
-        home = str(args["home"])
+    def _patch(
+        self, args: Mapping[str, Any], home: str, files: dict[str, bytes], others: list[str], python: str
+    ) -> ProjectResult:
+        # The child that acts is elsewhere.
+        home = str(Path(args["home"]).absolute())
 
         def prove(place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
-            return _ask(python, home, place, asked)
+            return self._ask(python, home, place, asked)
 
         around = Surroundings.of_files(
             files, others, args["pool_module"], home, args["search_paths"], prove=prove if python else None
@@ -100,38 +107,36 @@ class ActionModule(ActionBase):
         scripts = relative_scripts(home, args["scripts"])
         if args["state"] == "present":
             return project.patch(scripts, args["scope"])
-        original = read_checkout(Path(args["original"]))[0] if args["original"] else None
+        original = (
+            as_account(self._account, read_checkout, str(Path(args["original"]).absolute()))[0]
+            if args["original"]
+            else None
+        )
         return project.unpatch(
             None if original is None else lambda paths: {path: original[path] for path in paths if path in original},
             scripts,
             args["scope"],
         )
 
+    def _ask(self, python: str, home: str, place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
+        """Why the import of a pool module would not resolve, by the bots' own Python."""
+        try:
+            done = run_as(self._account, [python, *PROBE_OPTIONS], stdin=questions(home, place.file, asked))
+            problem = problem_of(done.output, len(asked))
+        except ValueError as error:
+            raise CheckoutError(
+                f"{python} does not say where an import leads ({error}); does it run the unpatched bot?"
+            ) from None
+        return f"{problem} ({python})" if problem else ""
 
-def _ask(python: str, home: str, place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Why the import of a pool module would not resolve, by the bots' own Python."""
-    try:
-        done = subprocess.run(
-            [python, *PROBE_OPTIONS],
-            input=questions(home, place.file, asked),
-            cwd="/",
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        problem = problem_of(done.stdout, len(asked))
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise CheckoutError(
-            f"{python} does not say where an import leads ({error}); does it run the unpatched bot?"
-        ) from None
-    return f"{problem} ({python})" if problem else ""
-
-
-def _compile(python: str, sources: Mapping[str, bytes]) -> None:
-    problems = {path: compile_problem(python, path, source) for path, source in sorted(sources.items())}
-    told = "; ".join(f"{path}: {problem}" for path, problem in problems.items() if problem)
-    if told:
-        raise CheckoutError(f"{python} does not compile the patched source: {told}. Does it run the unpatched bot?")
+    def _compile(self, python: str, sources: Mapping[str, bytes]) -> None:
+        problems = {
+            path: compile_problem(python, path, source, account=self._account)
+            for path, source in sorted(sources.items())
+        }
+        told = "; ".join(f"{path}: {problem}" for path, problem in problems.items() if problem)
+        if told:
+            raise CheckoutError(f"{python} does not compile the patched source: {told}. Does it run the unpatched bot?")
 
 
 def _sentence(problem: Exception) -> str:

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from module_utils.webex_rollout.errors import RolloutError
+
 from .layout import SKIPPED_DIRECTORIES
 from .shipping import is_list_file
 from .starts import is_start_file
@@ -17,30 +19,31 @@ MAX_BYTES = 2_000_000
 MAX_FILES = 50_000
 
 
-class CheckoutError(Exception):
+class CheckoutError(RolloutError):
     """A checkout cannot be read or written: what, where and why."""
 
 
-def read_checkout(home: Path) -> tuple[dict[str, bytes], list[str]]:
+def read_checkout(home: str) -> tuple[dict[str, bytes], list[str]]:
     """The Python files of a checkout and those that say how they are started and shipped; and the names of all others.
 
     Links that lead out of the checkout, and directories of installed packages, are left out.
 
     :raises CheckoutError: if the checkout cannot be read, or is far too large for one.
     """
-    if not home.is_dir():
+    root = Path(home)
+    if not root.is_dir():
         raise CheckoutError(f"{home} is no directory; set bot_home to the checkout")
     files: dict[str, bytes] = {}
     others: list[str] = []
-    for path in _walk(home):
-        name = path.relative_to(home).as_posix()
+    for path in _walk(root):
+        name = path.relative_to(root).as_posix()
         if len(files) + len(others) >= MAX_FILES:
             raise CheckoutError(f"{home} has more than {MAX_FILES} files; set bot_home to the checkout itself")
         if not (name.endswith(".py") or is_start_file(name) or is_list_file(name)):
             others.append(name)
             continue
         try:
-            if path.stat().st_size <= MAX_BYTES and path.resolve().is_relative_to(home.resolve()):
+            if path.stat().st_size <= MAX_BYTES and path.resolve().is_relative_to(root.resolve()):
                 files[name] = path.read_bytes()
         except OSError as error:
             raise CheckoutError(f"cannot read {path}: {error.strerror}") from error
@@ -59,13 +62,13 @@ def _walk(home: Path) -> Iterator[Path]:
                 yield here / name
 
 
-def write_files(home: Path, files: Mapping[str, bytes]) -> None:
+def write_files(home: str, files: Mapping[str, bytes]) -> None:
     """Replaces each file whole or not at all, with its mode; a new one is readable by all.
 
     :raises CheckoutError: if one cannot be written.
     """
     for name, content in files.items():
-        path = (home / name).resolve()
+        path = (Path(home) / name).resolve()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644

@@ -17,6 +17,7 @@ import pytest
 from tests.chaos.faults import MOMENTS, controller, kill_controller
 from tests.lab.lab import Lab, temporary
 from tests.lab.playbooks import Run, run_playbook
+from tests.lab.run import wait_for
 
 HOSTILE = Path(__file__).with_name("hostile")
 
@@ -112,6 +113,12 @@ def abandon(lab: Lab, *, deadline: int, extra: dict[str, Any] | None = None) -> 
 def rolled_back(lab: Lab) -> bool:
     """Whether jarvis runs as he was found: vinay's, once, by hand."""
     return [copy.in_its_unit for copy in copies(lab, "vinay")] == [False]
+
+
+def stopped(lab: Lab) -> None:
+    """Jarvis is ended by his operator, as by hand."""
+    lab.shell("vinay", "pkill -u vinay -f '[w]ebex_bots/jarvis.py'")
+    wait_for(lambda: copies(lab, "vinay") == [], "jarvis' end", timeout=20)
 
 
 @pytest.fixture

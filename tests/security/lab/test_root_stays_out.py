@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.chaos.scenario import failure
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab
 from tests.lab.paths import VM_HOME, VM_UID
@@ -56,7 +57,7 @@ def story(shared_lab: Lab) -> dict[str, Step]:
     play("verify", "playbooks/verify.yml", extra=QUICK)
     play("rollback", "playbooks/rollback.yml", extra={"rollout_to": "0"})
     with recorder(lab) as recording:
-        abandon(lab, deadline=15)
+        abandon(lab, deadline=30)
         assert [copy.in_its_unit for copy in copies(lab, "vinay")] == [True]
         wait_for(lambda: rolled_back(lab), "the guard's rollback", timeout=90, pause=1)
     steps["guard"] = Step(recording.touches)
@@ -68,7 +69,7 @@ def story(shared_lab: Lab) -> dict[str, Step]:
 def test_everything_works_with_a_deploy_account(story: dict[str, Step], step: str) -> None:
     run = story[step].run
     assert run is not None
-    assert (run.rc, run.count("failures")) == (0, 0), run.output
+    assert (run.rc, run.count("failures")) == (0, 0), failure(run)
 
 
 @pytest.mark.xfail(reason="root still looks, reads and writes there itself (issue 11)", strict=True)

@@ -43,11 +43,15 @@ CLASSES["wxc_sdk"] = "WebexSimpleApi"
 PATHS = [
     "import os, sys\nsys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), {ups})))",
     "import sys\nfrom pathlib import Path\nsys.path.insert(0, str(Path(__file__).resolve().parents[{n}]))",
-    "import sys as s, pathlib\nHERE = pathlib.Path(__file__).absolute().parent\ns.path.append(str(HERE.joinpath({ups}).resolve()))",
-    "import os\nfrom sys import path\npath += [os.path.normpath(os.path.dirname(os.path.realpath(__file__)) + '/' + {joined})]",
-    "import os, sys\npaths = sys.path\nroot = os.path.join(os.path.dirname(os.path.abspath(__file__)), {joined})\npaths[0:0] = [root]",
+    "import sys as s, pathlib\nHERE = pathlib.Path(__file__).absolute().parent\n"
+    "s.path.append(str(HERE.joinpath({ups}).resolve()))",
+    "import os\nfrom sys import path\n"
+    "path += [os.path.normpath(os.path.dirname(os.path.realpath(__file__)) + '/' + {joined})]",
+    "import os, sys\npaths = sys.path\n"
+    "root = os.path.join(os.path.dirname(os.path.abspath(__file__)), {joined})\npaths[0:0] = [root]",
     "import site\nfrom os.path import dirname, join\nsite.addsitedir(join(dirname(__file__), {joined}))",
-    "import sys, os\nfor where in [os.path.join(os.path.dirname(__file__), {joined})]:\n    if where not in sys.path:\n        sys.path.insert(0, where)",
+    "import sys, os\nfor where in [os.path.join(os.path.dirname(__file__), {joined})]:\n"
+    "    if where not in sys.path:\n        sys.path.insert(0, where)",
 ]
 STYLES = ["by path", "by path, there", "-m", "imported", "imported relatively"]
 

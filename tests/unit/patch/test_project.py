@@ -190,14 +190,14 @@ def test_a_checkout_is_read_without_what_is_installed_in_it(tmp_path: Path) -> N
         },
     )
     (tmp_path / "out.py").symlink_to("/etc/hostname")
-    files, others = read_checkout(tmp_path)
+    files, others = read_checkout(str(tmp_path))
     assert (files, others) == ({"bot.py": b"x", "Dockerfile": b"y"}, ["a.txt"])
 
 
 def test_writing_keeps_the_mode(tmp_path: Path) -> None:
     write(tmp_path, {"bot.py": "x"})
     (tmp_path / "bot.py").chmod(0o750)
-    write_files(tmp_path, {"bot.py": b"y", "new/module.py": b"z"})
+    write_files(str(tmp_path), {"bot.py": b"y", "new/module.py": b"z"})
     assert (tmp_path / "bot.py").stat().st_mode & 0o777 == 0o750
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["bot.py", "module.py", "new"]
 
