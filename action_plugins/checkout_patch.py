@@ -17,8 +17,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.append(str(PROJECT))
 
 from module_utils.checkout_patch_options import OPTIONS  # noqa: E402
-from module_utils.webex_rollout.become import Account, account_for, as_account, run_as  # noqa: E402
+from module_utils.webex_rollout.become import Account, account_for, as_account  # noqa: E402
 from module_utils.webex_rollout.errors import RolloutError  # noqa: E402
+from module_utils.webex_rollout.imports import import_problem  # noqa: E402
 from module_utils.webex_rollout.sources import compile_problem  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
 from plugin_utils.words import printable  # noqa: E402
@@ -28,7 +29,6 @@ try:
     from plugin_utils.client_patch.checkout import SourceError
     from plugin_utils.client_patch.local_files import CheckoutError, read_checkout, relative_scripts, write_files
     from plugin_utils.client_patch.pool_place import PoolPlace
-    from plugin_utils.client_patch.probe import PROBE_OPTIONS, problem_of, questions
     from plugin_utils.client_patch.project import Project, ProjectResult
     from plugin_utils.client_patch.summary import commit_message, summary
     from plugin_utils.client_patch.surroundings import Surroundings
@@ -98,7 +98,7 @@ class ActionModule(ActionBase):
         home = str(Path(args["home"]).absolute())
 
         def prove(place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
-            return self._ask(python, home, place, asked)
+            return import_problem(python, home, place.file, asked, self._account)
 
         around = Surroundings.of_files(
             files, others, args["pool_module"], home, args["search_paths"], prove=prove if python else None
@@ -117,17 +117,6 @@ class ActionModule(ActionBase):
             scripts,
             args["scope"],
         )
-
-    def _ask(self, python: str, home: str, place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
-        """Why the import of a pool module would not resolve, by the bots' own Python."""
-        try:
-            done = run_as(self._account, [python, *PROBE_OPTIONS], stdin=questions(home, place.file, asked))
-            problem = problem_of(done.output, len(asked))
-        except ValueError as error:
-            raise CheckoutError(
-                f"{python} does not say where an import leads ({error}); does it run the unpatched bot?"
-            ) from None
-        return f"{problem} ({python})" if problem else ""
 
     def _compile(self, python: str, sources: Mapping[str, bytes]) -> None:
         problems = {

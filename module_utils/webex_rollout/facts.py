@@ -73,7 +73,6 @@ def collect(bot: Bot, needs: Needs) -> dict[str, Any]:
         "group": _group_of(bot.user),
         "checkout_exists": checkout,
         "script_exists": Path(bot.home, bot.script).is_file(),
-        "module_directory_exists": Path(bot.home, "src/utils").is_dir(),
         "log": {"path": log, "exists": Path(log).exists()},
         "python": _python(bot, log),
         "free_mib": {path: shutil.disk_usage(path).free >> 20 for path in _places(bot.home)},
@@ -100,8 +99,6 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
         return
     if not facts["script_exists"]:
         yield f"the script {bot['home']}/{bot['script']} is not there; set bot_script or drop the bot"
-    if not facts["module_directory_exists"]:
-        yield f"{bot['home']}/src/utils is not there, and the pool module belongs in it; check bot_home"
     if python.get("error"):
         yield f"{bot['python']} does not work ({python['error']}); repair the virtual environment or set bot_python"
         return

@@ -69,6 +69,8 @@ def write_files(home: str, files: Mapping[str, bytes]) -> None:
     """
     for name, content in files.items():
         path = (Path(home) / name).resolve()
+        if not path.is_relative_to(Path(home).resolve()):
+            raise CheckoutError(f"{name} leads out of {home}, to {path}; make it a file of its own")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644

@@ -46,7 +46,8 @@ def place(
     for placing, left in around.placings(source):
         for found in placing.places(setting):
             patched = run(source.path, Patcher(source, settings_at(settings, found, source), *known))
-            problem = _problem(placing, Source(patched.source, source.path, source.package), found, around)
+            after = Source(patched.source, source.path, source.package) if patched.changed else source
+            problem = _problem(placing, after, found, around if patched.changed else None)
             if not problem:
                 return patched, found, _not_served(placing, found, left)
             problems.append(problem)
@@ -66,9 +67,10 @@ def place(
     )
 
 
-def _problem(placing: Placing, patched: Source, found: PoolPlace, around: Surroundings) -> str:
+def _problem(placing: Placing, patched: Source, found: PoolPlace, around: Surroundings | None) -> str:
+    """Why an import would not resolve; of one that is to be written the bot's Python is asked as well."""
     problem = placing.problem(patched, found)
-    if not problem and around.prove is not None:
+    if not problem and around is not None and around.prove is not None:
         problem = around.prove(found, placing.questions(patched, found))
     return problem
 

@@ -337,8 +337,8 @@ def test_playbook_acts_as_the_checkouts_owner_where_root_runs_it(people: People)
     assert {path.stat().st_uid for path in home.rglob("*")} == {4242}
     generators = people.base / "generators"
     generators.mkdir()
-    shutil.rmtree(home / "src")
-    (home / "src").symlink_to(generators)
+    (home / "webex_bots/webex_pool_config.py").unlink()
+    (home / "webex_bots/webex_pool_config.py").symlink_to(generators / "new.py")
     done = patch_checkout(home, python)
     assert done.returncode != 0 and "leads out of" in " ".join(done.stdout.split()), done.stdout
     assert list(generators.rglob("*")) == []

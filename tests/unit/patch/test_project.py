@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from module_utils.webex_rollout.become import Account, account_for
+from module_utils.webex_rollout.imports import import_problem, read_answer
 from plugin_utils.client_patch.checkout import SourceError
 from plugin_utils.client_patch.local_files import CheckoutError, read_checkout, relative_scripts, write_files
-from plugin_utils.client_patch.probe import PROBE_OPTIONS, problem_of, questions
 from plugin_utils.client_patch.shipping import not_shipped
 from plugin_utils.client_patch.summary import commit_message, summary
 
@@ -236,11 +237,9 @@ def test_a_list_that_leaves_the_module_out_is_named_with_its_line(path: str, tex
 # -- the proof
 
 
-def ask(home: Path, file: str, *asked: tuple[str, list[str]], python: str = sys.executable) -> str:
-    done = subprocess.run(
-        [python, *PROBE_OPTIONS], input=questions(str(home), file, asked), capture_output=True, check=True
-    )
-    return problem_of(done.stdout, len(asked))
+def ask(home: Path, file: str, *asked: tuple[str, list[str]]) -> str:
+    account = account_for("", str(home)) if os.geteuid() else Account("root", 0, 0, (0,), "/")
+    return import_problem(sys.executable, str(home), file, asked, account).removesuffix(f" ({sys.executable})")
 
 
 def test_the_bots_python_says_where_an_import_leads(tmp_path: Path) -> None:
@@ -269,7 +268,7 @@ def test_an_installed_package_of_that_name_is_met(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", [b"", b"[]", b'["", ""]', b"[1]", b"{}", b"Traceback"])
 def test_an_answer_that_is_none_is_not_taken_for_one(output: bytes) -> None:
     with pytest.raises(ValueError):
-        problem_of(output, 1)
+        read_answer(output, 1)
 
 
 def test_what_the_python_refuses_is_not_chosen() -> None:

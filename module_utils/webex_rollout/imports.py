@@ -1,7 +1,5 @@
-"""Asks the bot's own Python where an import would lead, without running anything of the checkout.
-
-The text runs on the bot's machine, as the bot's user: Python 3.7 and its standard library only.
-"""
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where an import would lead, by the bot's own Python, without running anything of the checkout."""
 
 from __future__ import annotations
 
@@ -9,9 +7,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-# Finds each part of a dotted name as an import would, by the finders that are there, and imports nothing: a package's
-# own code would run. The last part may be a file that is still to be written. Questions on standard input, for they
-# may be long; answers as one line of JSON.
+from .become import Account, run_as
+from .errors import RolloutError
+
+# Python 3.7 and newer. Finds each part of a dotted name as an import would, by the finders that are there, and imports
+# nothing: a package's own code would run. The last part may be a file that is still to be written. Questions come on
+# standard input, for they may be long; answers go out as one line of JSON.
 PROBE = r"""
 import importlib.machinery, json, os, sys
 
@@ -77,19 +78,33 @@ print(json.dumps(answers))
 
 # -B: nothing is written beside the bot's files; -E: this process's PYTHONPATH is not the bot's. Not -S: what is
 # installed for the bot must be seen.
-PROBE_OPTIONS = ("-B", "-E", "-c", PROBE)
+OPTIONS = ("-B", "-E", "-c", PROBE)
 
 
-def questions(home: str, file: str, asked: Sequence[tuple[str, Sequence[str]]]) -> bytes:
-    """What the probe reads: the pool module's names, each with the directories that are searched first.
+def import_problem(
+    python: str, home: str, file: str, asked: Sequence[tuple[str, Sequence[str]]], account: Account
+) -> str:
+    """Why an import of the pool module would not lead to its file; empty if each of them does.
 
-    :param home: the checkout. :param file: the pool module's file, relative to it.
+    :param home: the checkout. :param file: the pool module's file, there or not yet, relative to the checkout.
+    :param asked: for each way to start the program the module's dotted name, and the directories, relative to the
+        checkout, that are searched first. :param account: who runs the interpreter.
+    :raises RolloutError: when the interpreter cannot be run, or does not answer.
     """
-    return json.dumps([{"home": home, "file": file, "name": name, "path": list(path)} for name, path in asked]).encode()
+    questions = [{"home": home, "file": file, "name": name, "path": list(path)} for name, path in asked]
+    done = run_as(account, [python, *OPTIONS], stdin=json.dumps(questions).encode())
+    try:
+        problem = read_answer(done.output, len(questions))
+    except ValueError:
+        last = (done.errors.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.status}"])[-1]
+        raise RolloutError(
+            f"{python} does not say where an import leads: {last}; does it run the unpatched bot?"
+        ) from None
+    return f"{problem} ({python})" if problem else ""
 
 
-def problem_of(output: bytes, count: int) -> str:
-    """Why one of the imports would not lead to the pool module; empty if all do.
+def read_answer(output: bytes, count: int) -> str:
+    """The first problem that the probe tells; empty if it tells of none.
 
     :raises ValueError: if this is no answer to so many questions.
     """
