@@ -21,6 +21,7 @@ sys.path.append(str(PROJECT))
 
 from module_utils.client_patch_options import OPTIONS  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
+from plugin_utils.unseen import unseen  # noqa: E402
 from plugin_utils.words import printable  # noqa: E402
 
 try:
@@ -126,9 +127,10 @@ class ActionModule(ActionBase):
         return files
 
     def _module(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name="client_patch", module_args=dict(args), task_vars=self._variables
-        )
+        with unseen(self._play_context):
+            result: dict[str, Any] = self._execute_module(
+                module_name="client_patch", module_args=dict(args), task_vars=self._variables
+            )
         if result.get("failed"):
             raise AnsibleActionFail(f"{args['home']}: {result.get('msg', 'cannot be read')}", result=result)
         return result

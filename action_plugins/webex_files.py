@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from module_utils.webex_files_options import OPTIONS
 from plugin_utils.report.diff import is_withheld
 from plugin_utils.report.mask import mask_diff
+from plugin_utils.unseen import unseen
 
 
 class ActionModule(ActionBase):
@@ -36,15 +37,13 @@ class ActionModule(ActionBase):
             file["path"]: self._content(file, variables) for file in given["files"] if file["state"] == "present"
         }
         limit = int(C.MAX_FILE_SIZE_FOR_DIFF) if self._task.diff else 0
-        answer: dict[str, Any] = self._execute_module(
-            module_name="webex_files",
-            module_args={
-                **given,
-                "contents": {path: base64.b64encode(data).decode("ascii") for path, data in contents.items()},
-                "diff_limit": limit,
-            },
-            task_vars=variables,
-        )
+        encoded = {path: base64.b64encode(data).decode("ascii") for path, data in contents.items()}
+        with unseen(self._play_context):
+            answer: dict[str, Any] = self._execute_module(
+                module_name="webex_files",
+                module_args={**given, "contents": encoded, "diff_limit": limit},
+                task_vars=variables,
+            )
         if answer.get("failed"):
             raise AnsibleActionFail(str(answer.get("msg") or "webex_files failed and gave no reason"))
         changes = answer.pop("files", [])

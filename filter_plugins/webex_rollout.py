@@ -12,7 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleFilterError
+from ansible.plugins.loader import connection_loader
 
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -51,7 +53,14 @@ def webex_log_check(since: Mapping[str, Any], soak: Mapping[str, Any], per_hour:
 
 def webex_notes(about: Mapping[str, Any]) -> list[str]:
     """``{...} | webex_notes``: what preflight says of a bot, from the fields of `preflight_notes.About`."""
-    return preflight_notes.notes(preflight_notes.About(**about))
+    return preflight_notes.notes(preflight_notes.About(**about, pipelining=_pipelining()))
+
+
+def _pipelining() -> bool:
+    """Whether modules reach a VM without a file there. Of the configuration: variables of this name are always set."""
+    connection_loader.get("ssh", class_only=True)  # which makes its options known
+    configured = C.config.get_config_value("pipelining", plugin_type="connection", plugin_name="ssh")
+    return bool(configured) and not C.DEFAULT_KEEP_REMOTE_FILES
 
 
 def webex_shown(value: Any) -> Any:

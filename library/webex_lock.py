@@ -140,7 +140,7 @@ def main() -> None:
         held_by_us=result.got and not module.check_mode,
         refused=not result.got,
         held_token=lock.token,
-        message=lock.described(),
+        message=printable(lock.described()),
     )
 
 

@@ -16,9 +16,8 @@ from tests.lab.accounts import ACCOUNTS
 from tests.lab.lab import Lab, temporary
 from tests.lab.paths import BOTS
 from tests.lab.playbooks import run_playbook
-from tests.lab.run import wait_for
 from tests.lab.webex.driver import Pattern
-from tests.security.lab.conftest import abandon, copies, rolled_back
+from tests.security.lab.conftest import abandon, copies, wait_for_the_guard
 
 WAIT = {**QUICK, "rollout_wait": 300}
 
@@ -39,9 +38,8 @@ def units(lab: Lab) -> dict[str, list[str]]:
 
 
 def test_an_abandoned_rollout_is_rolled_back_by_the_vm(lab: Lab) -> None:
-    abandon(lab, deadline=40)
-    wait_for(lambda: rolled_back(lab), "the guard's rollback", timeout=120, pause=1)
-    lab.machine.execute(["webex-rollout", "unlock"])
+    deadline = abandon(lab)
+    wait_for_the_guard(lab, deadline)
 
 
 def test_rollout(lab: Lab) -> None:

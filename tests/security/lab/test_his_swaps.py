@@ -45,7 +45,7 @@ def test_a_module_directory_that_is_a_link_gets_no_module(lab: Lab) -> None:
 
 
 def test_a_rollback_writes_through_no_link(lab: Lab) -> None:
-    """He swaps his directories for links to root's after an ordinary rollout, and lets jarvis die: the VM acts alone."""
+    """After a rollout he swaps directories for links to root's, and lets jarvis die: the VM acts alone."""
     arm_script(lab)
     run = run_playbook(lab, limit="jarvis", extra=AT_ONCE)
     assert run.rc == 0, failure(run)
@@ -72,7 +72,7 @@ def test_a_rollback_writes_through_no_link(lab: Lab) -> None:
 def test_a_program_with_roots_rights_is_not_the_bot(lab: Lab) -> None:
     """A sudo that waits for a password has his bot's command line at the moment when the bot is recorded.
 
-    Put back "as found", with root's uid, it would run his script without asking.
+    Started again "as found", with root's uid, it would run his script without asking.
     """
     arm_script(lab)
     lab.shell(HIS, "mkfifo ~/never")

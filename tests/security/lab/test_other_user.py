@@ -22,6 +22,7 @@ from tests.security.lab.conftest import (
     let_loose,
     rolled_back,
     said,
+    wait_for_the_guard,
 )
 
 HER = "otheruser"
@@ -91,11 +92,10 @@ def test_a_rollback_waits_for_nobody_elses_process(shared_lab: Lab) -> None:
 
 def test_nor_does_the_guard(shared_lab: Lab) -> None:
     """A rollout dies in the middle; a namesake and a process with a long path are there all the while."""
-    shared_lab.machine.execute(["webex-rollout", "unlock"], check=False)
     if not copies(shared_lab, "vinay"):
         shared_lab.start_bots(("jarvis",))
-    abandon(shared_lab, deadline=30)
+    deadline = abandon(shared_lab)
     let_loose(shared_lab, HER, "deep")
     let_loose(shared_lab, HER, "respawn")
-    wait_for(lambda: rolled_back(shared_lab), "the guard's rollback", timeout=60, pause=1)
+    wait_for_the_guard(shared_lab, deadline)
     assert copies(shared_lab, HER) != []

@@ -183,3 +183,29 @@ def test_a_deployment_confines_no_bot_that_it_was_not_asked_to(tmp_path: Path) -
 def test_a_checkout_that_holds_the_home_is_not_written_as_a_whole(tmp_path: Path) -> None:
     done = play(tmp_path, FILES, "--check", "--diff", bot_hardening="standard", bot_home="/home/vinay")
     assert shown(done.stdout, "ReadWritePaths") == ["/home/vinay/logs"]
+
+
+NOTES = """
+- hosts: canary
+  gather_facts: false
+  tasks:
+    - name: Load the settings
+      ansible.builtin.import_role: {name: settings, rolespec_validate: false}
+    - name: Note
+      ansible.builtin.import_role: {name: preflight, tasks_from: notes.yml}
+      vars: {rollout_bot: {patch: {programs: [{path: a.py, line: 3, name: sudo}]}}}
+"""
+
+
+@pytest.mark.parametrize("pipelining", ["True", "False"])
+def test_preflight_says_what_one_account_and_confinement_mean(
+    tmp_path: Path, pipelining: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_PIPELINING", pipelining)
+    done = play(tmp_path, NOTES, bot_hardening="strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "vinay is both ansible_user and bot_user on vm1" in said
+    assert ("pipelining is switched off" in said) == (pipelining == "False")
+    assert "strict takes from jarvis" in said and "but /srv/100% IR/logs" in said and "sudo (a.py:3)" in said
+    assert "is both" not in play(tmp_path, NOTES, bot_user="service").stdout

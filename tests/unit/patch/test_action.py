@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,8 @@ import yaml
 from ansible.module_utils.client_patch_options import OPTIONS, REQUESTS
 from ansible.module_utils.testing import patch_module_args
 
-from action_plugins.client_patch import _diff
+from action_plugins.client_patch import _diff, _programs
+from plugin_utils.unseen import unseen
 
 from .case_files import TEMPLATES
 
@@ -368,6 +370,37 @@ def test_a_secret_in_the_source_does_not_reach_the_diff(source: str) -> None:
     for part in ("before", "after"):
         assert "hunter2" not in shown[part] and "§" not in shown[part]
         assert "********" in shown[part]
+
+
+def test_the_connection_shows_no_answer_of_the_module() -> None:
+    """With -vvv the ssh connection prints what comes back, unless its play context says no_log."""
+    context = SimpleNamespace(no_log=None)
+    with pytest.raises(ValueError), unseen(context):
+        assert context.no_log is True
+        raise ValueError
+    assert context.no_log is None
+
+
+def test_programs_that_confinement_may_take_are_named() -> None:
+    source = (
+        b'run(["sudo", "-n", "id"])\nos.system("/usr/bin/crontab -l")\n# sudo\nx = "sudoku"\nrun(["sudo"])\n'
+        b'reply("ping pong")\n'
+    )
+    assert [(each["name"], each["line"]) for each in _programs("bot.py", source)] == [
+        ("sudo", 1),
+        ("crontab", 2),
+        ("ping", 6),
+    ]
+
+
+def test_control_characters_of_a_checkout_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '\\033[2Jall well\\n' >&2\nexit 1\n")
+    python.chmod(0o755)
+    checkout_with(tmp_path, CLIENT)
+    done = patch_checkout(tmp_path, python)
+    assert done.returncode != 0 and "all well" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_a_diff_without_secrets_is_shown_whole() -> None:
