@@ -18,6 +18,7 @@ from .surroundings import Surroundings
 
 _MENTIONED = re.compile(b"|".join([*(name.encode() for name in sorted(PACKAGES)), rb"webexapis\.com|ciscospark\.com"]))
 Worker = Callable[[Checkout], CheckoutResult]
+_HANDED_ON = re.compile(rb"^class\s+(\w+)\s*\(|\bas\s+(\w+)|^(\w+)\s*=\s*[\w.]+\s*$", re.MULTILINE)
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
 
 
@@ -43,14 +44,24 @@ class Project:
         self.settings = settings
         self.surroundings = surroundings
         self.sources: dict[tuple[str, str], Source] = {}
+        self.mentioning: set[str] = set()
 
     def candidates(self) -> list[str]:
-        """Python files that mention Webex; the pool module is none of them."""
-        return [
-            path
+        """Python files that mention Webex, or a class of a file that does; the pool module is none of them."""
+        own = {
+            path: raw
             for path, raw in sorted(self.files.items())
-            if path.endswith(".py") and posixpath.basename(path) != f"{POOL_FILE}.py" and _MENTIONED.search(raw)
-        ]
+            if path.endswith(".py") and posixpath.basename(path) != f"{POOL_FILE}.py"
+        }
+        mentioning = {path for path, raw in own.items() if _MENTIONED.search(raw)}
+        # By module, what it may hand on: a subclass, or the SDK's class under another name.
+        handed = {
+            posixpath.basename(path)[:-3].replace("__init__", posixpath.basename(posixpath.dirname(path))): names
+            for path in sorted(mentioning)
+            if (names := {name for found in _HANDED_ON.finditer(own[path]) for name in found.groups() if name})
+        }
+        self.mentioning = mentioning
+        return [path for path, raw in own.items() if path in mentioning or _uses(raw, handed)]
 
     def patch(self, scripts: Sequence[str] = (), scope: str = "script") -> ProjectResult:
         """Patches the given scripts, or all that construct a client.
@@ -86,7 +97,8 @@ class Project:
             if named:
                 raise
             result.findings += [item for item in error.findings if item.path == script]
-            result.skipped[script] = "constructs no client that can be pooled"
+            if script in self.mentioning:
+                result.skipped[script] = "constructs no client that can be pooled"
             return
         except SourceError as error:
             if named:
@@ -118,3 +130,9 @@ class Project:
 
     def _read(self, paths: Sequence[str]) -> dict[str, bytes]:
         return {path: self.files[path] for path in paths if path in self.files}
+
+
+def _uses(source: bytes, handed: Mapping[str, set[bytes]]) -> bool:
+    """Whether a file names a module and one of the classes that it hands on."""
+    words = set(re.findall(rb"\w+", source))
+    return any(module.encode() in words and names & words for module, names in handed.items())

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from .layout import Importers, Imports, Layout
 
 MAIN = "__main__"
+# Longer lines are data, and cost the patterns too much.
+MAX_LINE = 2000
 
 # Files that say how programs are started; `is_start_file` knows them.
 _START_FILE = re.compile(
@@ -77,6 +79,8 @@ def find_commands(files: Mapping[str, bytes]) -> list[Command]:
         uris = [match["base"].strip("./") for match in _CODE_URI.finditer(text)]
         directory = posixpath.dirname(path)
         for number, line in enumerate(text.splitlines(), 1):
+            if len(line) > MAX_LINE:
+                continue
             found += _commands(path, directory, f"{path}:{number}", line, uris)
     return found
 

@@ -47,6 +47,14 @@ def test_scripts_are_found_wherever_they_are_and_helpers_are_skipped() -> None:
     assert sorted(result.modules) == ["deep/er/webex_pool_config.py", "webex_bots/webex_pool_config.py"]
 
 
+def test_a_script_that_constructs_a_class_of_another_file_is_found() -> None:
+    base = "from webex_bot.webex_bot import WebexBot\n\n\nclass Base(WebexBot):\n    pass\n"
+    files = {"common/base.py": base, "jarvis.py": "from common.base import Base\n\nbot = Base('x')\n"}
+    result = patched({**files, "other.py": "from common.base import Base\n"})
+    assert list(result.files) == ["jarvis.py"]
+    assert list(result.skipped) == ["common/base.py"]
+
+
 def test_a_file_that_cannot_be_patched_does_not_stop_the_others() -> None:
     result = patched(
         {"a.py": CLIENT, "b.py": f"def configure_webex_api_session(): pass\n{CLIENT}", "c.py": f"{CLIENT}x = (\n"}
