@@ -248,6 +248,15 @@ def test_what_is_no_file_is_no_script(run: Run, checkout: Path, people: People) 
     assert told["failed"] and f"{JARVIS} is no regular file" in told["msg"]
 
 
+def test_module_asks_the_bots_python_where_an_import_leads(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    asked = {"file": "tools/webex_pool_config.py", "imports": [["webex_pool_config", ["tools"]]]}
+    assert run(tmp_path, python=sys.executable, prove=asked)["problem"] == ""
+    asked["imports"] = [["webex_pool_config", [""]]]
+    problem = run(tmp_path, python=sys.executable, prove=asked)["problem"]
+    assert problem == f"no directory that is searched holds tools/webex_pool_config.py ({sys.executable})"
+
+
 # -- the action, as Ansible runs it
 
 
@@ -344,6 +353,33 @@ def test_playbook_acts_as_the_checkouts_owner_where_root_runs_it(people: People)
     done = patch_checkout(home, python)
     assert done.returncode != 0 and "leads out of" in " ".join(done.stdout.split()), done.stdout
     assert list(generators.rglob("*")) == []
+
+
+def test_action_puts_the_import_where_it_resolves(tmp_path: Path) -> None:
+    """`__pool_module__` leaves the name to the engine; the role learns where the module has to be."""
+    checkout_with(tmp_path, CLIENT)
+    templates = {**vars(TEMPLATES), "import_line": "from __pool_module__ import __names__"}
+    shown = patch_alone(tmp_path, templates=templates)
+    assert "from webex_pool_config import configure_webex_api_session" in (tmp_path / JARVIS).read_text()
+    assert re.search(r"file.*webex_bots/webex_pool_config\.py", shown), shown
+
+
+def test_playbook_says_what_it_did_and_fails_for_what_it_could_not_do(tmp_path: Path) -> None:
+    checkout_with(tmp_path, CLIENT)
+    (tmp_path / "helper.py").write_text("# webexteamssdk\n")
+    (tmp_path / "taken.py").write_text(f"def configure_webex_api_session(): pass\n{CLIENT}")
+    done = patch_checkout(tmp_path)
+    shown = " ".join(done.stdout.split())
+    assert done.returncode == 2
+    for part in (
+        f"{JARVIS}: changed (1 wrapped)",
+        "taken.py: NOT patched: taken.py:1:1: configure_webex_api_session is the name of something else here",
+        "helper.py: skipped, constructs no client that can be pooled",
+        "webex_bots/webex_pool_config.py: the pool module, imported as webex_pool_config",
+        "Could not be patched, for the reasons above: taken.py.",
+    ):
+        assert part in shown
+    assert "configure_webex_api_session(" in (tmp_path / JARVIS).read_text()
 
 
 # -- what the terminal shows
