@@ -26,6 +26,16 @@ def checked_name(bot: str) -> str:
     return bot
 
 
+def checked_release(release: str) -> str:
+    """A release's name that is one directory.
+
+    :raises RolloutError: when it is not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", release):
+        raise RolloutError(f"{release!r} cannot be a release's name; `webex-rollout status` shows them")
+    return release
+
+
 def unit_name(bot: str) -> str:
     """The unit that the rollout runs a bot under, by the bot's name."""
     return f"webex-bot@{bot}.service"

@@ -111,7 +111,7 @@ def abandon(lab: Lab) -> int:
             break
         assert "not confirmed within" in run.output, failure(run)
     assert struck, failure(run)
-    lab.machine.execute(["webex-rollout", "unlock"])
+    lab.machine.execute(["/usr/local/sbin/webex-rollout", "unlock"])
     return deadline
 
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # A room imports from its own floor and from those before it, never from one after.
 FLOORS = (
     {"__init__", "errors", "migration"},
-    {"paths", "words", "command_line"},
+    {"paths", "words", "command_line", "shell_lines"},
     {"system"},
     {"tree"},
     {"become"},
