@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("run-found")  # what `systemd-run` is given; not for people
     sub.add_argument("bot")
     sub.add_argument("release")
+    sub.add_argument("parent", type=int)
     return parser
 
 
@@ -70,7 +71,7 @@ def _run(vm: Vm, given: argparse.Namespace) -> int:
         process = store.release(given.release).runner.process
         if process is None:
             raise RolloutError(f"release {given.release} of {given.bot} was not run by hand")
-        run_found(process, account_of(store.need().bot.user))
+        run_found(process, account_of(store.need().bot.user), given.parent)
     if given.command == "status":
         shown = status(vm, given.bot)
         print(json.dumps(shown, indent=1)) if given.json else print_status(shown)

@@ -105,7 +105,7 @@ def abandon(lab: Lab) -> int:
         return True
 
     # On a busy machine the guard may be due before he is switched; then that run fails, and a longer time is tried.
-    for deadline in (30, 120, 300):
+    for deadline in (60, 150, 300):
         run = run_playbook(lab, limit="jarvis", extra={**AT_ONCE, "rollout_guard_deadline": deadline}, on_event=strike)
         if struck:
             break

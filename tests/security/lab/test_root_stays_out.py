@@ -72,7 +72,6 @@ def test_everything_works_with_a_deploy_account(story: dict[str, Step], step: st
     assert (run.rc, run.count("failures")) == (0, 0), failure(run)
 
 
-@pytest.mark.xfail(reason="root still looks, reads and writes there itself (issue 11)", strict=True)
 @pytest.mark.parametrize("step", STEPS)
 def test_root_touches_nothing_there(story: dict[str, Step], step: str) -> None:
     """Links that are read count, too: root takes no path from a place where the user lays them."""

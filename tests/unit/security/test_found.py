@@ -48,7 +48,7 @@ def restarted(case: Case, process: FoundProcess) -> list:
     pid = os.fork()
     if pid == 0:
         try:
-            launch.run_found(process, account_of("botuser"))
+            launch.run_found(process, account_of("botuser"), os.getppid())
         finally:
             os._exit(9)
     try:
@@ -61,6 +61,19 @@ def restarted(case: Case, process: FoundProcess) -> list:
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
+
+
+def test_nothing_is_started_for_a_program_that_is_gone(case: Case) -> None:
+    process = taken_down(case)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            launch.run_found(process, account_of("botuser"), 1)
+        except RolloutError:
+            os._exit(7)
+        finally:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
 
 def test_recorded_ids_are_not_what_is_started(case: Case) -> None:

@@ -17,7 +17,7 @@ from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.found import FoundProcess
 from ansible.module_utils.webex_rollout.parents import restarting_parent_of
 from ansible.module_utils.webex_rollout.processes import Bot, bot_pids, doubtful_pids, find_namesakes, find_processes
-from ansible.module_utils.webex_rollout.procfs import for_each
+from ansible.module_utils.webex_rollout.procfs import UNANSWERED, for_each
 
 from tests.unit.people import NAMES
 from tests.unit.security.case import PYTHON, WAITS
@@ -217,10 +217,19 @@ def test_memory_that_lets_its_reader_wait_keeps_nobody_from_the_next(tmp_path: P
     for name in "ac":
         (tmp_path / name).write_text(name)
     begun = time.monotonic()
-    assert for_each(look, ["a", "fifo", "nosuch", "c"], patience=0.2) == ["a", None, None, "c"]
+    assert for_each(look, ["a", "fifo", "nosuch", "c"], patience=0.2) == ["a", UNANSWERED, None, "c"]
     assert time.monotonic() - begun < 10
     with (tmp_path / "fifo").open("w"):
         pass  # lets the thread that waits go
+
+
+def test_python_of_his_that_does_not_show_itself_is_a_doubt(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine under load must not make a running bot one that does not run."""
+    own = case.its_own()
+    monkeypatch.setattr(processes, "_kept", {})
+    monkeypatch.setattr(processes, "for_each", lambda _, items, **__: [UNANSWERED] * len(items))
+    assert bot_pids(case.bot) == {}
+    assert own in doubtful_pids(case.bot)  # uids are shared by all tests that run at this moment
 
 
 @pytest.mark.parametrize("descriptors", [True, False])

@@ -87,7 +87,7 @@ def test_names_are_names_from_end_to_end(name: str) -> None:
 
 
 def test_release_cannot_lead_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["--state", str(tmp_path), "run-found", "jarvis", "../../x"]) == 1
+    assert cli.main(["--state", str(tmp_path), "run-found", "jarvis", "../../x", "1"]) == 1
     assert "cannot be a release's name" in capsys.readouterr().err
 
 
