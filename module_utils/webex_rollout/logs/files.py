@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LogError
-from .stamps import STAMP_LENGTH, is_head, last_mark
 
 # Bytes read at a time: long enough that the call costs nothing, short enough to stay in the processor's cache.
 BLOCK = 128 * 1024
@@ -35,6 +34,7 @@ class LogFile:
         self.path = path
         status = os.fstat(fd)
         self.device, self.inode, self.size = status.st_dev, status.st_ino, status.st_size
+        self.written = status.st_mtime
 
     def read(self, start: int, end: int) -> bytes:
         return os.pread(self.fd, max(0, end - start), start)
@@ -63,47 +63,6 @@ class LogFile:
                 return start + newline + 1
             high = start
         return low
-
-    def head_at(self, position: int) -> bytes | None:
-        """The stamp at ``position``, when a record starts there."""
-        if position and self.read(position - 1, position) != b"\n":
-            return None
-        line = self.read(position, position + STAMP_LENGTH)
-        return line if is_head(line) else None
-
-    def last_head(self, low: int, high: int) -> bytes | None:
-        """The stamp of the last record that starts in [low, high)."""
-        step = 4096  # nearly always enough, and read anew for every span
-        while high > low:
-            start = max(low - 1, high - step, 0)
-            block = self.read(start, high)
-            at = len(block)
-            while True:
-                at = last_mark(block, 0, at)
-                if at < 0:
-                    break
-                head = self.head_at(start + at + 1)
-                if head is not None:
-                    return head
-            if start <= low:
-                return self.head_at(0) if low == 0 else None
-            high = start + 2
-            step = BLOCK
-        return None
-
-    def first_head(self, low: int, high: int) -> bytes | None:
-        """The stamp of the first record that starts in [low, high); only the first block is looked at."""
-        block = self.read(low, min(high, low + BLOCK))
-        at = 0
-        while at < len(block):
-            head = self.head_at(low + at)
-            if head is not None:
-                return head
-            newline = block.find(b"\n", at)
-            if newline < 0:
-                return None
-            at = newline + 1
-        return None
 
 
 # What RotatingFileHandler, TimedRotatingFileHandler and logrotate (also with dateext, compress) append to a log's name.
@@ -223,7 +182,9 @@ def unpacked(file: LogFile) -> Iterator[tuple[LogFile, str]]:
         except (EOFError, OSError, zlib.error) as error:
             problem = f"{file.path} is damaged ({error}); what follows in it is lost"
         copy.flush()
-        yield LogFile(copy.fileno(), file.path[: -len(".gz")]), problem
+        whole = LogFile(copy.fileno(), file.path[: -len(".gz")])
+        whole.written = file.written
+        yield whole, problem
 
 
 def head_hash(file: LogFile, length: int) -> str | None:
