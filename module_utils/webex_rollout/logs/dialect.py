@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from .levels import STYLES, SYSLOG, WARNING, beginnings, level_of, level_of_number, written
+from .levels import STYLES, SYSLOG, beginnings, level_of, level_of_number
 from .stamps import FORMS, TOLD, Stamp, epoch_of, stamp_of
 
 # Bytes of a line in which time stamp and level stand.
@@ -63,8 +63,10 @@ class Layout:
     message_key: str = ""
     """JSON: where in the object they stand."""
     mark: str = ""
-    """JSON: what stands before the level in each line, for a search."""
+    """What stands right before the level in each line, for a search."""
     json: bool = False
+    python: bool = False
+    """Whether the levels have the names that Python's logging has for them: fewer to search for."""
 
     @property
     def levelled(self) -> bool:
@@ -120,37 +122,33 @@ class Patterns(NamedTuple):
     """Matches where a record begins."""
     level: re.Pattern[bytes] | None
     """Matches up to its level."""
-    alarm: re.Pattern[bytes] | None
-    """Finds the newline before a record at WARNING or above."""
 
 
 @lru_cache(maxsize=64)
 def patterns(layout: Layout) -> Patterns:
     """:raises KeyError, re.error: when the layout makes no sense."""
     opening = _opening(layout)
-    blanks = rb"[" + _BETWEEN + rb"]"
-    if layout.colours:
-        blanks = rb"(?:" + blanks + rb"|" + _ANSI + rb")"
-    behind = rb""
-    if layout.place is not None and layout.place >= 0 and layout.form != "glog":
-        word = rb"[^" + _BETWEEN + rb"\n\x1b]{1,200}"
-        behind = blanks + rb"{0,20}(?:" + word + blanks + rb"{1,20}){%d}" % layout.place
-        behind += rb"(?P<level>[A-Za-z]+)"
     form = FORMS[layout.form] if layout.form else b""
     if layout.form == "glog":
         form = form.replace(rb"(?P<l>", rb"(?P<level>")
-    whole = opening + form + behind
-    levelled = re.compile(whole + rb"(?![\w.])") if rb"(?P<level>" in whole and not layout.json else None
-    alarm = None
-    if levelled:
-        words = b"|".join(re.escape(word.encode()) for word in written(layout.style, WARNING))
-        names = rb"(?P<level>[DIWEFC])" if layout.form == "glog" else rb"(?P<level>[A-Za-z]+)"
-        # From the newline on, which is found at the speed of C.
-        after = b"" if layout.form == "glog" else rb"(?![\w.])"
-        searched = whole.replace(names, rb"(?P<level>" + words + rb")" + after).replace(rb"(?:" + _BOM + rb")?", b"")
-        alarm = re.compile(rb"\n" + searched)
-    head = re.compile(opening + form) if layout.form or not levelled else levelled
-    return Patterns(head, levelled, alarm)
+    whole = opening + form + _behind(layout)
+    if rb"(?P<level>" not in whole or layout.json:
+        return Patterns(re.compile(opening + form), None)
+    levelled = re.compile(whole + rb"(?![\w.])")
+    return Patterns(re.compile(opening + form) if layout.form else levelled, levelled)
+
+
+def _behind(layout: Layout) -> bytes:
+    """What stands between time stamp and level, and it."""
+    if layout.place is None or layout.place < 0 or layout.form == "glog":
+        return b""
+    blanks = rb"[" + _BETWEEN + rb"]"
+    if layout.colours:
+        blanks = rb"(?:" + blanks + rb"|" + _ANSI + rb")"
+    word = rb"[^" + _BETWEEN + rb"\n\x1b]{1,200}"
+    # Not fewer digits than there are: a pattern that can drop some tries so for each line.
+    begin = rb"(?![.,:]?\d)" + blanks + rb"{1,20}" if layout.form else blanks + rb"{0,20}"
+    return begin + (word + blanks + rb"{1,20}") * layout.place + rb"(?P<level>[A-Za-z]+)"
 
 
 @dataclass(frozen=True)
@@ -208,19 +206,15 @@ class Dialect:
             head = head or found
         return head
 
-    @property
-    def alarms(self) -> list[re.Pattern[bytes]]:
-        """What finds each record at WARNING or above; empty where `words` has to be searched for instead."""
-        found = [patterns(layout).alarm for layout in self.layouts]
-        return [alarm for alarm in found if alarm] if found and all(found) else []
-
-    @property
-    def words(self) -> list[bytes]:
-        """Texts of which each record at WARNING or above has one in its first line."""
+    def words(self, least: int, below: int = 100) -> list[bytes]:
+        """Texts of which each record from one level on has one in its first line, without those of another level on."""
         texts: set[bytes] = set()
         for layout in self.layouts:
             if layout.levelled:
-                texts |= {(layout.mark + word).encode("latin-1") for word in beginnings(layout.style, WARNING)}
+                wanted = set(beginnings(layout.style, least, layout.python)) - set(
+                    beginnings(layout.style, below, layout.python)
+                )
+                texts |= {(layout.mark + word).encode("latin-1") for word in wanted}
         return sorted(texts)
 
     def described(self) -> str:
@@ -255,10 +249,10 @@ def _layout(raw: Any) -> Layout:
     names = {each.name for each in fields(Layout)}
     if not isinstance(raw, Mapping) or set(raw) != names:
         raise ValueError(f"a layout of its dialect is {raw!r:.80}")
-    texts = [raw[name] for name in sorted(names - {"place", "colours", "json"})]
+    texts = [raw[name] for name in sorted(names - {"place", "colours", "json", "python"})]
     right = (
         all(isinstance(text, str) and len(text) <= 120 for text in texts)
-        and all(isinstance(raw[name], bool) for name in ("colours", "json"))
+        and all(isinstance(raw[name], bool) for name in ("colours", "json", "python"))
         and (raw["place"] is None or (isinstance(raw["place"], int) and abs(raw["place"]) <= MAX_WORDS))
         and raw["form"] in ("", *FORMS)
         and raw["style"] in ("", *STYLES)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
-from .dialect import HEAD_BYTES, MAX_JSON, Dialect, Head, Layout
+from .dialect import HEAD_BYTES, MAX_JSON, Dialect, Head, Layout, patterns
 from .files import BLOCK, LogFile
 from .kinds import is_exception
 
@@ -13,8 +14,9 @@ from .kinds import is_exception
 _CHAINED = b" above exception"
 _TRACEBACK = b"Traceback (most recent"
 # In how many bytes before a record what it repeats is looked for: a message of Webex, twice, with what is around it.
-ECHO_BYTES = 32 * 1024
+ECHO_BYTES = 20 * 1024
 _ECHO_LEAST, _ECHO_MOST = 16, 100
+_AS_IT_IS = re.compile(rb"[ !#-&(-\[\]-~]*")
 
 
 class Place(NamedTuple):
@@ -32,6 +34,9 @@ class Heads:
         self._dialect = dialect
         marks = {_mark(layout) for layout in dialect.layouts} or {b"\n"}
         self._marks = [b"\n"] if b"\n" in marks else sorted(marks)
+        self._patterns = [patterns(layout).head for layout in dialect.layouts if not layout.json]
+        self._json = dialect.json
+        self._first = self._marks[0][1:] if len(self._marks) == 1 else b""
         self._kept, self._kept_at = b"", 0
 
     def at(self, position: int) -> Place | None:
@@ -45,12 +50,15 @@ class Heads:
         return self._read(block, base, start)
 
     def _read(self, block: bytes, base: int, start: int) -> Place | None:
+        # Nearly all lines end here. A byte order mark may stand before the first.
+        if self._first and base + start and start < len(block) and not block.startswith(self._first, start):
+            return None
         line = self._line(block, base, start, HEAD_BYTES)
         if not self._dialect.layouts:
             return Place(base + start, Head(text=line)) if self._bare(line, base + start) else None
-        if not self._dialect.is_head(line):
+        if self._json and not self._dialect.is_head(line):
             return None
-        if self._dialect.json and line.startswith(b"{") and not line.endswith(b"\n"):
+        if self._json and line.startswith(b"{") and not line.endswith(b"\n"):
             line = self._line(block, base, start, MAX_JSON)
         head = self._dialect.read(line)
         return None if head is None else Place(base + start, head)
@@ -112,7 +120,20 @@ class Heads:
         return self._read(block, low, end) if end < len(block) else None
 
     def end(self, block: bytes, base: int, start: int) -> int:
-        """Where the record that begins at ``start`` in a block ends in it: at the next head, or with the block."""
+        """Where the record that begins at ``start`` in a block ends in it: at the next head, or with the block.
+
+        One that is cut off by the block's end is no head here."""
+        if self._json or len(self._patterns) != 1:
+            return self._end_slowly(block, base, start)
+        mark, match, length = self._marks[0], self._patterns[0].match, len(block)
+        while True:
+            start = block.find(mark, start) + 1
+            if start == 0 or start >= length:
+                return length
+            if match(block, start):
+                return start
+
+    def _end_slowly(self, block: bytes, base: int, start: int) -> int:
         while True:
             found = [place for place in (block.find(mark, start) for mark in self._marks) if place >= 0]
             start = min(found, default=-1) + 1
@@ -126,10 +147,8 @@ class Heads:
 
         webex_bot logs what it receives as JSON, with each line break as two characters, before it logs it as text: a
         line of that text that looks like a record was written before, which no record of the bot's own ever is."""
-        line = self._file.read(place, place + _ECHO_MOST)
-        for stop in (b"\n", b'"', b"'", b"\\", b"\r"):
-            line = line.partition(stop)[0]
-        line = line[: next((number for number, byte in enumerate(line) if byte > 126 or byte < 32), len(line))]
+        # Up to what JSON would write otherwise.
+        line = _AS_IT_IS.match(self._file.read(place, place + _ECHO_MOST))[0]  # type: ignore[index]
         if len(line) < _ECHO_LEAST:
             return False
         low = max(0, place - ECHO_BYTES)

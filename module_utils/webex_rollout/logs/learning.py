@@ -51,6 +51,7 @@ class _Line(NamedTuple):
 
     form: str
     match: re.Match[bytes]
+    text: bytes
     before: list[bytes]
     behind: list[bytes]
 
@@ -111,7 +112,7 @@ def _stamped(line: bytes) -> tuple[tuple[str, str, bool], _Line] | None:
         return None
     behind = WORD.findall(clean[first[2].end() :])[: MAX_WORDS + 1]
     before = re.findall(rb"[\w.-]+", clean[: first[0]])
-    return (first[1], opening, colours), _Line(first[1], first[2], before, behind)
+    return (first[1], opening, colours), _Line(first[1], first[2], clean, before, behind)
 
 
 def _with_levels(layout: Layout, members: Sequence[_Line]) -> list[Layout]:
@@ -119,15 +120,40 @@ def _with_levels(layout: Layout, members: Sequence[_Line]) -> list[Layout]:
     if layout.form == "glog":
         return [replace(layout, style=LETTER, place=0)]
     found: Counter[tuple[str, int]] = Counter()
+    words_at: dict[tuple[str, int], list[tuple[bytes, bytes]]] = {}
     for member in members:
         words = [(word, -1 - number) for number, word in enumerate(member.before)]
         words += [(word, number) for number, word in enumerate(member.behind)]
+        written = {place: word for word, place in words}
         styles = [(_style(word), place) for word, place in words]
         # A letter may be anything, a word of three letters or more hardly.
         named = [each for each in styles if each[0] not in ("", LETTER)] or [each for each in styles if each[0]]
         if named:
             found[named[0]] += 1
-    return [replace(layout, style=style, place=place) for style, place in _usual(found, len(members))]
+            words_at.setdefault(named[0], []).append((written[named[0][1]], member.text))
+    return [
+        replace(
+            layout,
+            style=style,
+            place=place,
+            mark="" if layout.colours else _before(words_at[style, place]),
+            python=any(word.upper() == b"WARNING" for word, _ in words_at[style, place]),
+        )
+        for style, place in _usual(found, len(members))
+    ]
+
+
+def _before(levels: Sequence[tuple[bytes, bytes]]) -> str:
+    """What stands right before the level in each of these lines, given as the level and the line; empty when it may
+    differ: a level that is put to the right has more blanks before it the shorter it is."""
+    if len({len(word.partition(b"/")[0]) for word, _ in levels}) < 2:
+        return ""
+    marks = set()
+    for word, line in levels:
+        at = line.find(word)
+        marks.add(line[at - 2 : at] if at >= 2 else b"")
+    mark = marks.pop() if len(marks) == 1 else b""
+    return mark.decode("latin-1") if mark.strip() and mark.isascii() and not mark.isalnum() else ""
 
 
 def _usual(found: Counter[tuple[str, int]], lines: int) -> list[tuple[str, int]]:

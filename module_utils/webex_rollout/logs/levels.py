@@ -17,15 +17,11 @@ WORDS = {
     "SUCCESS": INFO,
     "WARN": WARNING,
     "WARNING": WARNING,
-    "WRN": WARNING,
     "ERR": ERROR,
     "ERROR": ERROR,
     "CRIT": CRITICAL,
     "CRITICAL": CRITICAL,
     "FATAL": CRITICAL,
-    "PANIC": CRITICAL,
-    "ALERT": CRITICAL,
-    "EMERG": CRITICAL,
 }
 LETTERS = {"T": 5, "D": DEBUG, "I": INFO, "W": WARNING, "E": ERROR, "C": CRITICAL, "F": CRITICAL}
 # How levels are written. *letter*: one capital. *pino*: bunyan's and pino's numbers; *python*: logging's own;
@@ -71,7 +67,9 @@ def written(style: str, at_least: int) -> list[str]:
     return [change(word) for word, level in sorted(WORDS.items(), key=lambda each: -len(each[0])) if level >= at_least]
 
 
-def beginnings(style: str, at_least: int) -> list[str]:
-    """The shortest texts with which all of them begin, for a search."""
+def beginnings(style: str, at_least: int, python: bool) -> list[str]:
+    """The shortest texts with which all of them begin, for a search; ``python``: of those that logging itself has."""
     words = written(style, at_least)
+    if python and style in (UPPER, LOWER, TITLE):
+        return [word for word in words if word.upper() in ("WARNING", "ERROR", "CRITICAL")]
     return sorted({word for word in words if not any(word != other and word.startswith(other) for other in words)})

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .dialect import HEAD_BYTES, Dialect, patterns
+from .dialect import HEAD_BYTES, Dialect
 from .heads import Heads
 from .kinds import EXCEPTION_LINES, TRACEBACK
-from .levels import ERROR, WARNING, level_of
+from .levels import ERROR, WARNING
 
 POOL_MARK = b"webex-pool "
 # Shorter ones are met too often, and are slower to search for.
@@ -27,56 +26,54 @@ class Hit(NamedTuple):
 class Passes:
     """Finds where in a block one has to look.
 
-    Where records show their level in one place, the heads of those at WARNING or above are found by a pattern, and the
-    signatures are searched for in these records only. Else every text is searched for everywhere.
+    Where records show their level, those at WARNING or above are found by it, and the signatures are searched for in
+    these records only. Else every text is searched for everywhere.
     """
 
     def __init__(self, texts: Sequence[bytes], dialect: Dialect, heads: Heads, counts: bool) -> None:
         """``counts``: whether the record at hand before the first block is one at WARNING or above."""
         self.levelled, self.json = dialect.levelled, dialect.json
         self._heads = heads
-        self._styles = [(patterns(layout), layout.style) for layout in dialect.layouts if not layout.json]
-        self._alarms = dialect.alarms
         self._counts = counts
         masks = {text: 1 << number for number, text in enumerate(texts)}
         next_bit = 1 << len(texts)
         self.signatures = next_bit - 1
         self.pool, self.trace, self._level, self._exception = (next_bit << number for number in range(4))
-        self.looked_at = self.trace | self._exception | (0 if self.levelled else self.signatures)
-        self.levels_met = not self._alarms
-        """Whether the first line of each record at WARNING or above is met; else those at ERROR or above are."""
-        self.uncounted: list[int] = []
-        """The levels of the records that were found in the last block, and are no hits."""
-        everywhere = {POOL_MARK: self.pool, TRACEBACK: self.trace}
-        if not self._alarms:
-            for text in [*texts, *dialect.words]:
-                everywhere[text] = everywhere.get(text, 0) | masks.get(text, self._level)
-        elif POOL_MARK in masks:  # as a signature it is searched for as any other
-            masks = dict(masks)
+        self.looked_at = 0 if self.levelled else self.trace | self._exception | self.signatures
+        self.warnings = 0
+        """How many records at WARNING there may be in the last block: how often their level stands in it. They are met
+        only where a text stands in them."""
+        # What begins a level at ERROR or above, and one below that.
+        self._errors = dialect.words(ERROR)
+        self._warnings = dialect.words(WARNING, ERROR)
+        everywhere = {POOL_MARK: self.pool}
+        if not self.levelled:
+            everywhere[TRACEBACK] = self.trace
+            for text, mask in masks.items():
+                everywhere[text] = everywhere.get(text, 0) | mask
         self._everywhere = _anchors(everywhere)
-        self._within = _anchors(masks) if self._alarms and masks else []
-        longest = max(map(len, [*everywhere, *masks]))
+        self._within = _anchors(masks) if self.levelled and masks else []
+        longest = max(map(len, [TRACEBACK, *everywhere, *masks, *self._errors, *self._warnings]))
         # A record's head has to be in one block as a whole.
-        self.overlap = max(longest, 2 * HEAD_BYTES if self._alarms or not self.levelled else 0)
+        self.overlap = max(longest, 2 * HEAD_BYTES)
 
-    def hits(self, block: bytes, base: int, fresh: int, last: bool) -> list[Hit]:
+    def hits(self, block: bytes, base: int, fresh: int) -> list[Hit]:
         """Places and masks of what ends behind ``fresh`` in a block, in order; of each text at least the first in a
         line.
 
         :param base: where the block begins in the file.
-        :param last: whether nothing follows that belongs to its last line.
         """
         hits: list[Hit] = []
-        self.uncounted = []
+        self.warnings = 0
         for anchor, texts in self._everywhere:
             met = block.find(anchor)
             if met >= 0:
                 for text, mask in texts:
                     _add_places(block, text, mask, max(0, met - len(text), fresh - len(text) + 1), len(block), hits)
-        if self._alarms:
-            regions = self._records(block, base, fresh, last, hits)
-            self._search_within(block, fresh, regions, hits)
-        elif not self.levelled:
+        if self.levelled:
+            self._tracebacks(block, base, fresh, hits)
+            self._search_within(block, fresh, self._records(block, base, fresh, hits), hits)
+        else:
             hits += [
                 Hit(found.start() + 1, self._exception)
                 for found in EXCEPTION_LINES.finditer(block)
@@ -87,41 +84,35 @@ class Passes:
         hits.sort()
         return hits
 
-    def _records(self, block: bytes, base: int, fresh: int, last: bool, hits: list[Hit]) -> list[tuple[int, int]]:
-        """Where in the block the records at WARNING or above are; those at ERROR or above become hits."""
-        found: list[tuple[int, int]] = []  # where a head begins, and where it ends
-        regions = []
-        for number, alarm in enumerate(self._alarms):
-            for match in alarm.finditer(block):
-                self._head(match, number, match.start() + 1, (fresh, len(block) if last else len(block) - 1), hits)
-                found.append((match.start() + 1, match.end()))
-        if base == 0 and fresh == 0:
-            self._first_line(block, last, hits, found)
+    def _records(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> list[tuple[int, int]]:
+        """Where in the block there may be records at WARNING or above; those at ERROR or above become hits."""
+        regions: list[tuple[int, int]] = []
+        end = self._heads.end
+        for word in self._errors:
+            for at in _places(block, word):
+                regions.append((block.rfind(b"\n", 0, at) + 1, end(block, base, at)))
+                if at + len(word) > fresh:
+                    hits.append(Hit(at, self._level))
+        for word in self._warnings:
+            for at in _places(block, word):
+                # In JSON the level may stand behind the message.
+                regions.append((block.rfind(b"\n", 0, at) + 1 if self.json else at, end(block, base, at)))
+                self.warnings += at + len(word) > fresh
         if self._counts:
-            regions.append((0, self._heads.end(block, base, max(0, fresh - 1))))
-        regions += [(start, self._heads.end(block, base, end)) for start, end in found]
-        if found or self._counts:
-            self._counts = max(end for _, end in regions) == len(block)
+            regions.append((0, end(block, base, max(0, fresh - 1))))
+        self._counts = any(until == len(block) for _, until in regions)
         return regions
 
-    def _first_line(self, block: bytes, last: bool, hits: list[Hit], found: list[tuple[int, int]]) -> None:
-        """The file's first line has no newline before it."""
-        for number, (pattern, style) in enumerate(self._styles):
-            match = pattern.level.match(block) if pattern.level else None
-            level = level_of(match["level"].decode(), style) if match else None
-            if match and level is not None:
-                if level >= WARNING:
-                    self._head(match, number, 0, (0, len(block)), hits)
-                    found.append((0, match.end()))
-                return
-
-    def _head(self, match: re.Match[bytes], layout: int, at: int, within: tuple[int, int], hits: list[Hit]) -> None:
-        if within[0] <= match.end() <= within[1]:
-            level = level_of(match["level"].decode(), self._styles[layout][1]) or 0
-            if level < ERROR:
-                self.uncounted.append(level)
+    def _tracebacks(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> None:
+        """The first traceback of each record, or the first that begins in this block; not one within a line."""
+        at = block.find(TRACEBACK, max(0, fresh - len(TRACEBACK) + 1))
+        while at >= 0:
+            start = block.rfind(b"\n", 0, at) + 1
+            if self.json or (start == 0 and base) or not block[start:at].strip(b" \t|+"):
+                hits.append(Hit(at, self.trace))
+                at = block.find(TRACEBACK, self._heads.end(block, base, at))
             else:
-                hits.append(Hit(at, self._level))
+                at = block.find(TRACEBACK, at + 1)
 
     def _search_within(self, block: bytes, fresh: int, regions: Sequence[tuple[int, int]], hits: list[Hit]) -> None:
         if not regions:
@@ -132,6 +123,15 @@ class Passes:
                 for low, high in regions:
                     for text, mask in texts:
                         _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
+
+
+def _places(block: bytes, word: bytes) -> list[int]:
+    places = []
+    at = block.find(word)
+    while at >= 0:
+        places.append(at)
+        at = block.find(word, at + 1)
+    return places
 
 
 def _anchors(masks: dict[bytes, int]) -> list[tuple[bytes, list[tuple[bytes, int]]]]:

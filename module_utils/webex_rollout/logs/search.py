@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .dialect import Dialect
+from .dialect import HEAD_BYTES, Dialect
 from .files import BLOCK, LogFile
 from .heads import Heads, Place
-from .kinds import TRACEBACK, is_exception, kind_of
+from .kinds import is_exception, kind_of
 from .levels import CRITICAL, ERROR, WARNING
 from .passes import Hit, Passes
 
@@ -72,6 +72,7 @@ class _Span:
         self.line_end = -1 if inside_line else start
         self._place: Place | None = None
         self._continued = inside_line
+        self._trace = False
 
     def meet(self, block: bytes, base: int, hit: Hit) -> None:
         """A text stands somewhere in ``block``, which begins at ``base`` in the file."""
@@ -82,7 +83,7 @@ class _Span:
             return
         if self._mask or self._continued:
             self._close_line()
-        self._mask = mask
+        self._mask, self._trace = mask, False
         newline = block.rfind(b"\n", low if low > 0 else 0, at)
         if newline < 0 and low < 0:
             self._line_start = self._file.line_start(base, self.line_end)
@@ -91,6 +92,10 @@ class _Span:
             start = newline + 1 if newline >= 0 else low
             self._line_start = base + start
             self._place = self._heads.in_block(block, base, start) or self._above(block, base, low, start)
+        if mask & self._passes.trace:
+            before = self._line_start - base
+            begun = block[before:at] if before >= 0 else self._file.read(self._line_start, base + at)[:HEAD_BYTES]
+            self._trace = not begun.strip(b" \t|+")
         newline = block.find(b"\n", at)
         self.line_end = base + newline + 1 if newline >= 0 else -1
 
@@ -111,18 +116,16 @@ class _Span:
         short = 0 <= self.line_end - self._line_start <= MAX_POOL_LINE
         if self._mask & self._passes.pool and short and not self._heads.is_echo(self._line_start):
             self.found.pool_lines.append(line)
-        trace = bool(self._mask & self._passes.trace)
-        if trace:
-            in_json = first and place is not None and place.head.trace
-            trace = bool(in_json) or line.lstrip(b" \t|+").startswith(TRACEBACK)
+        in_json = first and place is not None and bool(place.head.trace)
+        trace = self._trace or in_json
         exception = False
         if not self._passes.levelled:
             exception = is_exception(line)
-            texts = texts if exception or (first and place is not None and place.head.trace) else 0
+            texts = texts if exception or in_json else 0
         met = self._met(place)
         if texts:
             met.lines[texts] = met.lines.get(texts, 0) + 1
-        if first and place is not None and (self._passes.levels_met or (place.head.level or 0) >= ERROR):
+        if first and place is not None and (place.head.level or 0) >= ERROR:
             self.count_level(place.head.level)
         met.trace = met.trace or trace or exception
         if not met.kind and place is not None and (met.trace or (place.head.level or 0) >= ERROR):
@@ -144,11 +147,11 @@ class _Span:
         self.found.echoes += place.at == self._line_start
         return place._replace(head=place.head._replace(stamp=None, level=0))
 
-    def count_level(self, level: int | None) -> None:
-        """Count a record by its level."""
-        if level is not None and level >= WARNING:
+    def count_level(self, level: int | None, records: int = 1) -> None:
+        """Count records by their level."""
+        if level is not None and level >= WARNING and records:
             name = "critical" if level >= CRITICAL else "error" if level >= ERROR else "warning"
-            self.found.levels[name] = self.found.levels.get(name, 0) + 1
+            self.found.levels[name] = self.found.levels.get(name, 0) + records
 
     def _line(self, length: int) -> bytes:
         line = self._file.read(self._line_start, self._line_start + length)
@@ -163,8 +166,8 @@ class _Span:
     def _record(self, at: int) -> bytes:
         """What stands in a record behind an offset, up to a bound."""
         kept, base = self._heads.around(at, min(at + MAX_RECORD, self._file.size))
-        text = kept[at - base : at - base + MAX_RECORD]
-        return text[: self._heads.end(text, at, 0)]
+        end = self._heads.end(kept, base, at - base)
+        return kept[at - base : min(end, at - base + MAX_RECORD)]
 
     def finish(self, end: int) -> Found:
         """The span ends at ``end``."""
@@ -221,8 +224,7 @@ def _find(file: LogFile, heads: Heads, passes: Passes, start: int, end: int, ins
         if span.line_end < 0:
             newline = block.find(b"\n", offset - base)
             span.line_end = base + newline + 1 if newline >= 0 else -1
-        for hit in passes.hits(block, base, offset - base, stop == end):
+        for hit in passes.hits(block, base, offset - base):
             span.meet(block, base, hit)
-        for level in passes.uncounted:
-            span.count_level(level)
+        span.count_level(WARNING, passes.warnings)
     return span.finish(end)

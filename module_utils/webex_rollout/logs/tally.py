@@ -229,7 +229,8 @@ class Counter:
             self._begin_record(met.place)
         record = self.tally.record
         if not self._counts():
-            self.tally.loose_tracebacks += met.trace
+            self.tally.loose_tracebacks += met.trace and not record.trace
+            record.trace = record.trace or met.trace
             return
         for mask, number in met.lines.items():
             self.tally.lines += number
@@ -259,6 +260,7 @@ class Counter:
     def settle(self) -> None:
         """Count the record at hand; nothing more is to come of it."""
         record, tally = self.tally.record, self.tally
+        record.trace = record.trace and self._counts()
         tally.record = Record(record.time, record.level)
         kinds = [self._kinds.get(name) for name in record.names]
         failures = [name for name, kind in zip(record.names, kinds) if kind == FAILURE]

@@ -61,10 +61,10 @@ def expected(data: bytes, signatures: Sequence[Signature]) -> Expected:
             if record.counts:
                 seen.levels[record.level] += 1
         trace = line.lstrip(b" ").startswith(b"Traceback (most recent call last)")
-        if not record.counts:
-            seen.loose_tracebacks += trace
-            continue
+        seen.loose_tracebacks += trace and not record.counts and not record.trace
         record.trace |= trace
+        if not record.counts:
+            continue
         names = {signature.name for signature in signatures if signature.text.encode() in line}
         seen.lines += bool(names)
         for name in names:
@@ -76,8 +76,8 @@ def expected(data: bytes, signatures: Sequence[Signature]) -> Expected:
 
 def _settle(seen: Expected, record: Record, bursts: dict[str, float], signatures: Sequence[Signature]) -> None:
     when, names = record.when, record.names
-    seen.tracebacks += record.trace
-    seen.errors += record.trace or record.level in ("error", "critical")
+    seen.tracebacks += record.trace and record.counts
+    seen.errors += (record.trace and record.counts) or record.level in ("error", "critical")
     kinds = {signature.kind for signature in signatures if signature.name in names}
     if RECOVERED in kinds:
         seen.recovered += 1
