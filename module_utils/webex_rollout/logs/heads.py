@@ -133,6 +133,26 @@ class Heads:
             if match(block, start):
                 return start
 
+    def records(self, block: bytes, base: int, word: bytes) -> list[tuple[int, int]]:
+        """Where a word stands in a block, and where the record ends in which it does; once for each record."""
+        found = []
+        at, length = block.find(word), len(block)
+        if self._json or len(self._patterns) != 1:
+            while at >= 0:
+                until = self._end_slowly(block, base, at)
+                # In JSON the level may stand behind the message.
+                found.append((block.rfind(b"\n", 0, at) + 1 if self._json else at, until))
+                at = block.find(word, until)
+            return found
+        find, mark, match = block.find, self._marks[0], self._patterns[0].match
+        while at >= 0:
+            until = find(mark, at) + 1
+            while until and not match(block, until):
+                until = find(mark, until) + 1
+            found.append((at, until or length))
+            at = find(word, until) if until else -1
+        return found
+
     def _end_slowly(self, block: bytes, base: int, start: int) -> int:
         while True:
             found = [place for place in (block.find(mark, start) for mark in self._marks) if place >= 0]

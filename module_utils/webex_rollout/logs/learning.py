@@ -34,6 +34,9 @@ LEAST_SHARE = 0.05
 _MAX_OPENING = 80
 _MAX_OPENING_WORDS = 5
 
+# What stands in a message that is shown as JSON or as Python shows a text, and before no record.
+_QUOTING = re.compile(r"\\|[{}]|\".*\"|'.*'|\"w|'w")
+
 _FORMS = [(form, re.compile(rb"(?<![\w.:-])(?:" + pattern + rb")")) for form, pattern in FORMS.items()]
 _TIME_KEYS = (
     *("timestamp", "@timestamp", "time", "ts", "asctime", "datetime", "date", "created", "t", "eventTime"),
@@ -108,7 +111,7 @@ def _stamped(line: bytes) -> tuple[tuple[str, str, bool], _Line] | None:
     if first is None:
         return None
     opening = skeleton(clean[: first[0]])
-    if opening.count("w") > _MAX_OPENING_WORDS or len(opening) > 40:
+    if opening.count("w") > _MAX_OPENING_WORDS or len(opening) > 40 or _QUOTING.search(opening):
         return None
     behind = WORD.findall(clean[first[2].end() :])[: MAX_WORDS + 1]
     before = re.findall(rb"[\w.-]+", clean[: first[0]])

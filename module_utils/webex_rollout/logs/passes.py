@@ -11,7 +11,7 @@ from .heads import Heads
 from .kinds import EXCEPTION_LINES, TRACEBACK
 from .levels import ERROR, WARNING
 
-POOL_MARK = b"webex-pool "
+POOL_MARK = b"webex-pool"
 # Shorter ones are met too often, and are slower to search for.
 SHARED_PREFIX = 5
 
@@ -87,20 +87,28 @@ class Passes:
     def _records(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> list[tuple[int, int]]:
         """Where in the block there may be records at WARNING or above; those at ERROR or above become hits."""
         regions: list[tuple[int, int]] = []
-        end = self._heads.end
+        open_end = False
         for word in self._errors:
-            for at in _places(block, word):
-                regions.append((block.rfind(b"\n", 0, at) + 1, end(block, base, at)))
-                if at + len(word) > fresh:
-                    hits.append(Hit(at, self._level))
+            for at, until in self._heads.records(block, base, word):
+                regions.append((block.rfind(b"\n", 0, at) + 1, until))
+                open_end = open_end or until == len(block)
+                met = block.find(word, at)
+                if met + len(word) > fresh:
+                    hits.append(Hit(met, self._level))
         for word in self._warnings:
-            for at in _places(block, word):
-                # In JSON the level may stand behind the message.
-                regions.append((block.rfind(b"\n", 0, at) + 1 if self.json else at, end(block, base, at)))
-                self.warnings += at + len(word) > fresh
+            found = self._heads.records(block, base, word)
+            regions += found
+            open_end = open_end or (bool(found) and found[-1][1] == len(block))
+            self.warnings += len(found)
+            for at, _ in found:  # seen in the block before
+                if block.find(word, at) + len(word) > fresh:
+                    break
+                self.warnings -= 1
         if self._counts:
-            regions.append((0, end(block, base, max(0, fresh - 1))))
-        self._counts = any(until == len(block) for _, until in regions)
+            until = self._heads.end(block, base, max(0, fresh - 1))
+            regions.append((0, until))
+            open_end = open_end or until == len(block)
+        self._counts = open_end
         return regions
 
     def _tracebacks(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> None:
@@ -117,21 +125,13 @@ class Passes:
     def _search_within(self, block: bytes, fresh: int, regions: Sequence[tuple[int, int]], hits: list[Hit]) -> None:
         if not regions:
             return
-        joined = b"\n".join([block[low:high] for low, high in regions])
+        pieces = [block[low:high] for low, high in regions]
+        joined = b"\n".join(pieces)
         for anchor, texts in self._within:
             if anchor in joined:
-                for low, high in regions:
+                for low, high in (region for region, piece in zip(regions, pieces) if anchor in piece):
                     for text, mask in texts:
                         _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
-
-
-def _places(block: bytes, word: bytes) -> list[int]:
-    places = []
-    at = block.find(word)
-    while at >= 0:
-        places.append(at)
-        at = block.find(word, at + 1)
-    return places
 
 
 def _anchors(masks: dict[bytes, int]) -> list[tuple[bytes, list[tuple[bytes, int]]]]:
