@@ -24,17 +24,23 @@ Python 3.9 to 3.13, urllib3 1.26 and 2, requests from 2.28, webexteamssdk, webex
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import mmap
 import os
 import random
 import socket
+import struct
 import sys
 import threading
 import time
 import weakref
+from binascii import crc32
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -60,6 +66,10 @@ __version__ = "0.2.0"
 # Not `__name__`: the log check looks for this name wherever the file was put (src.utils.…).
 logger = logging.getLogger("webex_pool_config")
 
+_VERSIONS = (
+    f"versions=requests/{requests.__version__},urllib3/{urllib3.__version__} "  # type: ignore[attr-defined]
+    f"version={__version__}"
+)
 # The session for which nobody but this module waits when Webex limits the rate.
 BARE_SESSION = "bot.session"
 RETRY_STATUSES = (429, 500, 502, 503, 504)
@@ -151,33 +161,180 @@ def _settings(pool_connections: int, pool_maxsize: int, max_retries: int, others
 
 # --- Evidence ---------------------------------------------------------------------------------------------------------
 
+# Most distinct lines that are kept: a bot may make a client for each message.
+_MOST_LINES = 16
+_FAILURES = ("timeout", "connection", "tls", "other")
+_COUNTERS = (
+    *("sessions", "unfit", "requests", "answered", *_FAILURES, "server_errors", "rate_limited", "retried", "recycled"),
+    *("open", "in_flight", "oldest", "last_answer"),
+)
+
+
+def _now() -> int:
+    """Milliseconds on the clock that a watcher outside shares: it goes on while the machine sleeps; nobody sets it."""
+    return int(time.clock_gettime(_CLOCK) * 1000) if _CLOCK else int(time.monotonic() * 1000)
+
+
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
+
+
+class _Channel:
+    """The counters of this process in a small file of its own, which a watcher can read at any moment.
+
+    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It is mapped into memory: writing the counters as a
+    request begins and as it ends costs no system call, cannot wait and cannot fail for lack of space, and goes nowhere
+    else when a bot closes or reuses descriptors. The counters end with their sum, the rest with its CRC-32, so that a
+    reader notices what was being written. Nothing here raises; what goes wrong is left in `problem`.
+    """
+
+    SIZE, HEAD, MOST_FILES = 4096, 512, 64
+    MAGIC = b"webex-pool-channel 1".ljust(31) + b"\n"
+    RECORD = struct.Struct(f"<{len(_COUNTERS) + 3}Q")
+    END = len(MAGIC) + RECORD.size
+
+    def __init__(self, directory: str, sessions: list[str]) -> None:
+        self.sessions = sessions
+        self.problem = ""
+        self._directory = Path(directory)
+        self._map: mmap.mmap | None = None
+        self._path = Path()
+        self._inode = self._sequence = 0
+        self._look_after = 0
+
+    def write(self, now: int, counters: Iterable[int]) -> None:
+        try:
+            if now > self._look_after:
+                self._look(now)
+            if self._map is not None:
+                self._sequence += 1
+                numbers = (self._sequence, now, *counters)
+                self._map[32 : self.END] = self.RECORD.pack(*numbers, sum(numbers))
+        except Exception as error:
+            self._fail(error, now)
+
+    def describe(self, now: int) -> None:
+        """Rewrite the part that says what this process is and which sessions it has."""
+        try:
+            if self._map is not None:
+                self._map[self.HEAD :] = self._process(now)
+        except Exception as error:
+            self._fail(error, now)
+
+    def close(self) -> None:
+        self._map = None
+
+    def _look(self, now: int) -> None:
+        """Once a second: the file may have been removed, or not be there yet."""
+        self._look_after = now + 1000
+        with contextlib.suppress(FileNotFoundError):
+            found = self._path.lstat()
+            if self._map is not None and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
+                return
+        self._map = None
+        if not self._directory.is_absolute():
+            raise ValueError("WEBEX_POOL_CHANNEL must name a directory by its absolute path")
+        self._make_room()
+        self._path = self._directory / self._name()
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()  # it was this process's, before it executed itself anew
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            if os.pwrite(file, self.MAGIC.ljust(self.HEAD, b"\0") + self._process(now), 0) != self.SIZE:
+                raise OSError("no space left")
+            self._inode, self._map = os.fstat(file).st_ino, mmap.mmap(file, self.SIZE)
+        except BaseException:
+            self._path.unlink()
+            raise
+        finally:
+            os.close(file)
+
+    def _name(self) -> str:
+        """This process may have several copies of this module; what they share is the logger."""
+        names: dict[str, int] = logger.__dict__.setdefault("channels", {})
+        stem = f"{os.getpid()}-{_start_time()}"
+        return f"{stem}-{names.setdefault(f'{stem}-{id(self)}', len(names)) % self.MOST_FILES}.channel"
+
+    def _make_room(self) -> None:
+        """Remove the oldest files of processes that ended: a bot may fork for each message."""
+        files = list(self._directory.glob("*.channel"))
+        ended = [file for file in files if not Path("/proc", file.name.split("-")[0]).exists()]
+        if len(files) - len(ended) >= self.MOST_FILES:
+            raise OSError(f"{len(files)} processes have one already")
+        ended.sort(key=lambda file: file.lstat().st_mtime)
+        for file in ended[: max(0, len(files) + 1 - self.MOST_FILES)]:
+            file.unlink()
+
+    def _process(self, now: int) -> bytes:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        python = ".".join(map(str, sys.version_info[:3]))
+        lines = [
+            f"process pid={os.getpid()} start={_start_time()} boot={boot} opened={now} python={python} {_VERSIONS}",
+            *self.sessions,
+        ]
+        size = self.SIZE - self.HEAD - 10
+        body = "\n".join(lines).encode("ascii", "replace")[:size].ljust(size)
+        return b"%s %08x\n" % (body, crc32(body))
+
+    def _fail(self, error: Exception, now: int) -> None:
+        self._map = None
+        self._look_after = now + 60_000
+        self.problem = self.problem or f"{type(error).__name__}: {error}"
+
+
+def _start_time() -> int:
+    """Field 22 of /proc/self/stat; the name before it may hold anything."""
+    return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+
 
 class _Evidence:
-    """The counters of this process and the lines that report them. Safe across threads."""
+    """The counters of this process and where they are reported: lines and the channel. Safe across threads."""
 
     def __init__(self) -> None:
+        self._channel: _Channel | None = None
         self.reset()
 
     def reset(self) -> None:
         self._lock = threading.RLock()  # a finalizer may come back here in the midst of it
-        self._counts = {"requests": 0, "retried": 0, "failed": 0, "recycled": 0, "rate_limited": 0}
+        self._counts = dict.fromkeys(_COUNTERS, 0)
+        self._limited = 0
+        self._in_flight: dict[int, int] = {}
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._counted_open = -math.inf
         self._pending: list[str] = []
+        self._reported: set[str] = set()
         self._last_stats = -math.inf
+        directory, inherited = os.environ.get("WEBEX_POOL_CHANNEL"), self._channel
+        if inherited:  # this is a child: its parent's file is not its own
+            inherited.close()
+        self._channel = _Channel(directory, inherited.sessions if inherited else []) if directory else None
 
     def count(self, name: str, number: int = 1) -> None:
         with self._lock:
             self._counts[name] += number
+
+    def limited(self) -> None:
+        """Count an answer with 429, also one that the request is repeated for."""
+        with self._lock:
+            self._limited += 1
 
     def track(self, connection: object) -> None:
         """Count `connection` as open for as long as it exists and has a socket."""
         with self._lock:
             self._connections.add(connection)
 
-    def ready(self, line: str) -> None:
-        """Log a ready line; one that no handler would take yet is kept until a request is made with logging set up."""
+    def ready(self, session: str) -> None:
+        """Report a configured session, once for many alike; the line is kept until logging is set up to take it."""
         with self._lock:
-            self._pending.append(line)
+            self._counts["sessions"] += 1
+            if session not in self._reported and len(self._reported) < _MOST_LINES:
+                self._reported.add(session)
+                self._pending.append(f"webex-pool ready pid={os.getpid()} session={session} {_VERSIONS}")
+            if self._channel:
+                now = _now()
+                if f"session={session}" not in self._channel.sessions and len(self._channel.sessions) < _MOST_LINES:
+                    self._channel.sessions.append(f"session={session}")
+                    self._channel.describe(now)
+                self._publish(now)
         self.log_pending()
 
     def log_pending(self) -> None:
@@ -188,11 +345,32 @@ class _Evidence:
         for line in lines:
             self._log(line)
 
-    def used(self, interval: float) -> None:
-        """Count a request that has ended; write what is due, at most one stats line per `interval` seconds."""
-        now = time.monotonic()
+    def began(self) -> int:
+        """Count a request that begins; `ended` wants the number."""
         with self._lock:
             self._counts["requests"] += 1
+            number = self._counts["requests"]
+            if self._channel:
+                self._in_flight[number] = now = _now()
+                self._publish(now)
+        return number
+
+    def ended(self, number: int, outcome: str, status: int, interval: float) -> None:
+        """Count a request that has ended, `answered` or with a failure; write what is due, at most one stats line per
+        `interval` seconds."""
+        now = time.monotonic()
+        with self._lock:
+            self._counts[outcome] += 1
+            if status >= 500:
+                self._counts["server_errors"] += 1
+            elif status == 429:
+                self._counts["rate_limited"] += 1
+            if self._channel:
+                self._in_flight.pop(number, None)
+                at = _now()
+                if outcome == "answered":
+                    self._counts["last_answer"] = at
+                self._publish(at)
             if now - self._last_stats < interval and not self._pending:
                 return
         self.log_pending()
@@ -200,11 +378,36 @@ class _Evidence:
             if now - self._last_stats < interval:
                 return
             self._last_stats = now
-            counts = dict(self._counts)
-            counts["open"] = sum(1 for connection in self._connections if connection.sock is not None)
+            counts = dict(self._counts, open=self._count_open(), rate_limited=self._limited)
+            problem = self._channel.problem if self._channel else ""
+        counts["failed"] = sum(counts[name] for name in _FAILURES)
+        counts["requests"] = counts["answered"] + counts["failed"]
         order = ("requests", "retried", "failed", "recycled", "open", "rate_limited")
         pairs = " ".join(f"{name}={counts[name]}" for name in order)
         self._log(f"webex-pool stats pid={os.getpid()} {pairs}")
+        if problem:
+            self.warn_once(f"webex-pool channel off for now: {problem}")
+
+    def _count_open(self) -> int:
+        return sum(1 for connection in self._connections if connection.sock is not None)
+
+    def _publish(self, now: int) -> None:
+        """Write the counters into the channel. The open connections are counted once a second."""
+        counts = self._counts
+        if now - self._counted_open > 1000:
+            self._counted_open = now
+            counts["open"] = self._count_open()
+        counts["in_flight"] = len(self._in_flight)
+        counts["oldest"] = next(iter(self._in_flight.values()), 0)  # a dict has its entries by age
+        self._channel.write(now, counts.values())  # type: ignore[union-attr]
+
+    def warn_once(self, line: str) -> None:
+        with self._lock:
+            new = line not in self._reported and len(self._reported) < 2 * _MOST_LINES
+            self._reported.add(line) if new else None
+        if new:
+            logger.disabled = False
+            logger.warning(line)
 
     @staticmethod
     def _log(line: str) -> None:
@@ -446,6 +649,7 @@ class _Adapter(HTTPAdapter):
     ) -> requests.Response:
         timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
         repeats = 0
+        number, outcome, status = _evidence.began(), "other", 0
         try:
             while True:
                 _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
@@ -453,30 +657,29 @@ class _Adapter(HTTPAdapter):
                     response = HTTPAdapter.send(self, request, stream, timeout, verify, cert, proxies)
                     if not stream:
                         response.content  # noqa: B018 - reads it; one that breaks off is a failure too
-                    if response.status_code not in RETRY_STATUSES:
-                        return response
                     wait = self._wait_after_answer(request, response, repeats)
                     if wait is None:
+                        outcome, status = "answered", response.status_code
                         return response
                 except requests.RequestException as error:
                     wait = self._wait_after_error(request, error, repeats)
                     if wait is None:
+                        outcome = _kind(error)
                         raise
                 repeats += 1
                 _evidence.count("retried")
                 time.sleep(wait)
-        except Exception:
-            _evidence.count("failed")
-            raise
         finally:
-            _evidence.used(self.settings.stats_interval)
+            _evidence.ended(number, outcome, status, self.settings.stats_interval)
 
     def _wait_after_answer(
         self, request: requests.PreparedRequest, response: requests.Response, repeats: int
     ) -> float | None:
         """Seconds until the request may be repeated after this answer; None if it is the one to return."""
+        if response.status_code not in RETRY_STATUSES:
+            return None
         if response.status_code == 429:
-            _evidence.count("rate_limited")
+            _evidence.limited()
             self._mend_retry_after(response)
         if repeats >= self.settings.max_retries or not self._may_repeat_answer(request, response):
             return None
@@ -544,6 +747,16 @@ def _timeouts(timeout: Any, connect_timeout: float, read_timeout: float) -> Any:
     if connect is None and isinstance(read, (int, float)):
         connect = min(connect_timeout, read)
     return read if connect is None else (connect, read)  # a urllib3.Timeout stays as it is
+
+
+def _kind(error: requests.RequestException) -> str:
+    """Which of `_FAILURES` this is."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "tls"
+    reason = error.args[0] if error.args else None  # a body that stays away is a ConnectionError for `requests`
+    if isinstance(error, requests.Timeout) or isinstance(reason, urllib3.exceptions.TimeoutError):
+        return "timeout"
+    return "connection" if isinstance(error, (requests.ConnectionError, ChunkedEncodingError)) else "other"
 
 
 def _log_repeat(request: requests.PreparedRequest, reason: str, repeats: int, wait: float) -> None:
@@ -674,11 +887,8 @@ def _mount(session: requests.Session, settings: PoolSettings, label: str, timeou
     in_force = {name: value for name, (_level, _option, value) in adapter.socket_options.items()}
     keepalive = "/".join(str(in_force.get(name, 0)) for name in ("idle", "interval", "count"))
     _evidence.ready(
-        f"webex-pool ready pid={os.getpid()} session={label} pool_connections={settings.pool_connections} "
-        f"pool_maxsize={settings.pool_maxsize} max_retries={settings.max_retries} "
-        f"timeout={timeout or settings.request_timeout:g} keepalive={keepalive} "
+        f"{label} pool_connections={settings.pool_connections} pool_maxsize={settings.pool_maxsize} "
+        f"max_retries={settings.max_retries} timeout={timeout or settings.request_timeout:g} keepalive={keepalive} "
         f"user_timeout={in_force.get('user_timeout', 0) / 1000:g} max_idle={settings.max_idle:g} "
-        f"connect_timeout={settings.connect_timeout:g} "
-        f"versions=requests/{requests.__version__},urllib3/{urllib3.__version__} "  # type: ignore[attr-defined]
-        f"version={__version__}"
+        f"connect_timeout={settings.connect_timeout:g}"
     )

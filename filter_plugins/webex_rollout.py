@@ -6,19 +6,23 @@ Each only hands over to a tested function of plugin_utils.
 
 from __future__ import annotations
 
+import posixpath
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleFilterError
+from ansible.plugins.loader import connection_loader
 
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils import unit_file
+from plugin_utils import preflight_notes, unit_file
 from plugin_utils.gate import controls, log_check, may_follow, settings_hash
+from plugin_utils.words import printable
 
 Variables = Mapping[str, Mapping[str, Any]]
 
@@ -31,6 +35,11 @@ def webex_settings_hash(hostvars: Variables, bot: str) -> str:
 def webex_controls(hostvars: Variables, bot: str, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
     """``hostvars | webex_controls(bot, ansible_play_hosts_all, ansible_play_batch)``: bots to compare the bot with."""
     return controls.controls(bot, hostvars, play, batch)
+
+
+def webex_leader(hostvars: Variables, bot: str, play: Sequence[str], checkout: bool = False) -> str:
+    """``hostvars | webex_leader(bot, ansible_play_hosts)``: who does what is done once a VM, or once a `checkout`."""
+    return controls.leader(bot, hostvars, play, checkout)
 
 
 def webex_vm_settings(hostvars: Variables, bot: str, name: str) -> list[Any]:
@@ -46,6 +55,30 @@ def webex_may_follow(canaries: Sequence[Mapping[str, Any]], fleet: Sequence[str]
 def webex_log_check(since: Mapping[str, Any], soak: Mapping[str, Any], per_hour: float) -> dict[str, Any]:
     """``since | webex_log_check(soak, per_hour)``: ``passed``, ``allowed`` and ``evidence``."""
     return asdict(log_check.log_check(since, soak, per_hour))
+
+
+def webex_notes(about: Mapping[str, Any]) -> list[str]:
+    """``{...} | webex_notes``: what preflight says of a bot, from the fields of `preflight_notes.About`."""
+    return preflight_notes.notes(preflight_notes.About(**about, pipelining=_pipelining()))
+
+
+def _pipelining() -> bool:
+    """Whether modules reach a VM without a file there. Of the configuration: variables of this name are always set."""
+    connection_loader.get("ssh", class_only=True)  # which makes its options known
+    configured = C.config.get_config_value("pipelining", plugin_type="connection", plugin_name="ssh")
+    return bool(configured) and not C.DEFAULT_KEEP_REMOTE_FILES
+
+
+def webex_shown(value: Any) -> Any:
+    """``text | webex_shown``: text from the VM, or a list of it, as a terminal may get it."""
+    if isinstance(value, (list, tuple)):
+        return [webex_shown(each) for each in value]
+    return printable(str(value))
+
+
+def webex_path(home: str, *parts: str) -> str:
+    """``bot_home | webex_path(bot_log)``: a path of a bot, relative to its checkout or absolute, without ornament."""
+    return posixpath.normpath(posixpath.join(home, *parts))
 
 
 def _for_unit_file(escape: Callable[[str], str]) -> Callable[[str], str]:
@@ -66,9 +99,13 @@ class FilterModule:
         return {
             "webex_settings_hash": webex_settings_hash,
             "webex_controls": webex_controls,
+            "webex_leader": webex_leader,
             "webex_vm_settings": webex_vm_settings,
             "webex_may_follow": webex_may_follow,
             "webex_log_check": webex_log_check,
+            "webex_notes": webex_notes,
+            "webex_shown": webex_shown,
+            "webex_path": webex_path,
             "systemd_path": _for_unit_file(unit_file.path),
             "systemd_word": _for_unit_file(unit_file.word),
             "systemd_program": _for_unit_file(unit_file.program),

@@ -25,6 +25,7 @@ RESTLESS = (
     "root/.ansible/",
     # What a killed run of Ansible had just sent.
     f"home/{VM_USER}/.ansible/",
+    "home/deploy/.ansible/",
     # At each start of a bot its SDK asks git for a version, which refreshes the index.
     f"{VM_CHECKOUT}/.git/index".lstrip("/"),
 )

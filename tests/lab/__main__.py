@@ -8,6 +8,7 @@ import signal
 import sys
 
 from tests.lab import image
+from tests.lab.accounts import ACCOUNTS
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab, attach, existing
 
@@ -17,7 +18,7 @@ def _say(text: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    lab = Lab(arguments.name).up(say=_say)
+    lab = Lab(arguments.name, arguments.accounts).up(say=_say)
     try:
         _say("starting the six bots under nohup")
         lab.start_bots()
@@ -29,7 +30,7 @@ def _up(arguments: argparse.Namespace) -> None:
 
 
 def _ssh(arguments: argparse.Namespace) -> None:
-    command = attach(arguments.name).ssh_command()
+    command = attach(arguments.name).ssh_command(arguments.user)
     os.execvp(command[0], [*command, *arguments.command])
 
 
@@ -46,7 +47,11 @@ def main() -> int:
     for verb in actions:
         parser_of_verb = verbs.add_parser(verb)
         parser_of_verb.add_argument("--name", default="default", help="the lab's name (default: default)")
+        if verb == "up":
+            text = "who connects, and whether the bots' user has sudo (default: vinay, who has)"
+            parser_of_verb.add_argument("--accounts", choices=list(ACCOUNTS), default="vinay", help=text)
         if verb == "ssh":
+            parser_of_verb.add_argument("--user", default="", help="as whom (default: the operator)")
             parser_of_verb.add_argument("command", nargs="*", help="a command instead of a shell")
     arguments = parser.parse_args()
     # SIGTERM and SIGHUP take the same way out as Ctrl-C: through the clean-up.

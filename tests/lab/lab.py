@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,11 +18,12 @@ from zoneinfo import ZoneInfo
 import yaml
 
 from tests.lab import history, image, packages
+from tests.lab.accounts import ACCOUNTS, Accounts
 from tests.lab.errors import LabError
 from tests.lab.machine import Machine
 from tests.lab.network import CLOUD_ADDRESS, Network
 from tests.lab.paths import BOTS, PROJECT, RUN, VM_CHECKOUT, VM_UID, VM_USER, VM_ZONE
-from tests.lab.run import Daemon, run, start_time, wait_for
+from tests.lab.run import Daemon, locked, run, start_time, wait_for
 from tests.lab.webex.accounts import (
     OUTREACH_ROOM_KEY,
     WAR_ROOM_KEY,
@@ -50,6 +51,8 @@ class Lab:
     """One lab by name. Everything it makes is in `/run/webex-bot-rollout/<name>` or named after it."""
 
     name: str = "default"
+    variant: str = "vinay"
+    """Whose accounts the VM has: a name in ACCOUNTS."""
     address: str = ""
     daemons: dict[str, Daemon] = field(default_factory=dict)
     owner: Daemon | None = None
@@ -57,6 +60,8 @@ class Lab:
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or len(self.name) > 20:
             raise LabError(f"lab name '{self.name}': letters, digits and _ only, at most 20 of them")
+        if self.variant not in ACCOUNTS:
+            raise LabError(f"there is no set-up of accounts '{self.variant}': {', '.join(ACCOUNTS)}")
 
     @property
     def directory(self) -> Path:
@@ -96,10 +101,15 @@ class Lab:
         return self.directory / "known_hosts"
 
     @property
+    def accounts(self) -> Accounts:
+        return ACCOUNTS[self.variant]
+
+    @property
     def inventory(self) -> str:
-        """Inventory source for this lab: the committed one, and for a lab beside the default one a copy of its own."""
+        """Inventory source for this lab: the committed one where it fits, otherwise a copy of its own."""
         committed = PROJECT / "inventory" / "lab"
-        return str(committed if self.name == "default" else self.directory / "inventory")
+        fits = self.name == "default" and self.variant == "vinay"
+        return str(committed if fits else self.directory / "inventory")
 
     def up(
         self, *, forget_idle_after: int = FORGET_IDLE_AFTER, owned: bool = False, say: Callable[[str], None] = _quiet
@@ -111,7 +121,9 @@ class Lab:
         packages.ensure(say)
         layers = image.layers(say)
         remove_orphans()
+        variant = self.variant
         self.down()
+        self.variant = variant  # not that of a lab which stood here before
         try:
             if owned:
                 self.owner = Daemon(os.getpid(), start_time(os.getpid()) or 0)
@@ -136,8 +148,7 @@ class Lab:
             f"nohup env PYTHONPATH={VM_CHECKOUT}/shared_libs .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &"
             for bot in bots
         ]
-        # On standard input, never as arguments: the script carries the tokens.
-        run([*self.ssh_command(), "bash", "-s"], stdin="\n".join(lines) + "\n")
+        self.shell(VM_USER, "\n".join(lines) + "\n")
         if not self.webex.wait_connected(bots, timeout=60):
             silent = [bot for bot, books in self.webex.books().bots.items() if bot in bots and not books.connected]
             raise LabError(
@@ -152,9 +163,26 @@ class Lab:
         values.update({f"WEBEX_ROOM_ID_{name}": to_rest_id("ROOM", key) for name, key in rooms.items()})
         return [f"export {name}='{value}'" for name, value in values.items()]
 
-    def ssh_command(self) -> list[str]:
+    def shell(
+        self, user: str, script: str, *, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script with bash in a login of `user` by SSH, as people and tools get in."""
+        # On standard input, never as arguments: the script may carry tokens.
+        return run([*self.ssh_command(user), "bash", "-s"], stdin=script, check=check, timeout=timeout)
+
+    def ssh_command(self, user: str = "") -> list[str]:
+        """The way in for one of the lab's users, without one for the operator."""
         options = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]
-        return ["ssh", "-q", "-i", str(self.key), "-p", str(PORT), *options, f"{VM_USER}@{self.address}"]
+        return [
+            "ssh",
+            "-q",
+            "-i",
+            str(self.key),
+            "-p",
+            str(PORT),
+            *options,
+            f"{user or self.accounts.operator}@{self.address}",
+        ]
 
     def down(self) -> None:
         """Take the lab down; safe to call at any time, also for a lab that is half up or not there."""
@@ -210,17 +238,13 @@ class Lab:
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "metcirt-lab", "-f", host_key])
         host_public = host_key.with_suffix(".pub").read_text()
         self.known_hosts.write_text(f"[{self.address}]:{PORT} {host_public}")
-        ssh = self.machine.root / f"home/{VM_USER}/.ssh"
-        ssh.mkdir(mode=0o700)
-        shutil.copy(self.key.with_suffix(".pub"), ssh / "authorized_keys")
-        for path in (ssh, ssh / "authorized_keys"):
-            os.chown(path, VM_UID, VM_UID)
+        self.accounts.make(self.machine.root, self.key.with_suffix(".pub"))
         save_accounts(self._accounts, new_accounts())
         shutil.copy(ensure_ca(self._authority), self.machine.root / VM_CA.lstrip("/"))
 
     def _claim_address(self) -> None:
         """Take a loopback address that no other lab has, and write down that it is ours."""
-        with _locked("lock"):
+        with locked("lock"):
             taken = {lab.address for lab in existing()}
             numbers = [1] if self.name == "default" else range(2, 255)
             free = [f"127.87.0.{number}" for number in numbers if f"127.87.0.{number}" not in taken]
@@ -235,6 +259,7 @@ class Lab:
         variables = yaml.safe_load(group_vars.read_text())
         variables |= {
             "ansible_host": self.address,
+            **self.accounts.variables,
             "ansible_ssh_private_key_file": str(self.key),
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts} -o IdentitiesOnly=yes",
         }
@@ -245,7 +270,8 @@ class Lab:
         self._save()
 
     def _save(self) -> None:
-        state = {"address": self.address, "daemons": {name: asdict(daemon) for name, daemon in self.daemons.items()}}
+        daemons = {name: asdict(daemon) for name, daemon in self.daemons.items()}
+        state = {"address": self.address, "variant": self.variant, "daemons": daemons}
         if self.owner:
             state["owner"] = asdict(self.owner)
         partial = self.directory / "lab.json.partial"
@@ -257,7 +283,7 @@ class Lab:
             state = json.loads((self.directory / "lab.json").read_text())
         except FileNotFoundError:
             return
-        self.address = state["address"]
+        self.address, self.variant = state["address"], state["variant"]
         self.daemons = {name: Daemon(**daemon) for name, daemon in state["daemons"].items()}
         self.owner = Daemon(**state["owner"]) if "owner" in state else None
 
@@ -282,25 +308,16 @@ def existing() -> list[Lab]:
 
 def remove_orphans() -> None:
     """Take down the labs whose owning process died without doing so."""
-    with _locked("orphans.lock"):  # labs that start side by side must not take the same one down at once
+    with locked("orphans.lock"):  # labs that start side by side must not take the same one down at once
         for lab in existing():
             if lab.owner is not None and not lab.owner.alive:
                 lab.down()
 
 
 @contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """One process, or thread, at a time."""
-    RUN.mkdir(parents=True, exist_ok=True)
-    with (RUN / name).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def temporary(name: str, **options: object) -> Iterator[Lab]:
+def temporary(name: str, variant: str = "vinay", **options: object) -> Iterator[Lab]:
     """A lab for the length of a `with` block."""
-    lab = Lab(name).up(owned=True, **options)  # type: ignore[arg-type]
+    lab = Lab(name, variant).up(owned=True, **options)  # type: ignore[arg-type]
     try:
         yield lab
     finally:

@@ -54,7 +54,10 @@ class Machine:
     def start(self) -> Daemon:
         """Start the VM and return the process that keeps it; `wait_up` waits for its systemd."""
         script = _BOOT.format(
-            machine=shlex.quote(f"wbr-{self.name}"), root=shlex.quote(str(self.root)), namespace=self.namespace
+            # A host name has no underscore.
+            machine=shlex.quote(f"wbr-{self.name}".replace("_", "-")),
+            root=shlex.quote(str(self.root)),
+            namespace=self.namespace,
         )
         self.supervisor = Daemon.spawn(["sh", "-c", script], self.directory / "console.log")
         return self.supervisor

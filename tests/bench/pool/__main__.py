@@ -80,8 +80,10 @@ class Bench:
 
     def steady(self, rounds: int) -> list[dict[str, Any]]:
         """Latencies of calls made one by one, in short blocks that take turns between the clients."""
-        plan = {"case": "steady", "rounds": rounds, "blocks": 20, "calls": 5}
-        return self._client_and_server("steady", plan)["rounds"]
+        # Where units have their RuntimeDirectory.
+        with tempfile.TemporaryDirectory(dir="/run", prefix="wbr-bench-") as channel:
+            plan = {"case": "steady", "rounds": rounds, "blocks": 20, "calls": 5, "channel": channel}
+            return self._client_and_server("steady", plan)["rounds"]
 
     def _client_and_server(self, server_case: str, plan: dict[str, Any]) -> dict[str, Any]:
         argv = [

@@ -43,12 +43,15 @@ def report_fix(api_instance, pool_connections=50, pool_maxsize=50, max_retries=3
 
 
 def make_client(kind: str, plan: dict) -> WebexAPI:
-    """The default client, the report's fix, or this module."""
+    """The default client, the report's fix, this module, or this module with its channel."""
     timeout = plan["default_timeout"] if kind == "default" else plan["longer_timeout"]
     api = WebexAPI(access_token="t", base_url=plan["url"], single_request_timeout=timeout)
     if kind == "report":
         return report_fix(api, backoff_factor=plan["module_settings"]["backoff"])
-    if kind == "module":
+    if kind in ("module", "channel"):
+        os.environ.pop("WEBEX_POOL_CHANNEL", None)
+        if kind == "channel":
+            os.environ["WEBEX_POOL_CHANNEL"] = plan["channel"]
         spec = importlib.util.spec_from_file_location("webex_pool_config", plan["module"])
         module = sys.modules["webex_pool_config"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -88,7 +91,7 @@ def bursts(plan: dict) -> dict:
 
 def steady(plan: dict) -> dict:
     """Calls one after the other, in short blocks that take turns between the clients: noise meets all alike."""
-    kinds = ["default", "report", "module"]
+    kinds = ["default", "report", "module", "channel"]
     rounds, order = [], random.Random(1)
     for _ in range(plan["rounds"]):
         # New clients in each round, for a connection may have luck with its processor for as long as it lasts.

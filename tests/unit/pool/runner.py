@@ -17,6 +17,7 @@ from tests.unit.pool.environments import Environment
 
 PROJECT = Path(__file__).resolve().parents[3]
 MODULE = PROJECT / "files" / "webex_pool_config.py"
+READER = PROJECT / "module_utils" / "webex_rollout" / "channel.py"
 SUITE = Path(__file__).resolve().parent / "suite"
 HOSTS = ("webexapis.com", "u2c.wbx2.com", "wdm-a.wbx2.com", "conv-a.wbx2.com", "127.0.0.1")
 
@@ -75,6 +76,7 @@ def _run(environment: Environment, tests: Sequence[str], module: Path, prefix: S
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
             "POOL_SUITE_MODULE": str(module),
+            "POOL_SUITE_READER": str(READER),
             "POOL_SUITE_CERTIFICATES": str(certificates),
             "POOL_SUITE_OWN_NETWORK": "1" if prefix else "0",
             "NO_PROXY": "",

@@ -27,14 +27,44 @@ WEBEX_HOSTS = ("webexapis.com", "u2c.wbx2.com", "wdm-a.wbx2.com", "conv-a.wbx2.c
 QUICK: dict[str, Any] = {"backoff": 0.01, "request_timeout": 5, "connect_timeout": 2}
 
 
+def load(name: str, path: str) -> Any:
+    """A module from a file, fresh."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look the module up
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def pool() -> Any:
     """The module under test, fresh: its counters are those of the process."""
-    spec = importlib.util.spec_from_file_location("webex_pool_config", os.environ["POOL_SUITE_MODULE"])
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["webex_pool_config"] = module  # dataclasses look the module up
-    spec.loader.exec_module(module)
-    return module
+    return load("webex_pool_config", os.environ["POOL_SUITE_MODULE"])
+
+
+class Channel:
+    """A directory for channels, as a unit has it, and the VM's own reader."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.reader = load("webex_channel_reader", os.environ["POOL_SUITE_READER"])
+
+    def heard(self) -> list[Any]:
+        """What each process is heard to say; a text if it cannot be read."""
+        files = self.reader.channel_files(str(self.directory))
+        return [self.reader.read_channel(name, data) for name, data in files.items()]
+
+    def mine(self) -> Any:
+        (heard,) = [each for each in self.heard() if isinstance(each, str) or each.pid == os.getpid()]
+        assert not isinstance(heard, str), heard
+        return heard
+
+
+@pytest.fixture
+def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Channel:
+    """To be named before `pool`, which looks for it as it is loaded."""
+    monkeypatch.setenv("WEBEX_POOL_CHANNEL", str(tmp_path))
+    return Channel(tmp_path)
 
 
 @pytest.fixture
