@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +28,20 @@ from .starters import find_starters
 from .system import run_command
 from .systemd import show_unit
 
+# The oldest versions that the pool module works with, as it says itself (OLDEST; a test compares).
+OLDEST = {
+    "python": "3.7",
+    "requests": "2.22.0",
+    "urllib3": "1.25.2",
+    "webexteamssdk": "1.0",
+    "webexpythonsdk": "2.0.0",
+    "ciscosparkapi": "0.6",
+    "wxc_sdk": "0.5.0",
+    "webex_bot": "0.2.3",
+    "webexteamsbot": "0.1.0",
+}
+SDKS = ("webexteamssdk", "webexpythonsdk", "ciscosparkapi", "wxc_sdk", "webexteamsbot")
+
 # Runs under the bot's own Python as the bot's user: what that Python is, and which packages it has. Nothing is imported
 # from the checkout and no bytecode is written.
 PROBE = r"""
@@ -34,7 +49,7 @@ import json, sys
 facts = {"version": "%d.%d.%d" % sys.version_info[:3], "packages": {}}
 try:
     from importlib import metadata
-    for name in ("webex_bot", "webexteamssdk", "webexpythonsdk", "requests", "urllib3"):
+    for name in sys.argv[1:]:
         try:
             facts["packages"][name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -196,8 +211,12 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
             f"{bot['home']}/{bot['script']} does not parse with the bot's own Python {python['version']}: "
             f"{python['syntax_error']}; correct it first"
         )
-    if python["packages"] is not None and not {"webexteamssdk", "webexpythonsdk"} & set(python["packages"]):
-        yield f"{bot['python']} has neither webexteamssdk nor webexpythonsdk; install them or set bot_python"
+    if python["packages"] is not None and not set(SDKS) & set(python["packages"]):
+        yield f"{bot['python']} has no SDK that is known here ({', '.join(SDKS)}); install it or set bot_python"
+    for name, version in {"python": python["version"], **(python["packages"] or {})}.items():
+        if _numbers(version) < _numbers(OLDEST[name]):
+            cure = "set bot_python to a newer one" if name == "python" else f"pip install '{name}>={OLDEST[name]}'"
+            yield f"{bot['python']} has {name} {version}, and the pool module needs {OLDEST[name]}; {cure}"
     if log["exists"] and not log["readable"]:
         yield f"{bot['user']} may not read {log['path']}, so nothing could be judged by it; correct its owner and mode"
     if not log["writable"]:
@@ -260,7 +279,7 @@ def _python(bot: Bot, account: Account, seen: dict[str, Any]) -> dict[str, Any]:
         return {"error": seen["python"]}
     try:
         # -I: neither the checkout nor PYTHON* variables may decide what is found.
-        status, output, errors = run_as(account, [bot.python, "-I", "-B", "-c", PROBE])
+        status, output, errors = run_as(account, [bot.python, "-I", "-B", "-c", PROBE, *OLDEST])
         if status != 0:
             last = errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {status}"]
             return {"error": last[0]}
@@ -303,3 +322,9 @@ def _systemd_version() -> int | None:
 def _unit(bot: str) -> dict[str, Any]:
     unit = show_unit(unit_name(bot))
     return {**asdict(unit), "enabled": unit.enabled}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The numbers at the beginning of a version, to compare by."""
+    found = [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3]]
+    return (*found, *[0] * (3 - len(found)))

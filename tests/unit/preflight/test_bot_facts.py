@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 from typing import Any
 
 import pytest
-from ansible.module_utils.webex_rollout.facts import Needs, notes, problems
+from ansible.module_utils.webex_rollout.facts import OLDEST, Needs, notes, problems
 from ansible.module_utils.webex_rollout.procfs import open_files_ceiling
+
+from plugin_utils.settings import PROJECT
 
 NEEDS = Needs("logs/jarvis.log", open_files=65536, connections=150, min_free_mib=200, take_over_starters=False)
 GOOD: dict[str, Any] = {
@@ -63,6 +66,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def test_nothing_speaks_against_a_sound_bot() -> None:
     assert problems(GOOD, NEEDS) == []
+    newest = {"webexteamssdk": "1.6.1", "requests": "2.22.0", "urllib3": "2.5.0.post1"}
+    assert problems(changed("python.packages", newest), NEEDS) == []
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,13 @@ def test_nothing_speaks_against_a_sound_bot() -> None:
         ("module_directory_exists", False, ["/srv/IR/src/utils is not there", "bot_home"]),
         ("python", {"error": "no such file"}, ["/srv/IR/.venv/bin/python", "no such file", "bot_python"]),
         ("python.syntax_error", "line 7: invalid syntax", ["jarvis.py", "3.11.2", "line 7: invalid syntax"]),
-        ("python.packages", {"requests": "2.32"}, ["neither webexteamssdk nor webexpythonsdk"]),
+        (
+            "python.packages",
+            {"webexteamssdk": "1.6.1", "requests": "2.22", "urllib3": "1.24.3"},
+            ["has urllib3 1.24.3, and the pool module needs 1.25.2", "pip install 'urllib3>=1.25.2'"],
+        ),
+        ("python.version", "3.6.9", ["has python 3.6.9, and the pool module needs 3.7; set bot_python"]),
+        ("python.packages", {"requests": "2.32"}, ["has no SDK that is known here"]),
         ("log.readable", False, ["may not read /srv/IR/logs/jarvis.log", "owner and mode"]),
         ("log.writable", False, ["may not write /srv/IR/logs/jarvis.log", "owner and mode"]),
         ("starters", [CRON], ["/etc/cron.d/bots line 3", "@reboot", "starts jarvis too", "bot_take_over_starters"]),
@@ -142,3 +153,13 @@ def test_open_files_never_exceed_what_the_kernel_lets_be_set(
     nr_open: int, pid1_hard: str, may_raise: bool, allowed: int
 ) -> None:
     assert open_files_ceiling(nr_open, pid1_hard, may_raise) == allowed
+
+
+def test_the_oldest_versions_are_those_that_the_pool_module_names_itself() -> None:
+    tree = ast.parse((PROJECT / "files/webex_pool_config.py").read_text())
+    (named,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OLDEST"
+    ]
+    assert named == OLDEST
