@@ -11,8 +11,9 @@ from .errors import RolloutError
 from .files import unchanged_since
 from .processes import bot_pids
 from .procfs import read_stat
+from .sharing import put_there
 from .state import Phase, Release, Running, State
-from .store import Vm
+from .store import Store, Vm
 from .systemd import show_unit
 
 # systemd may start a killed bot again once; it has to settle anew then. The second time is the release's fault.
@@ -42,6 +43,13 @@ def unstable(vm: Vm, bot: str, release: str) -> str:
     if unit.active == "failed" or unit.restarts - before > RESTARTS_ALLOWED:
         return f"started again {unit.restarts - before} times since its start-up check; {unit.end_described()}"
     return ""
+
+
+def edited_files(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:
+    """Files that are not what the release has. One shared with a bot whose rollout is further on is no edit."""
+    differing = [path for path, entry in looks.items() if entry.content != release.manifest[path].content]
+    shared = {path for path, rule in state.files.items() if rule.shared}
+    return sorted(path for path in differing if path not in shared or not put_there(store, path, looks[path]))
 
 
 def reasons_to_restart(state: State, manifest: Mapping[str, Entry]) -> list[str]:

@@ -16,9 +16,6 @@ from .evidence import EXTEND, HOLD, PROMOTE, ROLL_BACK, Evidence
 from .likelihood import RISES, Rate, dispersion, exp, known_rate, shared_likelihoods, sound_ratio, worse_ratio
 from .words import duration, number
 
-# logging.ERROR: the level at which the bots log failed calls.
-ERROR_LEVEL = 40
-
 
 @dataclass(frozen=True)
 class Figures:
@@ -95,8 +92,11 @@ def summary(evidence: Evidence, verdict: Verdict) -> str:
         f"{evidence.incidents} incident{'' if evidence.incidents == 1 else 's'} in {evidence.requests} requests over "
         f"{duration(evidence.elapsed)}"
     ]
-    if evidence.counted > evidence.incidents:
-        parts.append(f"{evidence.counted - evidence.incidents} more failed calls that the log does not show")
+    if evidence.failed_calls > evidence.failures:
+        parts.append(f"{evidence.failed_calls - evidence.failures} more failed calls that the log does not show")
+    if evidence.incidents > evidence.failed_calls:
+        unborne = evidence.incidents - evidence.failed_calls
+        parts.append(f"{unborne} of the incidents are no call's, so they do not count")
     if evidence.recovered:
         parts.append(f"{evidence.recovered} recovered")
     if figures.due is None:
@@ -158,7 +158,7 @@ def _worse(evidence: Evidence, figures: Figures, needed: float) -> tuple[str, li
 def _missing(evidence: Evidence, figures: Figures) -> list[str]:
     """What stands between this evidence and a promotion, a clause each; empty when nothing does."""
     settings = evidence.settings
-    missing = _flaws_of_log(evidence)
+    missing = _silence(evidence)
     wanted = max(1, settings.min_requests)
     if evidence.requests < wanted:
         missing.append(f"{wanted - evidence.requests} more requests ({wanted} needed)")
@@ -176,22 +176,11 @@ def _missing(evidence: Evidence, figures: Figures) -> list[str]:
     return missing
 
 
-def _flaws_of_log(evidence: Evidence) -> list[str]:
-    """Why the absence of failures in this log would mean nothing."""
-    reasons = []
-    if evidence.problem:
-        reasons.append(f"a readable log ({evidence.problem})")
-    elif not evidence.ready_line:
-        reasons.append(
-            "a ready line of the pool module since the restart (without one, the log may leave out anything)"
-        )
-    if evidence.log_level is not None and evidence.log_level > ERROR_LEVEL:
-        reasons.append(f"a log that records errors (the bot's logging starts at level {evidence.log_level})")
-    if not evidence.dated:
-        reasons.append("records with a time stamp")
-    if evidence.gaps:
-        reasons.append(f"a log without gaps ({'; '.join(evidence.gaps)})")
-    return reasons
+def _silence(evidence: Evidence) -> list[str]:
+    """Why the absence of failures would mean nothing."""
+    if not evidence.heard:
+        return [f"a sign of the pool module since the restart ({evidence.silence or 'none so far'})"]
+    return [f"a bot that is heard ({evidence.silence})"] if evidence.silence else []
 
 
 def _figures(evidence: Evidence) -> Figures:
@@ -205,7 +194,7 @@ def _figures(evidence: Evidence) -> Figures:
     group = (
         Rate(sum(rate.shape for rate in others), sum(rate.shape for rate in others) / sum(due)) if sum(due) else None
     )
-    clusters, counted = evidence.incidents / spread, evidence.counted / spread
+    clusters, counted = evidence.borne_out / spread, evidence.counted / spread
     against_rise = sound_ratio(counted, evidence.hours, own, settings.rise, budget / spread)
     control_worse = None
     if group is not None:

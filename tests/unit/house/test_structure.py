@@ -35,10 +35,10 @@ FLOORS = (
     {"store"},
     {"sharing", "lock", "units", "launch", "drift", "timer"},
     {"logs", "evidence"},
-    {"likelihood"},
+    {"likelihood", "heard"},
     {"verdict", "record", "soak"},
     {"steps", "starters", "facts"},
-    {"guard", "status"},
+    {"guard", "status", "watch"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
