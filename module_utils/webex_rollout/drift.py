@@ -33,16 +33,13 @@ def failed_on_probation(state: State) -> str:
 
 
 def unstable(vm: Vm, bot: str, release: str) -> str:
-    """Why a release under watch is not what runs, or does not run steadily; empty while it does."""
+    """Why a release under watch is not what runs, or does not run any more; empty while it does."""
     state = vm.store(bot).load()
     if state is None or release != {Phase.CONFIRMED: state.current, Phase.CHECKED: state.candidate}.get(state.phase):
         now = f"release {state.current}, {state.phase}: {state.note or 'no reason given'}" if state else "no record"
         return f"release {release} is not what it runs any more ({now})"
-    unit, running = show_unit(state.unit), state.running
-    before = running.restarts if running and running.boot == boot_key() else 0
-    if unit.active == "failed" or unit.restarts - before > RESTARTS_ALLOWED:
-        return f"started again {unit.restarts - before} times since its start-up check; {unit.end_described()}"
-    return ""
+    unit = show_unit(state.unit)
+    return unit.end_described() if unit.active == "failed" else ""
 
 
 def edited_files(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:

@@ -73,12 +73,25 @@ class Evidence:
     """Records of failed calls, of which several can be one incident."""
     recovered: int = 0
     requests: int = 0
+    """Calls that ended, as the pool module counted them."""
     failed_calls: int = 0
-    """Calls without an answer that the pool module counted itself, logged or not."""
+    """Those without an answer, logged or not."""
+    server_errors: int = 0
+    """Those answered with an error of the server's own (5xx)."""
+    idle: float | None = None
+    """Seconds since a call was last answered as it should; None before the first of this boot."""
     heard: bool = False
     """Whether the pool module was heard in its channel since the switch."""
     silence: str = ""
     """Why the bot was not heard at the last look; empty where it was."""
+    crashes: int = 0
+    """How often the bot ended by itself and was started again."""
+    fault: str = ""
+    """What the release did that no statistics are needed for, such as ending again and again; empty for nothing."""
+    weather: str = ""
+    """Why nobody can be judged now; empty in good weather."""
+    promoted: bool = False
+    """Whether it was promoted before: then it stays so, unless it turns out to be worse."""
     history: History = field(default_factory=History)
     controls: Sequence[Control] = ()
     decision: Decision | None = None
@@ -86,8 +99,13 @@ class Evidence:
 
     @property
     def hours(self) -> float:
-        """Hours since the release runs."""
+        """Hours of soak."""
         return self.elapsed / HOUR
+
+    @property
+    def worked(self) -> int:
+        """Calls that were answered as they should."""
+        return max(0, self.requests - self.failed_calls - self.server_errors)
 
     @property
     def borne_out(self) -> int:

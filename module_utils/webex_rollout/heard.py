@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .become import account_of, as_account
 from .channel import Heard, channel_files, read_channel
 from .errors import RolloutError
-from .procfs import read_stat
+from .procfs import ancestors, read_stat
 from .system import run_command, to_text
 
 # Counters of a channel that add up to what a bot has done.
@@ -29,10 +29,13 @@ COUNTED = (
 FAILURES = ("timeouts", "connection_errors", "tls_errors", "other_errors")
 # A websocket is pinged every 20 s; what shows nothing for this long was not at work.
 SILENCE = 180.0
+# What lies between two looks is taken to be as they were, up to this long: longer than the timer's longest pause.
+LONGEST_GAP = 600.0
 # Seconds of a request in flight after which its answer will not come, where its session does not say a time-out.
 HUNG = 600.0
 # Sockets kept from one look to the next; a bot has a handful.
 MOST_SOCKETS = 64
+MOST_CRASHES = 16
 
 
 @dataclass
@@ -40,30 +43,38 @@ class Signs:
     """What one look at a bot's main process showed. `problem` says why it showed nothing, if so."""
 
     problem: str = ""
+    drift: str = ""
+    """Why what runs is not the release that is watched: whatever it shows is no evidence of that one."""
     pid: int = 0
     start_time: int = 0
     started: float = 0.0
     """When the process was started, in seconds since boot."""
     channels: dict[str, Heard] = field(default_factory=dict)
     """By file name, which names the process; those of ended processes too, as long as the directory holds them."""
+    own: list[Heard] = field(default_factory=list)
+    """The channels of the main process, and of what it was the launcher of."""
     traffic: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Bytes sent and received of each TCP socket, by inode."""
 
     @property
-    def own(self) -> list[Heard]:
-        """The channels of the main process itself."""
-        return [each for each in self.channels.values() if (each.pid, each.start_time) == (self.pid, self.start_time)]
-
-    @property
     def hung_after(self) -> float:
-        """Seconds that no request of this process can take: twice its longest time-out, and a minute."""
-        said = [session.settings.get("timeout", "") for each in self.own for session in each.sessions]
-        known = [float(each) for each in said if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", each, re.ASCII)]
-        return 2 * max(known) + 60 if known else HUNG
+        """Seconds that no request of this process can take: half as long again as all its tries, and a minute."""
+        known = [
+            (_number(session.settings, "max_retries") + 1) * _number(session.settings, "timeout")
+            for each in self.own
+            for session in each.sessions
+        ]
+        return 1.5 * max(known) + 60 if known and min(known) > 0 else HUNG
 
     def oldest(self, now: float) -> float:
         """Age, in seconds, of the oldest request in flight."""
         return max((each.oldest_age(int(now * 1000)) for each in self.own), default=0.0)
+
+
+def _number(settings: Mapping[str, str], name: str) -> float:
+    """A setting of a session; 0 where it says none."""
+    said = settings.get(name, "")
+    return float(said) if re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", said, re.ASCII) else 0.0
 
 
 def listen(user: str, directory: str, main_pid: int) -> Signs:
@@ -84,7 +95,8 @@ def listen(user: str, directory: str, main_pid: int) -> Signs:
     if stat is not None:
         signs.pid, signs.start_time = main_pid, stat.start_time
         signs.started = stat.start_time / os.sysconf("SC_CLK_TCK")
-        signs.traffic = _traffic(main_pid)
+        signs.own = [each for each in signs.channels.values() if _is_of(each, main_pid)]
+        signs.traffic = _traffic({main_pid, *(each.pid for each in signs.own)})
         if stat.state == "T":
             signs.problem = "it is stopped by a signal"
     if not signs.problem and not any(each.configured for each in signs.own):
@@ -92,15 +104,24 @@ def listen(user: str, directory: str, main_pid: int) -> Signs:
     return signs
 
 
-def _traffic(pid: int) -> dict[str, tuple[int, int]]:
-    """Bytes that each TCP socket of a process has sent and received; nothing where `ss` is missing."""
+def _is_of(heard: Heard, main_pid: int) -> bool:
+    """Whether the process of a channel lives, and is a main process or was started by it."""
+    stat = read_stat(heard.pid)
+    if stat is None or stat.start_time != heard.start_time:
+        return False
+    return heard.pid == main_pid or any(each.pid == main_pid for each in ancestors(heard.pid))
+
+
+def _traffic(pids: Collection[int]) -> dict[str, tuple[int, int]]:
+    """Bytes that each TCP socket of these processes has sent and received; nothing where `ss` is missing."""
     inodes = set()
-    with contextlib.suppress(OSError):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):
-                target = os.readlink(f"/proc/{pid}/fd/{fd}")
-                if target.startswith("socket:["):
-                    inodes.add(target[len("socket:[") : -1])
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    target = os.readlink(f"/proc/{pid}/fd/{fd}")
+                    if target.startswith("socket:["):
+                        inodes.add(target[len("socket:[") : -1])
     found: dict[str, tuple[int, int]] = {}
     if not inodes:
         return found
@@ -122,7 +143,10 @@ def _traffic(pid: int) -> dict[str, tuple[int, int]]:
 
 @dataclass
 class Work:
-    """What a bot has been heard to do since its soak began, and when it was last heard. Plain JSON both ways."""
+    """What a bot has been heard to do since its soak began, and when it was last heard. Plain JSON both ways.
+
+    Moments are seconds since boot; `rebooted` forgets them.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     """Sums of `COUNTED` over all processes."""
@@ -131,26 +155,32 @@ class Work:
     traffic: dict[str, list[int]] = field(default_factory=dict)
     pid: int = 0
     start_time: int = 0
-    heard_at: float | None = None
-    """Seconds since boot of the last sign of life; None before the first."""
     ever: bool = False
     """Whether the pool module was heard at all."""
+    heard_at: float | None = None
+    """When the last sign of life was seen; None before the first."""
+    worked_at: float | None = None
+    """When a look last found new calls that were answered as they should."""
     unheard: float = 0.0
     """Seconds that did not count because nothing was heard."""
     still: float = 0.0
     """Seconds that did not count because Webex could not be reached."""
-    excused: int = 0
-    """Failed calls of that time."""
+    excused: dict[str, int] = field(default_factory=dict)
+    """What was counted in that time: nobody's fault, and nobody's merit."""
     problem: str = ""
     """Why the bot was not heard at the last look."""
+    drift: bool = False
+    """Whether that is because what ran was not the release that is watched."""
+    since: float | None = None
+    """From when on nothing was heard; None while it is heard."""
     restarted: float | None = None
-    """Seconds since boot at which it was started anew because it was not heard."""
+    """When it was started anew because it was not heard."""
     restarts: int = -1
     """What systemd counted at the last look; -1 before the first."""
     crashes: int = 0
     """How often systemd has started the bot again while Webex could be reached."""
-    since: float | None = None
-    """Seconds since boot from which on nothing was heard; None while it is heard."""
+    crash_times: list[float] = field(default_factory=list)
+    """When that was seen, the last few times."""
 
     @classmethod
     def load(cls, raw: Mapping[str, Any]) -> Work:
@@ -158,8 +188,8 @@ class Work:
         return cls(**raw)
 
     def count(self, name: str) -> int:
-        """One of the sums."""
-        return self.counts.get(name, 0)
+        """One of the sums, without what is excused."""
+        return self.counts.get(name, 0) - self.excused.get(name, 0)
 
     @property
     def failed(self) -> int:
@@ -171,32 +201,47 @@ class Work:
         """Calls that were made: with an answer, or without one."""
         return self.count("answered") + self.failed
 
-    def take(self, signs: Signs, now: float, seconds: float) -> float:
+    @property
+    def worked(self) -> int:
+        """Calls that were answered, and not with an error of the server's."""
+        return self.count("answered") - self.count("server_errors")
+
+    def take(self, signs: Signs, now: float, seconds: float, begun: float = 0.0, fair: bool = True) -> float:
         """Take in a look; returns how many of the seconds since the last one count as heard.
 
         :param now: seconds since boot.
         :param seconds: since the last look, while the machine was up.
+        :param begun: seconds since boot at which the watch began; what a channel held before is not counted.
+        :param fair: whether Webex could be reached meanwhile.
         """
-        moved = self._add(signs)
+        worked = self.worked
+        moved = self._add(signs, begun, fair)
+        if self.worked > worked:
+            self.worked_at = now
         same = (signs.pid, signs.start_time) == (self.pid, self.start_time)
-        if not same and signs.pid:
+        if signs.pid:
             self.pid, self.start_time = signs.pid, signs.start_time
         oldest = signs.oldest(now)
-        self.problem = signs.problem
+        if bool(signs.drift) != self.drift:
+            self.since = None
+        self.problem, self.drift = signs.drift or signs.problem, bool(signs.drift)
         if not self.problem and oldest > signs.hung_after:
             self.problem = f"a request has been in flight for {oldest:.0f} s"
         if self.problem:
             self.unheard += seconds
-            self.since = now if self.since is None or self.since > now else self.since
+            self.since = now if self.since is None else self.since
             return 0.0
         self.ever = True
-        if moved or not same or self.heard_at is None or self.heard_at > now:
+        if moved or not same or self.heard_at is None:
             self.heard_at = now
+        silent = now - self.heard_at
         # A process that was started meanwhile was not at work before; one that fell silent is not at work any more.
-        counted = min(seconds, max(0.0, now - signs.started), max(0.0, seconds - (now - self.heard_at - SILENCE)))
+        counted = min(
+            seconds, LONGEST_GAP, max(0.0, now - signs.started), max(0.0, seconds - max(0.0, silent - SILENCE))
+        )
         self.since = None
-        if now - self.heard_at > SILENCE:
-            self.since, self.problem = self.heard_at, f"no sign of life for {now - self.heard_at:.0f} s"
+        if silent > SILENCE:
+            self.since, self.problem = self.heard_at, f"no sign of life for {silent:.0f} s"
         self.unheard += seconds - counted
         return counted
 
@@ -204,23 +249,33 @@ class Work:
         """Seconds for which nothing has been heard of it, at `now` since boot."""
         return 0.0 if self.since is None else max(0.0, now - self.since)
 
-    def crashed(self, restarts: int, fair: bool) -> None:
+    def crashed(self, restarts: int, now: float, fair: bool) -> None:
         """Take in how often systemd has started the bot again; in bad weather that is nobody's fault."""
         if fair and 0 <= self.restarts < restarts:
-            self.crashes += restarts - self.restarts
+            more = restarts - self.restarts
+            self.crashes += more
+            self.crash_times = [*self.crash_times, *[now] * more][-MOST_CRASHES:]
         self.restarts = restarts
 
-    def _add(self, signs: Signs) -> bool:
+    def rebooted(self) -> None:
+        """Forget what was of the boot before: its moments, processes, and what systemd counted."""
+        self.heard_at = self.worked_at = self.since = self.restarted = None
+        self.last, self.traffic, self.crash_times = {}, {}, []
+        self.pid, self.start_time, self.restarts = 0, 0, -1
+
+    def _add(self, signs: Signs, begun: float, fair: bool) -> bool:
         """Add what was counted since the last look; whether that, or the connections, show a sign of life."""
         moved = False
         last: dict[str, dict[str, int]] = {}
         for name, heard in signs.channels.items():
-            before = self.last.get(name, {})
             now = {key: getattr(heard, key) for key in (*COUNTED, "sequence")}
+            before = self.last.get(name) or (now if heard.opened_at < begun * 1000 else {})
             for key in COUNTED:
-                self.counts[key] = self.counts.get(key, 0) + max(0, now[key] - before.get(key, 0))
-            mine = (heard.pid, heard.start_time) == (signs.pid, signs.start_time)
-            moved = moved or (mine and now["sequence"] > before.get("sequence", 0))
+                more = max(0, now[key] - before.get(key, 0))
+                self.counts[key] = self.counts.get(key, 0) + more
+                if not fair:
+                    self.excused[key] = self.excused.get(key, 0) + more
+            moved = moved or (heard in signs.own and now["sequence"] > before.get("sequence", 0))
             last[name] = now
         for inode, (sent, received) in signs.traffic.items():
             before_sent, before_received = self.traffic.get(inode, (sent, received))

@@ -49,8 +49,8 @@ def _soak_of_1(soak: dict[str, Any]) -> dict[str, Any]:
 
 def _soak_of_2(soak: dict[str, Any]) -> dict[str, Any]:
     """Format 2 took the log's word for all, and the controller judged. Its time is not known to have been heard, so it
-    begins anew; a verdict that was given stays."""
-    return {**soak, "elapsed": 0.0, "work": {}, "gate": {}, "acts": True}
+    begins anew; a verdict that was given stays. Nothing acts before a run has seen to it that the bot can be heard."""
+    return {**soak, "elapsed": 0.0, "work": {}, "gate": {}, "acts": False, "record": None}
 
 
 def _watched_of_1(watch: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:

@@ -195,9 +195,13 @@ class Soak:
             failures=own.count("failures"),
             recovered=work.count("retried"),
             requests=work.ended,
-            failed_calls=max(0, work.failed - work.excused),
+            failed_calls=work.failed,
+            server_errors=work.count("server_errors"),
+            idle=None if work.worked_at is None else max(0.0, self.clock["since_boot"] - work.worked_at),
             heard=work.ever,
             silence=work.problem,
+            crashes=work.crashes,
+            promoted=self.verdict == PROMOTE,
             history=history_of(own.history),
             controls=controls,
             decision=Decision(DECISIONS[decision["verdict"]], decision["who"], decision["why"]) if decision else None,
@@ -233,13 +237,13 @@ class Soak:
         else:
             seconds = up_seconds(now)
             self.boots += 1
-        failed = self.work.failed
-        counted = self.work.take(signs, float(now["since_boot"]), seconds)
+            self.work.rebooted()
+        begun = float(self.begun["since_boot"]) if same_boot(self.begun["boot"], now["boot"]) else 0.0
+        counted = self.work.take(signs, float(now["since_boot"]), seconds, begun, fair)
         if fair:
             self.elapsed += counted
         else:
             self.work.still += seconds
-            self.work.excused += self.work.failed - failed
         self.clock = dict(now)
 
     def _add_point(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a bot's log speaks for a release, against it, or not yet; docs/verdict.md derives what is computed here.
+"""Whether what a bot does speaks for its release, against it, or not yet; docs/verdict.md derives the figures.
 
 A pure function of the evidence: no clock, no file, nothing remembered between two looks.
 
@@ -15,6 +15,15 @@ from dataclasses import dataclass, replace
 from .evidence import EXTEND, HOLD, PROMOTE, ROLL_BACK, Evidence
 from .likelihood import RISES, Rate, dispersion, exp, known_rate, shared_likelihoods, sound_ratio, worse_ratio
 from .words import duration, number
+
+# Calls before "most of them" means anything.
+ENOUGH_CALLS = 20
+# Most calls fail: that is a finding by itself, and little evidence that it was not so before has to be added.
+MOST_FAIL_RATIO = 10.0
+# A bot that ended as often as this is not promoted, however long it took.
+CRASHES = 3
+# A bot that has done nothing for this long is not promoted just then: it may hang, or merely have nothing to do.
+IDLE = 3600.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,8 @@ def earliest(evidence: Evidence) -> float | None:
             replace(control, incidents=round(control.incidents * more), hours=control.hours * more)
             for control in evidence.controls
         ]
-        later = replace(evidence, elapsed=elapsed, requests=int(evidence.requests * more), controls=controls)
+        requests = evidence.requests + int(evidence.worked * (more - 1))
+        later = replace(evidence, elapsed=elapsed, requests=requests, controls=controls)
         return not _missing(later, _figures(later))
 
     low, high = max(evidence.elapsed, settings.soak_min), settings.soak_max
@@ -97,6 +107,8 @@ def summary(evidence: Evidence, verdict: Verdict) -> str:
     if evidence.incidents > evidence.failed_calls:
         unborne = evidence.incidents - evidence.failed_calls
         parts.append(f"{unborne} of the incidents are no call's, so they do not count")
+    if evidence.server_errors:
+        parts.append(f"{evidence.server_errors} answered with an error of the server's own")
     if evidence.recovered:
         parts.append(f"{evidence.recovered} recovered")
     if figures.due is None:
@@ -117,9 +129,16 @@ def _verdict(evidence: Evidence, figures: Figures, missing: Sequence[str]) -> tu
     if decision is not None:
         why = f": {decision.why}" if decision.why else ""
         return decision.verdict, [f"decided by {decision.who}{why}"]
-    needed = 1 / settings.alpha
-    if figures.worse >= needed:
-        return _worse(evidence, figures, needed)
+    if evidence.weather:
+        return PROMOTE if evidence.promoted else EXTEND, [evidence.weather]
+    if evidence.fault:
+        return ROLL_BACK, [evidence.fault]
+    # Errors of other kinds are judged here too, once they are counted, by the same ratios.
+    word, reasons = _bad(evidence, figures)
+    if word and (word == ROLL_BACK or not evidence.promoted):
+        return word, reasons
+    if evidence.promoted:
+        return PROMOTE, ["it was promoted before, and is not worse since"]
     if not missing:
         return PROMOTE, [
             f"the likelihood ratio against a rise is {number(figures.sound)} ({number(1 / settings.beta)} needed)"
@@ -127,6 +146,23 @@ def _verdict(evidence: Evidence, figures: Figures, missing: Sequence[str]) -> tu
     if evidence.elapsed >= settings.soak_max:
         return HOLD, [f"{duration(settings.soak_max)} were not enough"]
     return EXTEND, []
+
+
+def _bad(evidence: Evidence, figures: Figures) -> tuple[str, list[str]]:
+    """What speaks against the release, if anything."""
+    needed = 1 / evidence.settings.alpha
+    if figures.worse >= needed:
+        return _worse(evidence, figures, needed)
+    failed, ended = evidence.failed_calls, evidence.requests
+    if ended >= ENOUGH_CALLS and 2 * failed > ended and figures.worse >= MOST_FAIL_RATIO:
+        said = f"{failed} of {ended} calls fail, and the likelihood ratio for a worse rate is {number(figures.worse)}"
+        against = figures.control_worse
+        if against is None or (against >= MOST_FAIL_RATIO and figures.common <= 1):
+            return ROLL_BACK, [said]
+    answered, errors = ended - failed, evidence.server_errors
+    if answered >= ENOUGH_CALLS and 2 * errors > answered:
+        return HOLD, [f"{errors} of {answered} answers were errors of the server's own (5xx)"]
+    return "", []
 
 
 def _times(rise: float) -> str:
@@ -160,14 +196,19 @@ def _missing(evidence: Evidence, figures: Figures) -> list[str]:
     settings = evidence.settings
     missing = _silence(evidence)
     wanted = max(1, settings.min_requests)
-    if evidence.requests < wanted:
-        missing.append(f"{wanted - evidence.requests} more requests ({wanted} needed)")
+    if evidence.worked < wanted:
+        missing.append(f"{wanted - evidence.worked} more requests ({wanted} needed)")
+    elif evidence.idle is None or evidence.idle > IDLE:
+        ago = "" if evidence.idle is None else f" (the last one was {duration(evidence.idle)} ago)"
+        missing.append(f"a request within the last hour{ago}")
     if evidence.elapsed < settings.soak_min:
         missing.append(
             f"{duration(settings.soak_min - evidence.elapsed)} of soak ({duration(settings.soak_min)} needed)"
         )
     if evidence.counted > settings.timeouts_per_hour * evidence.hours:
         missing.append(f"a rate within the budget ({figures.rate:.2g} an hour, {settings.timeouts_per_hour:g} allowed)")
+    if evidence.crashes >= CRASHES:
+        missing.append(f"a process that stays (it was started again {evidence.crashes} times)")
     if figures.sound * settings.beta < 1:
         missing.append(
             f"the likelihood ratio against a {_times(settings.rise)} rise ({number(figures.sound)} so far, "
@@ -192,7 +233,9 @@ def _figures(evidence: Evidence) -> Figures:
     due = [rate.mean * control.hours for rate, control in zip(others, controls)]
     seen = sum(control.incidents for control in controls)
     group = (
-        Rate(sum(rate.shape for rate in others), sum(rate.shape for rate in others) / sum(due)) if sum(due) else None
+        Rate(sum(rate.shape for rate in others), sum(rate.shape for rate in others) / sum(due))
+        if sum(due) > 1e-9
+        else None
     )
     clusters, counted = evidence.borne_out / spread, evidence.counted / spread
     against_rise = sound_ratio(counted, evidence.hours, own, settings.rise, budget / spread)
