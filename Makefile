@@ -9,7 +9,7 @@ INVENTORY ?= inventory/lab
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit integration lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
+.PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
 	chaos report-browser replay settings requirements clean
 
 help: ## List the targets
@@ -28,7 +28,10 @@ setup: $(VENV)/.installed ## Set the virtual environment up
 demo: $(VENV)/.installed ## Show the fault on a replica VM, roll out, show it gone (root; under 10 minutes; DEMO=--keep)
 	$(BIN)/python -m tests.lab.demo $(DEMO)
 
-test: lint unit integration ## Lint, unit tests, and the lab tests (root)
+test: lint unit integration security ## Lint, unit tests, and the lab tests (root)
+
+test-all: test ## The same, and whole rollouts with each set-up of accounts (root; long)
+	$(BIN)/python -m pytest tests/security/accounts -q
 
 lint: $(VENV)/.installed ## ruff, mypy, yamllint, ansible-lint (production profile), codespell, shellcheck
 	$(BIN)/ruff check .
@@ -44,6 +47,9 @@ unit: $(VENV)/.installed ## Unit tests alone
 
 integration: $(VENV)/.installed ## Lab tests alone (root)
 	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
+
+security: $(VENV)/.installed ## What must not be possible across each trust boundary, on labs (root)
+	$(BIN)/python -m pytest tests/security/lab -q -n 2 --dist loadfile
 
 lab-up: $(VENV)/.installed ## Start the replica VM with six failing bots (root; ACCOUNTS=deploy or root: who connects)
 	$(BIN)/python -m tests.lab up --name $(LAB) --accounts $(ACCOUNTS)

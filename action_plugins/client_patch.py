@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import base64
-import shutil
+import hashlib
+import re
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -22,6 +21,8 @@ sys.path.append(str(PROJECT))
 
 from module_utils.client_patch_options import OPTIONS  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
+from plugin_utils.unseen import unseen  # noqa: E402
+from plugin_utils.words import printable  # noqa: E402
 
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
@@ -33,30 +34,33 @@ else:
     IMPORT_ERROR = None
 
 
+# At the beginning of a text in quotes: a command that a bot's confinement may take from it.
+PROGRAM = re.compile(
+    rb"""["'](?:(?:/usr)?/s?bin/)?(sudo|pkexec|ping|crontab|newgrp|systemctl|systemd-run|ssh|scp|rsync)["' ]"""
+)
+
+
 class ActionModule(ActionBase):
     """Edits on the controller, since the bots' Python need not have LibCST."""
 
-    TRANSFERS_FILES = True
+    TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read, patch, compile, write; nothing is written unless all files are good."""
         self._variables = task_vars or {}
+        self._read: dict[str, bytes] = {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=OPTIONS)
         if IMPORT_ERROR is not None:
             raise AnsibleActionFail(
                 f"{IMPORT_ERROR}; the controller needs what requirements.txt lists: pip install -r requirements.txt"
             )
-        try:
-            patched = self._patch(args)
-            changed = {path: item.source for path, item in patched.files.items() if item.changed}
-            if changed and args["python"]:
-                self._compile(args, changed)
-            result["files"] = [self._write(args, path, source) for path, source in changed.items()]
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
+        patched = self._patch(args)
+        changed = {path: item.source for path, item in patched.files.items() if item.changed}
+        result["files"] = self._write(args, patched.before, changed) if changed else []
         result["changed"] = bool(changed)
         result["constructions"] = [asdict(item) for file in patched.files.values() for item in file.constructions]
+        result["programs"] = [named for path in sorted(self._read) for named in _programs(path, self._read[path])]
         result["findings"] = [asdict(item) for item in patched.findings]
         if self._task.diff:
             result["diff"] = [_diff(path, patched.before[path], source) for path, source in changed.items()]
@@ -73,62 +77,51 @@ class ActionModule(ActionBase):
         except TemplateError as error:
             raise AnsibleActionFail(f"roles/client_patch/templates: {error}. Nothing was written.") from error
         except SourceError as error:
-            raise AnsibleActionFail(f"{args['home']}: {error}. Nothing was written.") from error
+            raise AnsibleActionFail(printable(f"{args['home']}: {error}. Nothing was written.")) from error
 
     def _reader(self, args: Mapping[str, Any], home: str) -> Read:
         def read(paths: Sequence[str]) -> dict[str, bytes]:
             contents = self._module({**args, "home": home, "read": list(paths)})["contents"]
-            return {path: base64.b64decode(content) for path, content in contents.items()}
+            found = {path: base64.b64decode(content) for path, content in contents.items()}
+            if home == args["home"]:
+                self._read.update(found)
+            return found
 
         return read
 
-    def _compile(self, args: Mapping[str, Any], sources: Mapping[str, bytes]) -> None:
-        """Before anything is written and also in check mode: `validate` of copy would be too late for the first of
-        several files, and does not run in check mode."""
+    def _write(
+        self, args: Mapping[str, Any], before: Mapping[str, bytes], sources: Mapping[str, bytes]
+    ) -> list[dict[str, Any]]:
+        """Compiles all and writes all, or, in check mode, only compiles; nothing where one does not compile."""
         encoded = {path: base64.b64encode(source).decode("ascii") for path, source in sources.items()}
-        errors = self._module({**args, "compile": encoded})["errors"]
-        if errors:
+        expected = {path: hashlib.sha256(before[path]).hexdigest() for path in sources}
+        answer = self._module({**args, "write": encoded, "expected": expected})
+        if answer["errors"]:
             raise AnsibleActionFail(
                 f"{args['python']} does not compile the patched source: "
-                + "; ".join(f"{path}: {error}" for path, error in errors.items())
+                + printable("; ".join(f"{path}: {error}" for path, error in answer["errors"].items()))
                 + ". Nothing was written. Does it run the unpatched bot?"
             )
+        files: list[dict[str, Any]] = answer["files"]
+        return files
 
     def _module(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name="client_patch", module_args=dict(args), task_vars=self._variables
-        )
+        with unseen(self._play_context):
+            result: dict[str, Any] = self._execute_module(
+                module_name="client_patch", module_args=dict(args), task_vars=self._variables
+            )
         if result.get("failed"):
             raise AnsibleActionFail(f"{args['home']}: {result.get('msg', 'cannot be read')}", result=result)
         return result
 
-    def _write(self, args: Mapping[str, Any], path: str, source: bytes) -> dict[str, Any]:
-        """Hands one file to copy, which keeps owner and mode."""
-        local = tempfile.mkdtemp(dir=C.DEFAULT_LOCAL_TMP)
-        try:
-            file = Path(local) / Path(path).name
-            file.write_bytes(source)
-            task = self._task.copy()
-            task.args = {"src": str(file), "dest": f"{args['home']}/{path}", "backup": args["backup"], "follow": True}
-            task.diff = False
-            copy = self._shared_loader_obj.action_loader.get(
-                "ansible.legacy.copy",
-                task=task,
-                connection=self._connection,
-                play_context=self._play_context,
-                loader=self._loader,
-                templar=self._templar,
-                shared_loader_obj=self._shared_loader_obj,
-            )
-            copied = copy.run(task_vars=self._variables)
-        finally:
-            shutil.rmtree(local)
-        if copied.get("failed"):
-            raise AnsibleActionFail(f"cannot write {path}: {copied.get('msg')}", result=copied)
-        written = {"path": path, "checksum": copied.get("checksum", "")}
-        if "backup_file" in copied:
-            written["backup_file"] = copied["backup_file"]
-        return written
+
+def _programs(path: str, source: bytes) -> list[dict[str, Any]]:
+    """Programs that a source names and that confinement may keep from the bot, each once, with its first line."""
+    first: dict[str, int] = {}
+    for number, line in enumerate(source.splitlines(), 1):
+        for found in PROGRAM.finditer(line):
+            first.setdefault(found[1].decode(), number)
+    return [{"path": path, "line": line, "name": name} for name, line in first.items()]
 
 
 def _diff(path: str, before: bytes, after: bytes) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from module_utils.webex_rollout.soak import Soak
 from module_utils.webex_rollout.verdict import Verdict, earliest, summary
 from module_utils.webex_soak_options import GATE, OPTIONS
 from plugin_utils.gate.progress import notes, progress, worth_showing
-from plugin_utils.words import at
+from plugin_utils.words import at, printable
 
 display = Display()
 
@@ -83,7 +83,7 @@ class ActionModule(ActionBase):
             eta = earliest(evidence) if verdict.verdict == EXTEND else None
             counts = (verdict.verdict, evidence.counted, evidence.heard, evidence.silence)
             if given["wait"] and worth_showing(shown, evidence.elapsed, terminal, counts != last):
-                display.display(progress(evidence, verdict, eta))
+                display.display(printable(progress(evidence, verdict, eta)))
                 shown.append(evidence.elapsed)
             last = counts
             left = ends - time.monotonic()
@@ -116,7 +116,7 @@ class ActionModule(ActionBase):
         options = {name: given[name] for name in (*BEGIN_OPTIONS, *GATE)}
         answer = self._ask(state="looked", **options, **decided)
         if answer["unstable"]:
-            raise AnsibleActionFail(f"{given['bot']} is not stable: {answer['unstable']}")
+            raise AnsibleActionFail(printable(f"{given['bot']} is not stable: {answer['unstable']}"))
         soak = Soak.load(answer["soak"])
         if soak.record is None:
             raise AnsibleActionFail(f"{given['bot']}: its VM looked and kept no record; run the same command again")
@@ -129,7 +129,7 @@ class ActionModule(ActionBase):
             module_name="webex_soak", module_args=arguments, task_vars=self._vars
         )
         if answer.get("failed"):
-            raise AnsibleActionFail(str(answer.get("msg") or "webex_soak failed and gave no reason"))
+            raise AnsibleActionFail(printable(str(answer.get("msg") or "webex_soak failed and gave no reason")))
         return answer
 
 

@@ -297,13 +297,16 @@ def _git(*arguments: str) -> str:
 
 
 def _new_directory(reports: Path, began: float) -> Path:
-    """A directory named by the time in UTC, so that names sort; a second run in the same second gets a number."""
+    """A directory of the present user's alone, named by the time in UTC, so that names sort; a second run in the same
+    second gets a number."""
     name = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(began))
-    reports.mkdir(parents=True, exist_ok=True)
+    reports.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if reports == PROJECT / "reports":
+        reports.chmod(0o700)  # made by version 0.1.0 for all to look into; another place is somebody else's to guard
     for number in range(1, 100):
         directory = reports / (name if number == 1 else f"{name}-{number}")
         try:
-            directory.mkdir()
+            directory.mkdir(mode=0o700)
         except FileExistsError:
             continue
         return directory
@@ -311,9 +314,11 @@ def _new_directory(reports: Path, began: float) -> Path:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one whole."""
+    """Write a file, the present user's alone, so that a reader sees the old one or the new one whole."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
     temporary.replace(path)
 
 

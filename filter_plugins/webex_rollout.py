@@ -12,13 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleFilterError
+from ansible.plugins.loader import connection_loader
 
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils import unit_file
+from plugin_utils import preflight_notes, unit_file
 from plugin_utils.gate import controls, log_check, may_follow, settings_hash
+from plugin_utils.words import printable
 
 Variables = Mapping[str, Mapping[str, Any]]
 
@@ -48,6 +51,25 @@ def webex_log_check(since: Mapping[str, Any], soak: Mapping[str, Any], per_hour:
     return asdict(log_check.log_check(since, soak, per_hour))
 
 
+def webex_notes(about: Mapping[str, Any]) -> list[str]:
+    """``{...} | webex_notes``: what preflight says of a bot, from the fields of `preflight_notes.About`."""
+    return preflight_notes.notes(preflight_notes.About(**about, pipelining=_pipelining()))
+
+
+def _pipelining() -> bool:
+    """Whether modules reach a VM without a file there. Of the configuration: variables of this name are always set."""
+    connection_loader.get("ssh", class_only=True)  # which makes its options known
+    configured = C.config.get_config_value("pipelining", plugin_type="connection", plugin_name="ssh")
+    return bool(configured) and not C.DEFAULT_KEEP_REMOTE_FILES
+
+
+def webex_shown(value: Any) -> Any:
+    """``text | webex_shown``: text from the VM, or a list of it, as a terminal may get it."""
+    if isinstance(value, (list, tuple)):
+        return [webex_shown(each) for each in value]
+    return printable(str(value))
+
+
 def _for_unit_file(escape: Callable[[str], str]) -> Callable[[str], str]:
     def filtered(text: str) -> str:
         try:
@@ -69,6 +91,8 @@ class FilterModule:
             "webex_vm_settings": webex_vm_settings,
             "webex_may_follow": webex_may_follow,
             "webex_log_check": webex_log_check,
+            "webex_notes": webex_notes,
+            "webex_shown": webex_shown,
             "systemd_path": _for_unit_file(unit_file.path),
             "systemd_word": _for_unit_file(unit_file.word),
             "systemd_program": _for_unit_file(unit_file.program),

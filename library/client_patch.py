@@ -15,11 +15,13 @@ description:
     pool's function around it and leaves every other byte as it is; V(absent) takes it off again.
   - Reads the source from the managed machine, edits it on the controller, has the bot's own Python compile the result
     there, and writes it back with owner and mode kept. Nothing is written unless all of that succeeds.
+  - Everything below O(home) is read, compiled and written by O(user), and no link leads out of O(home). A source that
+    somebody has changed or swapped since it was read is refused.
   - Clients that are wrapped already, by this module or by hand, are recognised; of those only settings that differ
     are changed.
   - Follows the bot's imports inside the checkout and reports, or patches, the clients constructed there.
-  - The controller's side does the editing, since the bots' Python need not have LibCST; this module reads and compiles
-    on the managed machine and changes nothing there.
+  - The controller's side does the editing, since the bots' Python need not have LibCST; this module reads, compiles and
+    writes on the managed machine.
 options:
   home:
     description: The bots' checkout on the managed machine. All paths are relative to it.
@@ -38,8 +40,8 @@ options:
   original:
     description:
       - For O(state=absent), a directory on the managed machine that holds the unpatched files under the same paths as
-        in O(home), such as an older checkout. Each construction is then restored exactly as it is there, whatever else
-        has changed in the file since.
+        in O(home), such as an older checkout, and that O(user) may read. Each construction is then restored exactly as
+        it is there, whatever else has changed in the file since.
       - Without it the pool's function is taken off, and a timeout that was added or raised stays.
     type: path
   python:
@@ -47,8 +49,8 @@ options:
       source is not compiled.
     type: path
   user:
-    description: Who runs the interpreter, if the task runs as root. Root itself if empty; a bot's interpreter often
-      belongs to the bot's user, so do not leave it empty on a VM.
+    description: The bots' user, who does all of it if the task runs as root. If empty, the owner of O(home). Whoever is
+      not root acts as himself.
     type: str
     default: ""
   scope:
@@ -96,8 +98,12 @@ options:
     type: list
     elements: str
     default: []
-  compile:
-    description: Sources to compile, in base64 by path; filled in on the controller.
+  write:
+    description: Sources to compile and write, in base64 by path; filled in on the controller.
+    type: dict
+    default: {}
+  expected:
+    description: What was read at these paths, as hashes; filled in on the controller.
     type: dict
     default: {}
 author: [The webex-bot-rollout authors]
@@ -154,6 +160,13 @@ findings:
       column: 11
       kind: other-module
       message: webexteamssdk.WebexTeamsAPI is constructed in a module that the bot imports, and stays unpooled
+programs:
+  description: Programs that the sources name and that confinement (C(bot_hardening)) may keep from the bot.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {path: webex_bots/jarvis.py, line: 41, name: sudo}
 files:
   description: The files that were (or in check mode would be) written, with checksum and the backup's name if there
     is one.
@@ -163,50 +176,141 @@ files:
 """
 
 import base64
+import errno
 import os
+import stat
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.client_patch_options import OPTIONS, REQUESTS
-from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.become import Account, account_for, as_account
+from ansible.module_utils.webex_rollout.disk import sha256
+from ansible.module_utils.webex_rollout.entries import Entry
+from ansible.module_utils.webex_rollout.errors import BlockedError, RolloutError
+from ansible.module_utils.webex_rollout.files import Files
 from ansible.module_utils.webex_rollout.sources import compile_problem
+from ansible.module_utils.webex_rollout.tree import place_of
+from ansible.module_utils.webex_rollout.words import printable
 
 
-def read(home: Path, paths: list[str]) -> dict[str, str]:
-    """The files that exist below a checkout, in base64.
+class Sources:
+    """Sources of a checkout, read and written by the one whose they are."""
 
-    :raises OSError: when one exists and cannot be read.
+    def __init__(self, home: str, user: str) -> None:
+        """Find out who acts."""
+        self.home = home
+        self.account: Account = account_for(user, home)
+        self.files = Files(user, home, self.account)
+
+    def read(self, paths: list[str], script: str) -> dict[str, bytes]:
+        """Those of some paths that exist.
+
+        :raises RolloutError: when the script is no file of the checkout, or a file of it cannot be read.
+        """
+        places = as_account(self.account, real_places, self.home, paths, os.path.normpath(script))
+        looks = self.files.look_at_all(places.values())
+        return {path: looks[real][1] for path, real in places.items() if looks[real][0].kind == "file"}
+
+    def compile_all(self, python: str, sources: dict[str, bytes]) -> dict[str, str]:
+        """What the interpreter reports, by path, of each source that it does not compile.
+
+        :raises RolloutError: when the interpreter cannot be run.
+        """
+        problems = {
+            path: compile_problem(python, path, source, account=self.account)
+            for path, source in sorted(sources.items())
+        }
+        return {path: problem for path, problem in problems.items() if problem}
+
+    def write_all(
+        self, sources: dict[str, bytes], expected: dict[str, str], backup: bool, check: bool
+    ) -> list[dict[str, Any]]:
+        """Replace sources, each where the checkout's own links lead, with owner and mode kept.
+
+        :raises RolloutError: when one is not what was read, before any is written.
+        """
+        places = as_account(self.account, real_places, self.home, list(sources), "")
+        looks = self.files.look_at_all(places.values())
+        for path in sources:
+            entry, _ = looks.get(places.get(path, ""), (Entry("absent"), b""))
+            if entry.kind != "file" or entry.sha256 != expected.get(path):
+                raise RolloutError(f"{path} was changed while it was being patched. Nothing was written; run again")
+        written = []
+        for path, source in sources.items():
+            entry, before = looks[places[path]]
+            told = {"path": path, "checksum": sha256(source)}
+            if not check:
+                if backup:
+                    told["backup_file"] = self._back_up(places[path], entry, before)
+                new = replace(entry, sha256=told["checksum"], mtime_ns=time.time_ns())
+                self.files.put_back(places[path], new, source)
+            written.append(told)
+        return written
+
+    def _back_up(self, path: str, entry: Entry, data: bytes) -> str:
+        copy = f"{path}.{time.strftime('%Y-%m-%dT%H-%M-%S')}~"
+        self.files.put_back(copy, entry, data)
+        return copy
+
+
+def real_places(home: str, paths: list[str], script: str) -> dict[str, str]:
+    """Where regular files of a checkout are, by path, once its links are followed; what is none is left out.
+
+    :param script: a path that must not lead out of the checkout, nor be something else than a file.
+    :raises BlockedError: when it does, or is.
     """
-    found = [path for path in paths if (home / path).is_file()]
-    return {path: base64.b64encode((home / path).read_bytes()).decode("ascii") for path in found}
+    found = {}
+    for path in paths:
+        try:
+            with place_of(home, path, follow=True) as place:
+                status = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+                real = str(Path(f"/proc/self/fd/{place.directory}").readlink() / place.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (BlockedError, OSError) as error:
+            if path == script or (isinstance(error, OSError) and error.errno != errno.ELOOP):
+                raise
+            continue
+        if stat.S_ISREG(status.st_mode):
+            found[path] = real
+        elif path == script:
+            raise BlockedError(f"{path} is no regular file")
+    return found
 
 
-def compile_all(python: str, sources: dict[str, str], user: str) -> dict[str, str]:
-    """What the interpreter reports, by path, of each source (in base64) that it does not compile.
+def act(given: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Read what is asked for, or compile and write.
 
-    :raises RolloutError: when the interpreter cannot be run.
+    :raises RolloutError: for all that cannot be done.
     """
-    problems = {
-        path: compile_problem(python, path, base64.b64decode(source), user) for path, source in sorted(sources.items())
+    sources = Sources(given["home"], given["user"])
+    contents = sources.read(given["read"], given["script"]) if given["read"] else {}
+    new = {path: base64.b64decode(source) for path, source in given["write"].items()}
+    errors = sources.compile_all(given["python"], new) if given["python"] else {}
+    files = []
+    if new and not errors:
+        files = sources.write_all(new, given["expected"], given["backup"], check)
+    return {
+        "changed": bool(files),
+        "contents": {path: base64.b64encode(data).decode("ascii") for path, data in contents.items()},
+        "errors": errors,
+        "files": files,
     }
-    return {path: problem for path, problem in problems.items() if problem}
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec={**OPTIONS, **REQUESTS}, supports_check_mode=True)
-    given = module.params
-    if given["compile"] and not given["python"]:
-        module.fail_json(msg="compile needs python, the interpreter to compile with")
-    user = given["user"] if os.geteuid() == 0 else ""
     try:
-        contents = read(Path(given["home"]), given["read"])
-        errors = compile_all(given["python"], given["compile"], user)
+        result = act(module.params, module.check_mode)
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"cannot read {error.filename}: {error.strerror}")
-    module.exit_json(changed=False, contents=contents, errors=errors)
+        module.fail_json(msg=printable(f"{error.filename or 'a source'}: {error.strerror}"))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

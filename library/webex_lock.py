@@ -97,6 +97,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.lock import Holder, acquire_lock, release_lock
 from ansible.module_utils.webex_rollout.store import Vm
+from ansible.module_utils.webex_rollout.words import printable
 
 
 def main() -> None:
@@ -128,9 +129,9 @@ def main() -> None:
         else:
             result = release_lock(Vm(), given["token"], check=module.check_mode)
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"cannot acquire the lock: {error.filename or 'the machine'}: {error.strerror}")
+        module.fail_json(msg=printable(f"cannot acquire the lock: {error.filename or 'the machine'}: {error.strerror}"))
     lock = result.lock
     module.exit_json(
         changed=result.changed,
@@ -139,7 +140,7 @@ def main() -> None:
         held_by_us=result.got and not module.check_mode,
         refused=not result.got,
         held_token=lock.token,
-        message=lock.described(),
+        message=printable(lock.described()),
     )
 
 

@@ -50,30 +50,18 @@ version:
 
 import base64
 import hashlib
-import os
 import sys
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.webex_installed import FIRST_LINE, is_installed
 from ansible.module_utils.webex_rollout import __version__
 from ansible.module_utils.webex_rollout.disk import STATE_VERSION, format_of, write_whole
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.paths import PROGRAM, STATE_DIR
 from ansible.module_utils.webex_rollout.system import run_command
 from ansible.module_utils.webex_rollout.tree import must_be_roots
-
-FIRST_LINE = f"#!{sys.executable} -I\n".encode()
-
-
-def is_installed(program: Path, sha256: str) -> bool:
-    """Whether a program with this hash is there, for this Python, root's own and for everybody to run."""
-    try:
-        status, data = program.lstat(), program.read_bytes()
-    except FileNotFoundError:
-        return False
-    own = (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o755, os.geteuid(), os.getegid())
-    first, rest = data[: len(FIRST_LINE)], data[len(FIRST_LINE) :]
-    return own and first == FIRST_LINE and hashlib.sha256(rest).hexdigest() == sha256
+from ansible.module_utils.webex_rollout.words import printable
 
 
 def refuse_newer_state(state_dir: Path) -> None:
@@ -123,9 +111,11 @@ def main() -> None:
         if changed and content and not module.check_mode:
             install(program, sha256, base64.b64decode(content))
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"cannot install {PROGRAM}: {error.filename or 'the machine'}: {error.strerror}")
+        module.fail_json(
+            msg=printable(f"cannot install {PROGRAM}: {error.filename or 'the machine'}: {error.strerror}")
+        )
     module.exit_json(changed=changed, path=PROGRAM, version=__version__)
 
 

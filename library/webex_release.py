@@ -12,11 +12,12 @@ module: webex_release
 short_description: Record, arm, switch, check, confirm or roll back the release of a bot
 description:
   - One step of a bot's rollout on its machine, by the same code as the program C(webex-rollout) and the guard.
-  - V(recorded) writes down what the bot is now, the release to roll back to. V(armed) opens an attempt; from then on
-    files may be written, and the guard on the machine rolls back what is not V(confirmed) by the deadline, whatever
-    happens to the controller, the connection or the machine. V(switched) has exactly one process run under the unit,
-    started from the files as they are, and restarts only where what runs is something else. V(checked) proves that the
-    process stays. V(confirmed) lets the release stay. V(rolled_back) restores an earlier one.
+  - V(recorded) writes down what the bot is now, the release to roll back to. V(armed) opens an attempt, where the
+    machine's program and units are what this run has installed; from then on files may be written, and the guard on
+    the machine rolls back what is not V(confirmed) by the deadline, whatever happens to the controller, the connection
+    or the machine. V(switched) has exactly one process run under the unit, started from the files as they are, and
+    restarts only where what runs is something else. V(checked) proves that the process stays. V(confirmed) lets the
+    release stay. V(rolled_back) restores an earlier one.
   - Recording again, arming and confirming are book-keeping of the rollout. They count as a change only where they
     change the bot (V(armed) writes the file of carried variables) or what it would be rolled back to.
   - A failed V(checked) ends the attempt; the guard rolls it back at its next tick unless V(rolled_back) does before.
@@ -82,6 +83,10 @@ options:
     description: For V(armed), seconds from now to the deadline. Arming again in the same run moves it.
     type: float
     default: 600
+  installed:
+    description: For V(armed), hashes by path of what the guard has to run; filled in on the controller.
+    type: dict
+    default: {}
   stop_seconds:
     description: For V(recorded), seconds a stopped process has to end by itself, in a switch and in a rollback.
     type: float
@@ -120,6 +125,12 @@ options:
     description: For V(rolled_back), V(previous), V(0) (as found) or a release.
     type: str
     default: previous
+  own:
+    description:
+      - For V(rolled_back), whether only an attempt is rolled back that was opened under this O(token). What somebody
+        else has put there stays then.
+    type: bool
+    default: false
   reason:
     description: For V(rolled_back), the reason that the audit log gives.
     type: str
@@ -239,6 +250,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.webex_installed import must_be_installed
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.state import KEEP_RELEASES, FileRule
@@ -250,6 +262,7 @@ from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
 from ansible.module_utils.webex_rollout.steps.step import Result
 from ansible.module_utils.webex_rollout.steps.switch import switch
 from ansible.module_utils.webex_rollout.store import Vm
+from ansible.module_utils.webex_rollout.words import printable
 
 ARGUMENTS = {
     "bot": {"type": "str", "required": True},
@@ -277,6 +290,7 @@ ARGUMENTS = {
     "keep_variables": {"type": "list", "elements": "str", "default": []},
     "drop_variables": {"type": "list", "elements": "str", "default": []},
     "seconds": {"type": "float", "default": 600},
+    "installed": {"type": "dict", "default": {}},
     "stop_seconds": {"type": "float", "default": 10},
     "pending": {"type": "bool", "default": False},
     "settle": {"type": "float", "default": 30},
@@ -286,6 +300,7 @@ ARGUMENTS = {
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "probation": {"type": "float", "default": 0},
     "to": {"type": "str", "default": "previous"},
+    "own": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": "the rollout failed"},
 }
 
@@ -308,6 +323,8 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
     if given["state"] == "recorded":
         return record(vm, _wanted(given), token, check)
     if given["state"] == "armed":
+        if not check:
+            must_be_installed(given["installed"])
         return arm(vm, bot, given["seconds"], token, check)
     if given["state"] == "switched":
         return switch(vm, bot, token, check, given["pending"])
@@ -316,7 +333,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "confirmed":
         return confirm(vm, bot, token, given["keep"], given["probation"], check)
-    return roll_back(vm, bot, given["to"], given["reason"], token=token, check=check)
+    return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)
 
 
 def report(result: Result) -> dict[str, Any]:
@@ -336,14 +353,14 @@ def main() -> None:
     try:
         result = act(Vm(), module.params, module.check_mode)
     except CheckFailedError as error:
-        module.fail_json(msg=str(error), **report(error.result))
+        module.fail_json(msg=printable(str(error)), **report(error.result))
     except RolloutError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=printable(str(error)))
     except OSError as error:
-        module.fail_json(msg=f"{module.params['bot']}: {error.filename or 'the machine'}: {error.strerror}")
+        module.fail_json(msg=printable(f"{module.params['bot']}: {error.filename or 'the machine'}: {error.strerror}"))
     else:
         if result.problems:
-            module.fail_json(msg=f"{result.bot}: {result.message}", **report(result))
+            module.fail_json(msg=printable(f"{result.bot}: {result.message}"), **report(result))
         module.exit_json(**report(result))
 
 

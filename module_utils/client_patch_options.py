@@ -31,5 +31,6 @@ OPTIONS: dict[str, Any] = {
 REQUESTS: dict[str, Any] = {
     "read": {"type": "list", "elements": "str", "default": []},
     # A source may hold a token; without no_log Ansible would write it to the VM's journal.
-    "compile": {"type": "dict", "default": {}, "no_log": True},
+    "write": {"type": "dict", "default": {}, "no_log": True},
+    "expected": {"type": "dict", "default": {}},
 }

@@ -65,7 +65,7 @@ def value_of(name: str, bot: str, variables: Mapping[str, Any]) -> Any:
 
 def refused_settings(variables_by_bot: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> list[str]:
     """One sentence for each name or value that is refused: what, for which bots, and what to write instead."""
-    candidates = sorted(known)
+    known = candidates = sorted(known)
     renamed: dict[str, list[str]] = {}
     unknown: dict[str, list[str]] = {}
     values: dict[tuple[str, str, str], list[str]] = {}
@@ -73,7 +73,7 @@ def refused_settings(variables_by_bot: Mapping[str, Mapping[str, Any]], known: I
         for name in variables:
             if name in RENAMED:
                 renamed.setdefault(str(name), []).append(bot)
-            elif name.startswith(PREFIXES) and name not in candidates and name not in HANDED_OVER:
+            elif name not in candidates and name not in HANDED_OVER and _looks_like_one(str(name), known):
                 unknown.setdefault(str(name), []).append(bot)
         for name, value, now in _renamed_values(variables):
             values.setdefault((name, value, now), []).append(bot)
@@ -91,6 +91,15 @@ def refused_settings(variables_by_bot: Mapping[str, Mapping[str, Any]], known: I
             for name, bots in sorted(unknown.items())
         ),
     ]
+
+
+def _looks_like_one(name: str, known: Iterable[str]) -> bool:
+    """Whether a name is meant for this project: by its prefix, or but for a letter of it (`rolout_settle`)."""
+    prefix, _, rest = name.partition("_")
+    if name.startswith(PREFIXES):
+        return True
+    meant = {each.partition("_")[0] for each in known if each.partition("_")[2] == rest}
+    return any(difflib.SequenceMatcher(None, prefix, each).ratio() >= 0.8 for each in meant)
 
 
 def _renamed_values(variables: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -10,9 +10,22 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from module_utils.webex_rollout.words import duration, number
+from module_utils.webex_rollout.words import duration, number, printable
 
-__all__ = ["about", "at", "clock", "counted", "date", "duration", "measured", "moment", "named", "number", "zone"]
+__all__ = [
+    "about",
+    "at",
+    "clock",
+    "counted",
+    "date",
+    "duration",
+    "measured",
+    "moment",
+    "named",
+    "number",
+    "printable",
+    "zone",
+]
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 # A unit, and the next smaller one.

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 from . import errors
 from .errors import RolloutError
 from .system import run_command
+from .tree import is_roots
 
 SECONDS = 60.0
 ANSWER_LIMIT = 128 * 1024 * 1024
@@ -54,6 +55,31 @@ def account_of(user: str) -> Account:
         raise RolloutError(f"there is no user {user} on the VM; set bot_user to the one who runs the bot") from None
     groups = tuple(sorted(os.getgrouplist(user, entry.pw_gid)))
     return Account(user, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def account_for(user: str, directory: str) -> Account:
+    """Who acts on a checkout: whoever runs this; for root its bots' user, or its owner where no user is named.
+
+    :raises RolloutError: when there is no such user or directory, or nothing tells whose it is.
+    """
+    if os.geteuid() != 0:
+        own = os.geteuid()
+        name = next((entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == own), str(own))
+        return Account(name, own, os.getegid(), tuple(os.getgroups()), directory)
+    if user:
+        return account_of(user)
+    try:
+        status = os.stat(directory)
+    except OSError as error:
+        raise RolloutError(f"{directory}: {error.strerror}") from None
+    if status.st_uid == 0 and not is_roots(os.path.join(directory, "any")):
+        raise RolloutError(f"whose {directory} is cannot be told; set bot_user to the one who runs its bots")
+    return Account(str(status.st_uid), status.st_uid, status.st_gid, (status.st_gid,), directory)
+
+
+def root_account() -> Account:
+    """Whoever this process is: for a child that shall have its bounds, but reads what only root can read in /proc."""
+    return Account("root", os.geteuid(), os.getegid(), tuple(os.getgroups()), "/")
 
 
 def become(account: Account) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from . import __version__
+from .become import account_of
 from .errors import RolloutError
 from .guard import guard
 from .launch import run_found
@@ -63,10 +64,11 @@ def _parser() -> argparse.ArgumentParser:
 def _run(vm: Vm, given: argparse.Namespace) -> int:
     """Run one command; returns the exit status."""
     if given.command == "run-found":
-        process = vm.store(given.bot).release(given.release).runner.process
+        store = vm.store(given.bot)
+        process = store.release(given.release).runner.process
         if process is None:
             raise RolloutError(f"release {given.release} of {given.bot} was not run by hand")
-        run_found(process)
+        run_found(process, account_of(store.need().bot.user))
     if given.command == "status":
         shown = status(vm, given.bot)
         print(json.dumps(shown, indent=1)) if given.json else print_status(shown)

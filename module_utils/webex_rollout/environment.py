@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .procfs import read_nul_list
+from .become import as_account, root_account
+from .procfs import MEMORY_SECONDS, read_nul_list
 from .system import to_bytes
 
 # Variables that describe the session, terminal or service a process was started from, not what it needs.
@@ -82,5 +83,6 @@ def render_environment(bot: str, carried: Mapping[str, str]) -> bytes:
 
 def missing_variables(pid: int, carried: Mapping[str, str]) -> list[str]:
     """Names of the carried variables that a process did not get byte for byte."""
-    found = dict(reversed([e.split("=", 1) for e in read_nul_list(f"/proc/{pid}/environ") if "=" in e]))
+    environ = as_account(root_account(), read_nul_list, f"/proc/{pid}/environ", seconds=MEMORY_SECONDS)
+    found = dict(reversed([e.split("=", 1) for e in environ if "=" in e]))
     return sorted(name for name, value in carried.items() if found.get(name) != value)

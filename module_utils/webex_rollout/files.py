@@ -13,7 +13,7 @@ from . import entries
 from .become import Account, account_of, as_account
 from .entries import PASSING, Entry
 from .errors import BlockedError
-from .tree import is_roots
+from .tree import is_roots, real_below
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Files:
 
     user: str
     home: str  # the checkout
+    account: Account | None = None  # who acts, where that is not the user of this name
 
     def look_at(self, path: str) -> tuple[Entry, bytes]:
         """A path as it is now, with the bytes of a regular file."""
@@ -69,6 +70,13 @@ class Files:
         """Where a path leads when all links are followed."""
         return str(os.path.realpath(path) if is_roots(path) else self._as_user(os.path.realpath, path))
 
+    def inside(self, path: str) -> str:
+        """Where a path of the checkout leads when all links are followed; it need not exist.
+
+        :raises BlockedError: when it leads out of the checkout.
+        """
+        return str(self._as_user(real_below, self.home, path))
+
     def must_be_restorable(self, path: str, entry: Entry) -> None:
         """Refuse a file that nobody could restore: the bot's user cannot make files for others."""
         if not is_roots(path):
@@ -90,7 +98,7 @@ class Files:
 
     @property
     def _account(self) -> Account:
-        return account_of(self.user)
+        return self.account or account_of(self.user)
 
     def _as_user(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:

@@ -6,20 +6,23 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+from .become import Account, account_of, as_account, become
 from .clock import Timing, boot_clock
 from .errors import RolloutError
-from .processes import Bot, FoundProcess, bot_pids, restarting_parent_of
-from .procfs import alive, all_pids, open_for_writing, read_stat
+from .found import FoundProcess, executable_of, executable_problem
+from .parents import restarting_parent_of
+from .processes import Bot, bot_pids
+from .procfs import UNREADABLE, alive, all_pids, open_for_writing, read_stat, uids_of
 from .store import Store
-from .system import POLL, run_command, to_bytes, wait_until
+from .system import POLL, to_bytes, wait_until
 from .systemd import NOT_LOADED, Unit, show_unit, stop_unit, systemctl
 
 
@@ -30,33 +33,51 @@ class Identity(NamedTuple):
     start_time: int
 
 
-def _family(pid: int) -> list[Identity]:
+def _family(pid: int, uid: int) -> list[Identity]:
     """A process and those of its descendants that live in its session: they end with it.
 
-    A child with a session of its own was meant to live on.
+    A child with a session of its own was meant to live on; one of another user's (a set-user-ID program) is not the
+    bot's user's to end.
     """
-    stats = {stat.pid: stat for stat in map(read_stat, all_pids()) if stat}
+    stats = {each.pid: each for each in map(read_stat, all_pids()) if each}
     if pid not in stats:
         return []
     found, family = [pid], [Identity(pid, stats[pid].start_time)]
     for parent in found:
-        for stat in stats.values():
-            if stat.ppid == parent and stat.session == stats[pid].session and stat.pid not in found:
-                found.append(stat.pid)
-                family.append(Identity(stat.pid, stat.start_time))
+        for child in stats.values():
+            inside = child.ppid == parent and child.session == stats[pid].session and child.pid not in found
+            if inside and uids_of(child.pid) == (uid,) * 4:
+                found.append(child.pid)
+                family.append(Identity(child.pid, child.start_time))
     return family
 
 
 def _signal(identity: Identity, number: int) -> None:
-    """Signal exactly this process."""
-    if alive(*identity):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(identity[0], number)
+    """Signal exactly this process: by a descriptor of it, where kernel and Python have them (5.3, 3.9)."""
+    open_pid: Any = getattr(os, "pidfd_open", None)
+    send: Any = getattr(signal, "pidfd_send_signal", None)
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            fd = open_pid(identity.pid) if open_pid and send else -1
+        except ProcessLookupError:
+            return
+        except OSError:
+            fd = -1  # an older kernel
+        try:
+            if not alive(*identity):
+                return
+            if fd >= 0:
+                send(fd, number)
+            else:
+                os.kill(identity.pid, number)
+        finally:
+            if fd >= 0:
+                os.close(fd)
 
 
-def _stop_family(pid: int, seconds: float, kill_seconds: float) -> None:
+def _stop_family(pid: int, uid: int, seconds: float, kill_seconds: float) -> None:
     """End one copy and its children: ask, wait, insist."""
-    family = _family(pid)
+    family = _family(pid, uid)
 
     def gone() -> bool:
         return not any(alive(*identity) for identity in family)
@@ -91,22 +112,16 @@ def stop_all(bot: Bot, units: Sequence[str], seconds: float, timing: Timing) -> 
         # and does not run. A unit that runs is stopped even without its file.
         if shown.load not in NOT_LOADED or not shown.over:
             stop_unit(shown)
+    account = account_of(bot.user)
     for _ in range(3):
         copies = bot_pids(bot)
         if not copies:
             return
         for pid in copies:
-            _stop_family(pid, seconds, timing.kill)
-    parent = next((restarting_parent_of(pid) for pid in bot_pids(bot)), None)
+            _stop_family(pid, account.uid, seconds, timing.kill)
+    parent = next((restarting_parent_of(pid, account) for pid in bot_pids(bot)), None)
     by = f"process {parent['pid']} ({parent['name']})" if parent else "something else"
     raise RolloutError(f"{bot.name} is started again as soon as it is stopped, by {by}. Stop that first and run again")
-
-
-def _become(uid: int, gid: int, groups: Sequence[int]) -> None:
-    """Become another user. Root only becomes less here."""
-    os.setgroups(list(groups))
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
 
 
 def _set_limits(limits: Mapping[str, Sequence[str]]) -> None:
@@ -134,16 +149,22 @@ def _set_limits(limits: Mapping[str, Sequence[str]]) -> None:
             resource.setrlimit(kind, (soft, allowed))
 
 
-def run_found(process: FoundProcess) -> None:
-    """Turn this process into the one that was found. Does not return."""
+def run_found(process: FoundProcess, account: Account) -> NoReturn:
+    """Turn this process into the one that was found, as the bots' user is now. Does not return.
+
+    :raises RolloutError: when it cannot be started.
+    """
     _set_limits(process.limits)
     os.setpriority(os.PRIO_PROCESS, 0, process.nice)
     os.umask(int(process.umask or "022", 8))
-    _become(process.uid, process.gid, process.groups)
+    become(account)
     os.chdir(process.cwd)
     executable = executable_of(process)
     if not os.access(executable, os.X_OK):
-        raise RolloutError(f"{os.path.join(process.cwd, executable)} is not there, or not for uid {process.uid} to run")
+        raise RolloutError(f"{executable} is not there, or not for {account.name} to run")
+    problem = executable_problem(os.stat(executable), account)
+    if problem:
+        raise RolloutError(f"{executable} {problem}")
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN if number in process.ignored_signals else signal.SIG_DFL)
     # Detached whatever it was: the terminal or tmux it may have lived in is gone
@@ -160,19 +181,14 @@ def run_found(process: FoundProcess) -> None:
 
 def _open_output(path: str) -> int:
     """A file to append to, or /dev/null where that is not possible any more."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    except OSError:
-        return os.open("/dev/null", os.O_WRONLY)
-
-
-def executable_of(process: FoundProcess) -> str:
-    """The file to run, as it was called: a virtual environment's Python knows itself by that path."""
-    called = process.argv[0]
-    if "/" in called:
-        return called
-    path = next((e[5:] for e in process.environment if e.startswith("PATH=")), os.defpath)
-    return shutil.which(called, path=path) or process.executable
+    with contextlib.suppress(OSError, ValueError):
+        # Not to wait for the reader of a FIFO; once it is known to be a file, that makes no difference any more
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            os.set_blocking(fd, True)
+            return fd
+        os.close(fd)
+    return os.open("/dev/null", os.O_WRONLY)
 
 
 def start_found(store: Store, release: str) -> tuple[int, float]:
@@ -237,10 +253,9 @@ def must_reopen_its_files(bot: Bot, outcome: str) -> None:
     """Refuse to stop a bot that could not open its log when it is started again; the error says `outcome` of it."""
     logs: set[str] = set()
     for pid in bot_pids(bot):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended by itself
-            logs.update(filter(os.path.isfile, open_for_writing(pid, streams=False)))
-    opens = "import sys; [open(path, 'ab').close() for path in sys.argv[1:]]"
-    problem = _run_as_bot(bot, sys.executable, opens, *sorted(logs)) if logs else ""
+        with contextlib.suppress(*UNREADABLE):  # it has just ended by itself
+            logs.update(open_for_writing(pid, streams=False))
+    problem = as_account(account_of(bot.user), _open_problem, sorted(logs)) if logs else ""
     if problem:
         raise RolloutError(
             f"{bot.name} writes to files that {bot.user} could not open anew: {problem}. Nobody could start it again, "
@@ -248,8 +263,11 @@ def must_reopen_its_files(bot: Bot, outcome: str) -> None:
         )
 
 
-def _run_as_bot(bot: Bot, python: str, code: str, *arguments: str) -> str:
-    """Run some Python as the bot's user; returns why it failed, or nothing."""
-    done = run_command(["runuser", "-u", bot.user, "--", python, "-I", "-c", code, *arguments], timeout=30)
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return (said[-1] if said else f"exit status {done.returncode}") if done.returncode != 0 else ""
+def _open_problem(paths: Sequence[str]) -> str:
+    """Why the present user cannot open some files to append to them; those that are gone are no problem."""
+    for path in filter(os.path.isfile, paths):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY))
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+    return ""

@@ -1,34 +1,55 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes. A bot is found by what it runs (interpreter, script, directory), never by a pattern of names.
+"""Processes. A bot is found by who runs it and by what it runs, never by a pattern of names.
 
-`pkill -f jarvis.py` also hits an editor, a tail, and the shell that runs it.
+`pkill -f jarvis.py` also hits an editor, a tail, and the shell that runs it. A process is the bot's if
+
+* all four of its uids are the bots' user's, which is looked at before anything that its owner controls;
+* it is a Python interpreter whose command line, read in its own directory, names the bot's script;
+* a second trait agrees: it works in the checkout, or lives in the bot's unit, or was started by the bot's own Python,
+  or holds a file of the checkout open for writing (its log).
+
+What has the command line but no such trait is *doubtful*: nobody ends it, and a rollout is refused. A process of
+another user that names the script is a *namesake*: a note. Whatever goes wrong while one looks at a process, it is not
+the bot.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import signal
+import pwd
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, NamedTuple
 
+from .become import Account, account_of, as_account, become, root_account
 from .clock import wall_start
+from .command_line import is_python, python_paths, python_target, redact_argv
+from .errors import RolloutError
 from .files import Files
-from .paths import checked_name
+from .parents import restarting_parent_of, supervisor_of
+from .paths import checked_name, unit_name
 from .procfs import (
+    COMMAND_LINE_LIMIT,
+    MEMORY_LIMIT,
+    UNREADABLE,
     Stat,
     all_pids,
     ancestors,
+    for_each,
     open_for_writing,
     read_limits,
     read_nul_list,
     read_stat,
     same_root,
     status_fields,
+    uids_of,
     unit_of,
 )
-from .system import to_text, utc
+from .system import utc
+
+NAMESAKES_SHOWN = 20
+LOOK_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -52,39 +73,11 @@ class Bot:
 
     @property
     def script_path(self) -> str:
-        """The script, with every symbolic link resolved; the file need not exist."""
-        return os.path.realpath(os.path.join(self.home, self.script))
+        """The script, with every symbolic link resolved as its user sees them; the file need not exist.
 
-
-PYTHON_NAME = re.compile(r"^(python|pypy)[0-9.]*(-[\w.]+)?$")
-
-
-# Options of the interpreter that take the next argument as their value.
-PYTHON_VALUE_OPTIONS = {"-X", "-W", "--check-hash-based-pycs"}
-
-
-SECRET_ARGUMENT = re.compile(
-    r"^(--?[\w-]*(?:token|secret|passw|credential|api-?key)[\w-]*)(=.*)?$", re.IGNORECASE | re.DOTALL
-)
-
-
-SESSION_MULTIPLEXERS = {"tmux": "tmux", "screen": "screen"}
-
-
-# Services which start people's sessions and jobs: a process in their cgroup is not theirs to restart.
-SESSION_SERVICES = re.compile(
-    r"^(sshd?|crond?|atd|anacron|telnet|([a-z]+-)?getty|user|emergency|rescue|debug-shell)(@.*)?\.service$"
-)
-
-
-# Parents that end with their child, and those which people's shells run in.
-HARMLESS_PARENTS = {"su", "sudo", "timeout", "script", "setsid", "nohup", "login", "cron", "crond", "atd", "systemd"}
-
-
-SHELL_NAMES = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
-
-
-SHELL_LOOP = re.compile(r"\b(while|until|for|watch)\b")
+        :raises BlockedError: when it leads out of the checkout.
+        """
+        return self.files.inside(self.script)
 
 
 @dataclass
@@ -111,168 +104,128 @@ class Process:
     log_files: list[str]
 
 
-def python_target(argv: Sequence[str]) -> tuple[str, str]:
-    """What a Python command line runs: ``("script", path)``, ``("module", name)`` or ``("", "")``.
+class Namesake(NamedTuple):
+    """A process of another user whose command line names the bot's script: a note, and nothing else."""
 
-    Source: `python --help`; options may be joined (``-uB``), and ``-m``/``-c`` end the option list.
-    """
-    index = 1
-    while index < len(argv):
-        arg = argv[index]
-        if arg in PYTHON_VALUE_OPTIONS:
-            index += 2
-        elif arg.startswith("--"):
-            index += 1
-        elif arg.startswith("-") and len(arg) > 1:
-            letters = arg[1:]
-            for position, letter in enumerate(letters):
-                if letter == "c":
-                    return "", ""
-                if letter == "m":
-                    name = letters[position + 1 :] or (argv[index + 1] if index + 1 < len(argv) else "")
-                    return "module", name
-                if letter in "XW":
-                    index += 0 if letters[position + 1 :] else 1
-                    break
-            index += 1
-        else:
-            return ("", "") if arg == "-" else ("script", arg)
-    return "", ""
+    pid: int
+    user: str
 
 
-def runs_script(argv: Sequence[str], cwd: str, script_path: str, pythonpath: Sequence[str] = ()) -> bool:
-    """Whether this Python command line, given in this directory, runs that script."""
-    kind, target = python_target(argv)
-    if kind == "script":
-        return os.path.realpath(os.path.join(cwd, target)) == script_path
-    if kind == "module":
-        relative = target.replace(".", "/")
-        return any(
-            os.path.realpath(os.path.join(cwd, base, relative + suffix)) == script_path
-            for base in ["", *pythonpath]
-            for suffix in (".py", "/__main__.py")
-        )
-    return False
+# -- who is the bot --------------------------------------------------------------------------------------------
 
 
-def _is_bot(pid: int, bot: Bot) -> bool:
-    """Whether this process runs the bot's script with a Python interpreter."""
-    try:
-        exe = os.readlink(f"/proc/{pid}/exe")
-        if exe.endswith(" (deleted)"):  # the interpreter was upgraded under the running bot
-            exe = exe[: -len(" (deleted)")]
-        if not PYTHON_NAME.match(os.path.basename(exe)) and exe != os.path.realpath(bot.python):
-            return False
-        argv = read_nul_list(f"/proc/{pid}/cmdline")
-        cwd = os.readlink(f"/proc/{pid}/cwd")
-        pythonpath: list[str] = []
-        if python_target(argv)[0] == "module":
-            environ = read_nul_list(f"/proc/{pid}/environ")
-            pythonpath = [v for e in environ if e.startswith("PYTHONPATH=") for v in e[11:].split(":") if v]
-        return same_root(pid) and runs_script(argv, cwd, bot.script_path, pythonpath)
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
+class _Look(NamedTuple):
+    """What a process shows without its memory's being read: as long as this is the same, so is the answer."""
+
+    pid: int
+    start_time: int
+    image: tuple[int, ...]
+    executable: str
+    cwd: str
 
 
-def redact_argv(argv: Sequence[str]) -> list[str]:
-    """A command line fit for output: values of arguments named like secrets are masked."""
-    shown: list[str] = []
-    mask_next = False
-    for arg in argv:
-        match = SECRET_ARGUMENT.match(arg)
-        if mask_next and not arg.startswith("-"):
-            shown.append("***")
-        elif match:
-            shown.append(match.group(1) + ("=***" if match.group(2) else ""))
-        else:
-            shown.append(arg)
-        mask_next = bool(match and not match.group(2))
-    return shown
+# Answers by bot and look, for those who wait for a bot and ask again and again; links may come to lead elsewhere, so
+# they are not kept for long.
+_KEPT_SECONDS = 5.0
+_kept: dict[tuple[Bot, _Look], tuple[float, str]] = {}
 
 
-def _may_restart(parent: Stat) -> bool:
-    """Whether a parent could start its child again: a shell in a loop, or a program nobody here knows."""
-    if parent.comm in HARMLESS_PARENTS or parent.comm.lower().startswith(("sshd", "tmux", "screen")):
-        return False
-    try:
-        argv = read_nul_list(f"/proc/{parent.pid}/cmdline")
-        cwd = os.readlink(f"/proc/{parent.pid}/cwd")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    if os.path.basename(argv[0].lstrip("-")) not in SHELL_NAMES:
-        return True
-    arguments = [arg for arg in argv[1:] if not arg.startswith("-")]
-    if not arguments:  # a login or terminal shell
-        return False
-    if any(re.match(r"^-[a-z]*c$", arg) for arg in argv[1:]):
-        return bool(SHELL_LOOP.search(arguments[0]))
-    try:
-        script = Path(os.path.join(cwd, arguments[0])).read_bytes()
-    except OSError:
-        return True
-    return bool(SHELL_LOOP.search(to_text(script)))
-
-
-def restarting_parent_of(pid: int) -> dict[str, object] | None:
-    """A living parent that may start the bot again when it ends (a restart loop, supervisord), as pid and name."""
-    parent = next(ancestors(pid), None)
-    return {"pid": parent.pid, "name": parent.comm} if parent and _may_restart(parent) else None
-
-
-def supervisor_of(pid: int, ignores_hangup: bool, unit: str) -> str:
-    """Who looks after a process: a unit's name, ``tmux``, ``screen``, ``nohup`` or ``other``."""
-    for ancestor in ancestors(pid):
-        for prefix, name in SESSION_MULTIPLEXERS.items():
-            if ancestor.comm.lower().startswith(prefix):
-                return name
-    if unit.endswith(".service") and not SESSION_SERVICES.match(unit):
-        return unit
-    return "nohup" if ignores_hangup else "other"
-
-
-def describe_process(pid: int, children: list[int]) -> Process | None:
-    """Everything that may be shown of a process; None when it ended, or its pid was reused, meanwhile."""
-    base = f"/proc/{pid}"
-    before = read_stat(pid)
-    if before is None:
+def _look_at(pid: int, uid: int) -> _Look | None:
+    """Look at a process, if it is wholly this user's. The order matters: its owner comes first."""
+    if uids_of(pid) != (uid,) * 4:
+        return None
+    stat = read_stat(pid)
+    if stat is None or stat.state in "ZX":
         return None
     try:
-        status = status_fields(pid)
-        unit, unit_is_user = unit_of(pid)
-        ignores_hangup = bool(int(status["SigIgn"], 16) & 1)
-        supervisor = supervisor_of(pid, ignores_hangup, unit)
-        process = Process(
-            pid=pid,
-            ppid=before.ppid,
-            start_time=before.start_time,
-            started=utc(wall_start(before.start_time)),
-            argv=redact_argv(read_nul_list(base + "/cmdline")),
-            cwd=os.readlink(base + "/cwd"),
-            uid=int(status["Uid"].split()[1]),
-            gid=int(status["Gid"].split()[1]),
-            groups=[int(group) for group in status["Groups"].split()],
-            umask=status.get("Umask", ""),
-            limits=read_limits(pid),
-            environment_names=sorted({e.split("=", 1)[0] for e in read_nul_list(base + "/environ") if "=" in e}),
-            supervisor=supervisor,
-            unit=unit,
-            unit_is_user=unit_is_user,
-            restarting_parent=restarting_parent_of(pid),
-            children=sorted(children),
-            log_files=open_for_writing(pid),
-        )
-    except (FileNotFoundError, ProcessLookupError):
+        executable, cwd = os.readlink(f"/proc/{pid}/exe"), os.readlink(f"/proc/{pid}/cwd")
+    except UNREADABLE:
         return None
-    after = read_stat(pid)
-    return process if after and after.start_time == before.start_time else None
+    return _Look(pid, stat.start_time, stat.image, executable, cwd)
+
+
+def _answers(bot: Bot) -> dict[int, str]:
+    """What each process of the bot's user is to the bot: ``yes``, ``doubtful``, or ``no``."""
+    account = account_of(bot.user)
+    looks = [look for look in (_look_at(pid, account.uid) for pid in all_pids()) if look]
+    now = time.monotonic()
+    for key in [key for key, (until, _) in list(_kept.items()) if until < now]:
+        _kept.pop(key, None)
+    known = {look: kept[1] for look, kept in ((look, _kept.get((bot, look))) for look in looks) if kept}
+    new = [look for look in looks if look not in known]
+    if new:
+        given = (bot.home, bot.script, bot.python, unit_name(bot.name))
+        answers = as_account(root_account(), _judge, account, given, new, seconds=LOOK_SECONDS)
+        for look, answer in zip(new, answers):
+            known[look] = answer
+            if answer != "doubtful":  # it may open its log at any moment
+                _kept[bot, look] = (now + _KEPT_SECONDS, answer)
+    return {look.pid: answer for look, answer in known.items()}
+
+
+def _judge(account: Account, bot: Sequence[str], looks: Sequence[_Look]) -> list[str]:
+    """Say of each look what it is to the bot. In a child: reads memory and descriptors as root, then becomes the user,
+    and only then follows any path."""
+    home, script, python, unit = bot
+    shown = for_each(_memory_of, looks)
+    become(account)
+    real_home, real_python = os.path.realpath(home), os.path.realpath(python)
+    real_script = os.path.realpath(os.path.join(home, script))
+    answers = []
+    for look, memory in zip(looks, shown):
+        answer = "no"
+        if memory is not None:
+            argv, pythonpath, opened, in_unit = memory
+            called = _without_mark(look.executable)
+            runs = is_python(called) or called == real_python
+            if runs and real_script in map(os.path.realpath, python_paths(argv, look.cwd, pythonpath)):
+                traits = (
+                    _is_below(look.cwd, real_home),
+                    in_unit == [unit, False],
+                    "/" in argv[0] and _same_venv(os.path.join(look.cwd, argv[0]), python),
+                    any(_is_below(path, real_home) for path in opened),
+                )
+                answer = "yes" if any(traits) else "doubtful"
+        answers.append(answer)
+    return answers
+
+
+def _memory_of(look: _Look) -> list[Any] | None:
+    """Command line, PYTHONPATH (where a module is run), written files and unit of a process that runs some Python."""
+    argv = read_nul_list(f"/proc/{look.pid}/cmdline", COMMAND_LINE_LIMIT)
+    if not argv or python_target(argv) == ("", "") or not same_root(look.pid):
+        return None
+    pythonpath: list[str] = []
+    if python_target(argv)[0] == "module":
+        environ = read_nul_list(f"/proc/{look.pid}/environ")
+        pythonpath = [path for entry in environ if entry.startswith("PYTHONPATH=") for path in entry[11:].split(":")]
+    return [argv, list(filter(None, pythonpath)), open_for_writing(look.pid), list(unit_of(look.pid))]
+
+
+def _without_mark(executable: str) -> str:
+    """The path of a program that was upgraded under the running bot, as of any other."""
+    mark = " (deleted)"
+    return executable[: -len(mark)] if executable.endswith(mark) else executable
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def _same_venv(called: str, python: str) -> bool:
+    """Whether two interpreters are the same virtual environment's; the system's is everybody's."""
+    directory = os.path.realpath(os.path.dirname(called))
+    return directory == os.path.realpath(os.path.dirname(python)) and os.path.exists(directory + "/../pyvenv.cfg")
 
 
 def bot_pids(bot: Bot) -> dict[int, list[int]]:
     """Independent copies of the bot and, for each, its forked children that show the same command line.
 
     A fork shows its parent's command line until it runs another program; it is told from a copy by its ancestry.
+
+    :raises RolloutError: when the bot's user does not exist, or his processes could not be looked at in time.
     """
-    matching = {pid for pid in all_pids() if _is_bot(pid, bot)}
+    matching = {pid for pid, answer in _answers(bot).items() if answer == "yes"}
     copies: dict[int, list[int]] = {}
     forks: list[tuple[int, int]] = []
     for pid in sorted(matching):
@@ -286,57 +239,120 @@ def bot_pids(bot: Bot) -> dict[int, list[int]]:
     return copies
 
 
+def doubtful_pids(bot: Bot) -> list[int]:
+    """Processes of the bot's user that show its command line, and nothing else of it."""
+    return sorted(pid for pid, answer in _answers(bot).items() if answer == "doubtful")
+
+
+def doubt(name: str, pids: Sequence[int]) -> str:
+    """What is wrong about processes that may be the bot, or not; one sentence with its next step."""
+    listed = ", ".join(map(str, pids))
+    return (
+        f"process {listed} shows the command line of {name}, but neither works in the checkout, nor writes a file "
+        f"there, nor runs the bot's own Python, so nobody can tell whether it is {name}. Nothing is started beside it: "
+        "end it, or start the bot from its checkout"
+    )
+
+
+# -- namesakes -------------------------------------------------------------------------------------------------
+
+
+def find_namesakes(bot: Bot) -> list[Namesake]:
+    """Processes of other users whose command line names the bot's script, the first NAMESAKES_SHOWN of them.
+
+    Their paths are compared as they are written: no link of theirs is followed, nothing but /proc is read.
+    """
+    try:
+        uid = account_of(bot.user).uid
+        paths = {os.path.normpath(os.path.join(bot.home, bot.script)), bot.script_path}
+        found = as_account(root_account(), _find_named, uid, sorted(paths), seconds=LOOK_SECONDS)
+    except (RolloutError, OSError):
+        return []  # a note that cannot be had keeps nobody from anything
+    return [Namesake(pid, _user_of(uid)) for pid, uid in found[:NAMESAKES_SHOWN]]
+
+
+def _find_named(uid: int, paths: Sequence[str]) -> list[tuple[int, int]]:
+    def named(pid: int) -> tuple[int, int] | None:
+        uids = uids_of(pid)
+        if not uids or uids == (uid,) * 4:
+            return None
+        argv = read_nul_list(f"/proc/{pid}/cmdline", COMMAND_LINE_LIMIT)
+        if not argv or not is_python(argv[0]) or not same_root(pid):
+            return None
+        targets = python_paths(argv, os.readlink(f"/proc/{pid}/cwd"))
+        return (pid, uids[1]) if any(os.path.normpath(target) in paths for target in targets) else None
+
+    return [one for one in for_each(named, all_pids()) if one is not None]
+
+
+def _user_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+# -- what may be shown of it -----------------------------------------------------------------------------------
+
+
+def describe_process(pid: int, children: list[int], account: Account) -> Process | None:
+    """Everything that may be shown of a process; None when it ended, or its pid was reused, meanwhile."""
+    before = read_stat(pid)
+    if before is None:
+        return None
+    try:
+        argv, environ = memory_of(pid)
+        process = _described(before, children, account, argv, environ)
+    except (*UNREADABLE, RolloutError):
+        return None
+    after = read_stat(pid)
+    same = after and after.start_time == before.start_time and uids_of(pid) == (account.uid,) * 4
+    return process if same else None
+
+
+def memory_of(pid: int) -> tuple[list[str], list[str]]:
+    """Command line and environment of a process, undecodable bytes kept as surrogates.
+
+    :raises RolloutError: when its memory could not be read in time.
+    :raises OSError: when it has ended.
+    """
+    argv, environ = as_account(root_account(), _read_memory, pid, seconds=LOOK_SECONDS)
+    return argv, environ
+
+
+def _read_memory(pid: int) -> list[list[str]]:
+    return [read_nul_list(f"/proc/{pid}/{name}", MEMORY_LIMIT) for name in ("cmdline", "environ")]
+
+
+def _described(stat: Stat, children: list[int], account: Account, argv: list[str], environ: list[str]) -> Process:
+    pid, base = stat.pid, f"/proc/{stat.pid}"
+    status = status_fields(pid)
+    unit, unit_is_user = unit_of(pid)
+    ignores_hangup = bool(int(status["SigIgn"], 16) & 1)
+    return Process(
+        pid=pid,
+        ppid=stat.ppid,
+        start_time=stat.start_time,
+        started=utc(wall_start(stat.start_time)),
+        argv=redact_argv(argv),
+        cwd=os.readlink(base + "/cwd"),
+        uid=int(status["Uid"].split()[1]),
+        gid=int(status["Gid"].split()[1]),
+        groups=[int(group) for group in status["Groups"].split()],
+        umask=status.get("Umask", ""),
+        limits=read_limits(pid),
+        environment_names=sorted({entry.split("=", 1)[0] for entry in environ if "=" in entry}),
+        supervisor=supervisor_of(pid, ignores_hangup, unit),
+        unit=unit,
+        unit_is_user=unit_is_user,
+        restarting_parent=restarting_parent_of(pid, account),
+        children=sorted(children),
+        log_files=open_for_writing(pid),
+    )
+
+
 def find_processes(bot: Bot) -> list[Process]:
     """Every independent running copy of the bot, oldest first."""
-    found = (describe_process(pid, children) for pid, children in bot_pids(bot).items())
+    account = account_of(bot.user)
+    found = (describe_process(pid, children, account) for pid, children in bot_pids(bot).items())
     return sorted((p for p in found if p), key=lambda p: (p.start_time, p.pid))
-
-
-@dataclass
-class FoundProcess:
-    """A process as it has to be started again: with its whole environment, so only for root's eyes."""
-
-    argv: list[str]
-    executable: str
-    cwd: str
-    environment: list[str]
-    uid: int
-    gid: int
-    groups: list[int]
-    umask: str
-    limits: dict[str, list[str]]
-    nice: int
-    ignored_signals: list[int]
-    stdout: str
-    stderr: str
-
-    @classmethod
-    def read(cls, process: Process) -> FoundProcess:
-        """Take down a running process. ProcessLookupError or FileNotFoundError if it ends meanwhile."""
-        base = f"/proc/{process.pid}"
-        ignored = int(status_fields(process.pid)["SigIgn"], 16)
-        inherited = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)  # what nohup and `&` leave ignored
-        return cls(
-            argv=read_nul_list(base + "/cmdline"),
-            executable=os.readlink(base + "/exe"),
-            cwd=process.cwd,
-            environment=read_nul_list(base + "/environ"),
-            uid=process.uid,
-            gid=process.gid,
-            groups=process.groups,
-            umask=process.umask,
-            limits=process.limits,
-            nice=os.getpriority(os.PRIO_PROCESS, process.pid),
-            ignored_signals=[int(number) for number in inherited if ignored >> (number - 1) & 1],
-            stdout=_output_of(process.pid, 1),
-            stderr=_output_of(process.pid, 2),
-        )
-
-
-def _output_of(pid: int, fd: int) -> str:
-    """Where an output goes: a file's path, or /dev/null for whatever does not outlive its session (terminal, pipe)."""
-    try:
-        target = os.readlink(f"/proc/{pid}/fd/{fd}")
-    except FileNotFoundError:
-        return "/dev/null"
-    return target if target.startswith("/") and os.path.isfile(target) else "/dev/null"

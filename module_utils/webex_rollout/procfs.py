@@ -1,18 +1,38 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What /proc says of processes, sockets and limits. It knows no bots."""
+"""What /proc says of processes, sockets and limits. It knows no bots.
+
+A process belongs to somebody, who decides on its name, its command line, and how long its memory takes to be read:
+every answer is bounded, and one that cannot be had is none.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from .become import as_account, root_account
+from .errors import RolloutError
 from .system import to_text
 
 HTTPS_PORTS = (443,)
+
+# What can go wrong while one looks at a process of somebody else's: it ends, hides, is named oddly, has a path of more
+# than a page. None of it is ever a reason for more than "this one is not known".
+UNREADABLE = (OSError, ValueError, LookupError)
+
+ANSWER_LIMIT = 1 << 20
+COMMAND_LINE_LIMIT = 64 << 10
+MEMORY_LIMIT = 16 << 20  # of command line and environment; the kernel itself allows 6 MiB
+MEMORY_SECONDS = 5.0
+DESCRIPTORS_LIMIT = 4096
 
 
 @dataclass
@@ -25,18 +45,26 @@ class Stat:
     ppid: int
     session: int
     start_time: int
+    image: tuple[int, ...]
+    """Where its arguments and environment are: other numbers after it has become another program."""
+
+
+def read_bounded(path: str, limit: int = ANSWER_LIMIT) -> bytes:
+    """The first bytes of a file of /proc."""
+    with Path(path).open("rb") as file:
+        return file.read(limit)
 
 
 def read_stat(pid: int) -> Stat | None:
     """Parse /proc/<pid>/stat; None when there is no such process (any more)."""
     try:
-        line = Path(f"/proc/{pid}/stat").read_bytes().decode("utf-8", "replace")
-    except (FileNotFoundError, ProcessLookupError):
+        # comm may hold spaces and parentheses: the fields begin after the last one
+        head, _, tail = read_bounded(f"/proc/{pid}/stat").decode("utf-8", "replace").rpartition(")")
+        fields = tail.split()
+        image = tuple(map(int, fields[45:49]))
+        return Stat(pid, head.split("(", 1)[1], fields[0], int(fields[1]), int(fields[3]), int(fields[19]), image)
+    except UNREADABLE:
         return None
-    # comm may hold spaces and parentheses: the fields begin after the last one
-    head, _, tail = line.rpartition(")")
-    fields = tail.split()
-    return Stat(pid, head.split("(", 1)[1], fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
 
 
 def all_pids() -> list[int]:
@@ -44,10 +72,54 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def read_nul_list(path: str) -> list[str]:
+def uids_of(pid: int) -> tuple[int, ...]:
+    """Real, effective, saved and file system uid of a process; empty when there is none (any more)."""
+    try:
+        return tuple(map(int, status_fields(pid)["Uid"].split()))
+    except UNREADABLE:
+        return ()
+
+
+def nul_list(data: bytes) -> list[str]:
     """A NUL-separated list of /proc, undecodable bytes kept as surrogates."""
-    data = Path(path).read_bytes()
-    return [to_text(part) for part in (data[:-1] if data.endswith(b"\0") else data).split(b"\0")] if data else []
+    whole = data[:-1] if data.endswith(b"\0") else data
+    return [to_text(part) for part in whole.split(b"\0")] if data else []
+
+
+def read_nul_list(path: str, limit: int = MEMORY_LIMIT) -> list[str]:
+    """A NUL-separated list in a file of /proc."""
+    return nul_list(read_bounded(path, limit))
+
+
+def for_each(
+    function: Callable[[Any], Any], items: Sequence[Any], patience: float = 0.5, most: float = 10
+) -> list[Any]:
+    """What a function returns for each item; None where it fails, or did not answer in time.
+
+    The memory of a process can be made to wait for its owner for ever, and who reads it waits, too. For a child that
+    ends afterwards: what waits then ends with it.
+
+    :param patience: seconds without any progress.
+    :param most: seconds in all.
+    """
+    results: list[Any] = [None] * len(items)
+    left = deque(enumerate(items))
+
+    def work() -> None:
+        while left:
+            with contextlib.suppress(*UNREADABLE):
+                index, item = left.popleft()
+                results[index] = function(item)
+
+    until = time.monotonic() + most
+    while left and time.monotonic() < until:
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
+        before = -1
+        while worker.is_alive() and len(left) != before and time.monotonic() < until:
+            before = len(left)
+            worker.join(patience)
+    return list(results)
 
 
 def same_root(pid: int) -> bool:
@@ -59,8 +131,8 @@ def same_root(pid: int) -> bool:
 def unit_of(pid: int) -> tuple[str, bool]:
     """The systemd unit whose cgroup holds the process, and whether it belongs to a user's own manager."""
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
+        lines = read_bounded(f"/proc/{pid}/cgroup").decode("utf-8", "replace").splitlines()
+    except OSError:
         return "", False
     # cgroup v1 and hybrid: systemd's own hierarchy is the named one; v2: the only one, numbered 0
     for prefix in (":name=systemd:", "0::"):
@@ -77,16 +149,17 @@ def unit_of(pid: int) -> tuple[str, bool]:
 def ancestors(pid: int) -> Iterator[Stat]:
     """Parents of a process, nearest first, without PID 1."""
     stat = read_stat(pid)
-    while stat and stat.ppid > 1:
-        stat = read_stat(stat.ppid)
-        if stat:
-            yield stat
+    for _ in range(1000):  # pids that are used again while one looks could make a circle
+        stat = read_stat(stat.ppid) if stat and stat.ppid > 1 else None
+        if stat is None:
+            return
+        yield stat
 
 
 def status_fields(pid: int) -> dict[str, str]:
     """/proc/<pid>/status as a mapping."""
     fields = {}
-    for line in Path(f"/proc/{pid}/status").read_bytes().decode("utf-8", "replace").splitlines():
+    for line in read_bounded(f"/proc/{pid}/status").decode("utf-8", "replace").splitlines():
         key, _, value = line.partition(":")
         fields[key] = value.strip()
     return fields
@@ -95,7 +168,7 @@ def status_fields(pid: int) -> dict[str, str]:
 def read_limits(pid: int) -> dict[str, list[str]]:
     """/proc/<pid>/limits as ``{"open files": [soft, hard], …}``; values are numbers or ``unlimited``."""
     limits = {}
-    for line in Path(f"/proc/{pid}/limits").read_text().splitlines()[1:]:
+    for line in read_bounded(f"/proc/{pid}/limits").decode("utf-8", "replace").splitlines()[1:]:
         match = re.match(r"^Max (.+?)\s{2,}(\S+)\s+(\S+)", line)
         if match:
             limits[match.group(1)] = [match.group(2), match.group(3)]
@@ -109,17 +182,17 @@ def open_for_writing(pid: int, streams: bool = True) -> list[str]:
     """
     found = set()
     base = f"/proc/{pid}"
-    for fd in os.listdir(base + "/fd"):
+    for fd in os.listdir(base + "/fd")[:DESCRIPTORS_LIMIT]:
         if not streams and int(fd) <= 2:
             continue
         try:
             target = os.readlink(f"{base}/fd/{fd}")
             if not target.startswith("/") or target.startswith(("/dev/", "/proc/")):
                 continue
-            flags = re.search(r"^flags:\s*(\d+)", Path(f"{base}/fdinfo/{fd}").read_text(), re.MULTILINE)
+            flags = re.search(rb"^flags:\s*(\d+)", read_bounded(f"{base}/fdinfo/{fd}"), re.MULTILINE)
             if flags and int(flags.group(1), 8) & os.O_ACCMODE:
                 found.add(target)
-        except (FileNotFoundError, ProcessLookupError):
+        except UNREADABLE:
             continue
     return sorted(found)
 
@@ -144,23 +217,42 @@ def open_files_ceiling(nr_open: int, pid1_hard: str, may_raise: bool) -> int:
     return nr_open if may_raise or pid1_hard == "unlimited" else min(nr_open, int(pid1_hard))
 
 
+_ports: dict[tuple[int, int, tuple[int, ...]], set[int]] = {}
+
+
 def proxy_ports(pid: int) -> set[int]:
     """Ports of the proxies in a process's environment: behind one there is no connection to the real port."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        environment = read_nul_list(f"/proc/{pid}/environ")
-        matches = (re.match(r"^(?:https?|all)_proxy=.*?:(\d+)/?$", entry, re.IGNORECASE) for entry in environment)
-        return {int(match.group(1)) for match in matches if match}
-    return set()
+    stat = read_stat(pid)
+    if stat is None:
+        return set()
+    key = (pid, stat.start_time, stat.image)
+    if key not in _ports:
+        _ports[key] = set()
+        with contextlib.suppress(*UNREADABLE, RolloutError):
+            environ = as_account(root_account(), read_nul_list, f"/proc/{pid}/environ", seconds=MEMORY_SECONDS)
+            matches = (re.match(r"(?:https?|all)_proxy=.*:(\d{1,5})/?$", entry, re.IGNORECASE) for entry in environ)
+            _ports[key] = {int(match.group(1)) for match in matches if match}
+    return _ports[key]
+
+
+def _sockets_of(pid: int) -> set[str]:
+    """Numbers of the sockets that a process has open."""
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(*UNREADABLE):
+            link = os.readlink(f"/proc/{pid}/fd/{fd}")
+            if link.startswith("socket:["):
+                found.add(link[len("socket:[") : -1])
+    return found
 
 
 def connections_of(pid: int, ports: Sequence[int]) -> int:
     """How many established TCP connections a process has to one of the ports (or to its proxy's)."""
     wanted = {*ports, *proxy_ports(pid)}
     try:
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-        sockets = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+        sockets = _sockets_of(pid)
         tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
-    except (FileNotFoundError, ProcessLookupError):
+    except UNREADABLE:
         return 0
     count = 0
     established = "01"  # include/net/tcp_states.h; columns as in Documentation/networking/proc_net_tcp
@@ -174,7 +266,7 @@ def connections_of(pid: int, ports: Sequence[int]) -> int:
 
 def open_files_of(pid: int) -> str:
     """How many files a process has open, of how many that it may."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    with contextlib.suppress(*UNREADABLE):
         if pid:
             return f"{len(os.listdir(f'/proc/{pid}/fd'))}/{read_limits(pid)['open files'][0]}"
     return "-"

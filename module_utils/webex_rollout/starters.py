@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .processes import PYTHON_NAME, SHELL_NAMES, Bot, python_target, runs_script
+from .command_line import SHELL_NAMES, is_python, python_paths, python_target
+from .processes import Bot
 from .system import to_text
 
 UNIT_DIRECTORIES = (
@@ -115,7 +116,7 @@ def _python_refers(words: Sequence[str], directory: str, bot: Bot) -> bool | Non
     kind, target = python_target(words)
     if kind == "script":
         return _refers(target, directory, bot)
-    return kind == "module" and runs_script(words, directory, bot.script_path, [bot.home])
+    return kind == "module" and bot.script_path in map(os.path.realpath, python_paths(words, directory, [bot.home]))
 
 
 def starts_bot(text: str, directory: str, bot: Bot, depth: int = 0) -> bool | None:
@@ -131,7 +132,7 @@ def starts_bot(text: str, directory: str, bot: Bot, depth: int = 0) -> bool | No
             continue
         for index, word in enumerate(command):
             name = os.path.basename(word)
-            if PYTHON_NAME.match(name):
+            if is_python(name):
                 answer = _python_refers(command[index:], directory, bot)
             elif index == _command_position(command):
                 answer = _called(word, directory, bot, depth)

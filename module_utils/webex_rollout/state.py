@@ -11,7 +11,8 @@ from typing import Any
 from .clock import Deadline
 from .disk import sha256
 from .entries import Entry
-from .processes import Bot, FoundProcess
+from .found import FoundProcess
+from .processes import Bot
 
 
 class Phase(str, enum.Enum):

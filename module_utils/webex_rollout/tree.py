@@ -101,6 +101,20 @@ def _parts(path: str, top: str, real_top: str, asked: str = "") -> list[str]:
     raise BlockedError(f"{asked or path} leads out of {top}")
 
 
+def real_below(top: str, path: str) -> str:
+    """A path below `top` with every link followed; it need not exist.
+
+    :raises BlockedError: when it leads out of `top`.
+    """
+    if not os.path.isdir(top):
+        return os.path.join(os.path.realpath(top), path)
+    try:
+        with place_of(top, path, follow=True) as place:
+            return os.path.join(os.readlink(f"/proc/self/fd/{place.directory}"), place.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return os.path.join(os.path.realpath(top), path)
+
+
 def is_roots(path: str) -> bool:
     """Whether every directory above a path is root's, and nobody else's to change: only there does root act itself.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lengths of time and ratios as messages word them: the one place that does, for the VM and the controller."""
+"""Lengths of time, ratios and foreign text as messages word them: the one place that does, for VM and controller."""
 
 from __future__ import annotations
 
@@ -25,3 +25,16 @@ def number(ratio: float) -> str:
     if ratio >= 1e6:
         return "more than a million"
     return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows and does not obey: whatever is no graphic character is escaped, but for line breaks.
+
+    Controls move the cursor and set titles; marks of direction make a line read otherwise than it is.
+    """
+    return "".join(
+        character
+        if character == "\n" or character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )

@@ -27,6 +27,11 @@ def may_follow(canaries: Sequence[Mapping[str, Any]], fleet: Sequence[str], gate
     :param gate: the setting `rollout_gate`, ``act`` or ``observe``.
     """
     names = ", ".join(fleet)
+    if not canaries:
+        return Answer(
+            f"{names}: this inventory has no canary, so there is no evidence for this release. Nothing was changed. "
+            "Put one bot into the group `canary`, or set rollout_skip_canary to continue without."
+        )
     never = [*_without_evidence(canaries)]
     if never:
         limit = ",".join(each["item"] for each in canaries if each["gate_state"] in (NONE, OTHER))

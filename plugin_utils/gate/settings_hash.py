@@ -15,6 +15,7 @@ from typing import Any
 from plugin_utils.settings import PROJECT, known_settings, value_of
 
 SETTINGS = (
+    "bot_data",
     "bot_environment_drop",
     "bot_environment_keep",
     "bot_hardening",

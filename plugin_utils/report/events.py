@@ -13,7 +13,7 @@ from plugin_utils.report.model import Circumstances, Stage
 
 # Results that a report reads. Of any other only what was changed and what went wrong is kept: a run may wait two days,
 # and its results would all stay in memory.
-READ_ACTIONS = frozenset({"bot_info", "bot_log_info", "client_patch", "webex_release", "webex_soak"})
+READ_ACTIONS = frozenset({"bot_info", "bot_log_info", "client_patch", "webex_files", "webex_release", "webex_soak"})
 
 _CHANGE = ("dest", "path", "diff", "changed", "failed")
 _FAILURE = ("msg", "message", "rc", "stderr", "module_stderr", "stdout", "module_stdout")

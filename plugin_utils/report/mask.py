@@ -22,6 +22,12 @@ _AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+ +)?)
 # In quotes it is no prose, however short; `f"Bearer {token}"` is source and holds nothing.
 _QUOTED_BEARER = re.compile(r"([\"']bearer\s+)[^\s\"'{]+(?=[\"'])", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w://)[^\s/@:\"']*:[^\s/@\"']+@")
+# The same without a scheme, as proxies and curl have it.
+_USER_PASSWORD = re.compile(r"(?<![\w.:/@-])([\w.+-]+:)[^\s:@/\"']+@(?=[\w\[])")
+# A command line's `--token X`, `--token=X` and `-t X`, as text and as a list's items.
+_OPTION = re.compile(
+    rf"((?<![\w-])(?:-t|--?{_NAME})(?:[ \t]+|=|[\"'],[ \t]*[\"']))(?![\s\"'-])[^\s\"',]+", re.IGNORECASE
+)
 # `access_token="…"` and `'token': '…'`; not `access_token=CONFIG.token`, which is source and holds nothing.
 # Also `token: str = "…"`, `environ["TOKEN"] = "…"`, `TOKEN = ("…")`, and a client's first argument, which is its token.
 _BEFORE = (
@@ -52,9 +58,9 @@ def mask(text: str) -> str:
     text = _PRIVATE_KEY.sub(rf"-----BEGIN \1PRIVATE KEY----- {MASK}", text)
     text = _UNIT_ENVIRONMENT.sub(lambda found: found[1] + _without_values(found[2]), text)
     text = _AUTHORIZATION.sub(rf"\1{MASK}", _BEARER.sub(rf"\1{MASK}", _QUOTED_BEARER.sub(rf"\1{MASK}", text)))
-    text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    text = _USER_PASSWORD.sub(rf"\1{MASK}@", _URL_PASSWORD.sub(rf"\1{MASK}@", text))
     text = _LITERAL.sub(rf"\1\2{MASK}\2", _LONG_LITERAL.sub(rf"\1\2{MASK}\2", text))
-    text = _ASSIGNED.sub(rf"\1{MASK}", text)
+    text = _OPTION.sub(rf"\1{MASK}", _ASSIGNED.sub(rf"\1{MASK}", text))
     text = _BASE64.sub(MASK, _JWT.sub(MASK, _WEBEX_TOKEN.sub(MASK, text)))
     for run in (_QUOTED_RUN, _RUN):
         text = run.sub(lambda found: MASK if _looks_random(found[0]) else found[0], text)

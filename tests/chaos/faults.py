@@ -29,7 +29,7 @@ MOMENTS = {
     "armed": "Arm the guard",
     "module in place": "Copy the pool module into the checkout",
     "patched": "Route the bot's clients through the pool",
-    "unit installed": "Check the bot's unit",
+    "unit installed": "Install the bot's drop-in",
     "switched": "Switch the bot to its unit",
     "checked": "Run the start-up check",
     "soak begun": "Begin the bot's soak",
@@ -45,11 +45,7 @@ WRITES = (
     (CANARY, "Start the log sampling timer"),
     (CANARY, "Acquire the VM's lock"),
     (CANARY, "Log in with the new limit"),
-    (CANARY, "Create the directory of bot environments"),
-    (CANARY, "Install the unit template"),
-    (CANARY, "Install the target for all bots"),
-    (CANARY, "Create the bot's drop-in directory"),
-    (CANARY, "Install the bot's drop-in"),
+    (CANARY, "Install the unit template and the target for all bots"),
 )
 """Further tasks, by play, after which something is written to the VM's disk."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from tests.lab.errors import LabError
 from tests.lab.machine import Machine
 from tests.lab.network import CLOUD_ADDRESS, Network
 from tests.lab.paths import BOTS, PROJECT, RUN, VM_CHECKOUT, VM_UID, VM_USER, VM_ZONE
-from tests.lab.run import Daemon, run, start_time, wait_for
+from tests.lab.run import Daemon, locked, run, start_time, wait_for
 from tests.lab.webex.accounts import (
     OUTREACH_ROOM_KEY,
     WAR_ROOM_KEY,
@@ -245,7 +244,7 @@ class Lab:
 
     def _claim_address(self) -> None:
         """Take a loopback address that no other lab has, and write down that it is ours."""
-        with _locked("lock"):
+        with locked("lock"):
             taken = {lab.address for lab in existing()}
             numbers = [1] if self.name == "default" else range(2, 255)
             free = [f"127.87.0.{number}" for number in numbers if f"127.87.0.{number}" not in taken]
@@ -309,19 +308,10 @@ def existing() -> list[Lab]:
 
 def remove_orphans() -> None:
     """Take down the labs whose owning process died without doing so."""
-    with _locked("orphans.lock"):  # labs that start side by side must not take the same one down at once
+    with locked("orphans.lock"):  # labs that start side by side must not take the same one down at once
         for lab in existing():
             if lab.owner is not None and not lab.owner.alive:
                 lab.down()
-
-
-@contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """One process, or thread, at a time."""
-    RUN.mkdir(parents=True, exist_ok=True)
-    with (RUN / name).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -6,7 +6,8 @@ attributes changed, links read. Not recorded: mere walks through a path and look
 nothing; what is done to a descriptor that was opened elsewhere or earlier; PID 1 itself, where auditing was never
 enabled before the VM started.
 
-The kernel has one audit daemon at most; the recorder is it for the while, and refuses where there is another.
+The kernel has one audit daemon at most; the recorder is it for the while, waits for another recorder to be done, and
+refuses where somebody else's daemon runs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.errors import LabError
+from tests.lab.run import locked
 
 # <linux/audit.h>
 _GET, _SET, _ADD_RULE, _DEL_RULE = 1000, 1001, 1011, 1012
@@ -202,6 +204,11 @@ def recorded(directory: Path, *, but: int) -> Iterator[Recording]:
 
     Raises a LabError where the kernel has no auditing or another daemon has it, and where records were lost.
     """
+    with locked("recorder.lock"):
+        yield from _recorded(directory, but)
+
+
+def _recorded(directory: Path, but: int) -> Iterator[Recording]:
     audit, recording, rule = _Audit(), Recording(), _rule(directory, but)
     try:
         before = audit.status()

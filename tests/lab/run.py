@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.errors import LabError
+from tests.lab.paths import RUN
 
 
 def run(
@@ -39,6 +41,15 @@ def wait_for(condition: Callable[[], bool], what: str, *, timeout: float, pause:
         if time.monotonic() > end:
             raise LabError(f"{what}: not within {timeout:.0f} s")
         time.sleep(pause)
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One process, or thread, of this machine at a time."""
+    RUN.mkdir(parents=True, exist_ok=True)
+    with (RUN / name).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def start_time(pid: int) -> int | None:

@@ -8,13 +8,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..become import account_of
 from ..clock import Deadline, boot_key, wall_start
 from ..entries import Entry
 from ..errors import RolloutError
 from ..files import unchanged_since
+from ..found import FoundProcess
 from ..lock import act_under_lock
 from ..paths import environment_file, unit_name
-from ..processes import Bot, FoundProcess, Process, bot_pids, find_processes
+from ..processes import Bot, Process, bot_pids, doubt, doubtful_pids, find_processes
 from ..procfs import ancestors
 from ..sharing import being_written, put_there, shared_found
 from ..state import FileRule, Phase, Release, Runner, Running, State, release_id
@@ -139,7 +141,9 @@ def _look_at_bot(store: Store, wanted: Wanted, state: State | None, old: Release
             entry, data = (before, store.bytes_of(before)) if before else shared_found(store, path, entry, data)
         manifest[path] = entry
         contents[entry.sha256] = data
+    wanted.bot.script_path  # noqa: B018  refuses one outside of the checkout
     processes = find_processes(wanted.bot)
+    _refuse_doubtful(wanted.bot)
     return FoundBot(rules, manifest, contents, processes, _runner(wanted, processes))
 
 
@@ -154,7 +158,7 @@ def _runner(wanted: Wanted, processes: Sequence[Process]) -> Runner:
         return Runner("none")
     newest = processes[-1]
     foreign = show_unit(newest.supervisor) if newest.supervisor.endswith(".service") else None
-    found = FoundProcess.read(newest)
+    found = _taken_down(wanted.bot, newest)
     if foreign is None or not _belongs_to(newest.pid, foreign.main_pid):
         return Runner("process", process=found)
     if foreign.file_state == "transient":  # of systemd-run: once stopped, nobody can start it again
@@ -165,6 +169,20 @@ def _runner(wanted: Wanted, processes: Sequence[Process]) -> Runner:
             f"To have it replaced by {wanted.unit}, set bot_take_over_starters; a rollback restores {foreign.name}"
         )
     return Runner("unit", foreign.name, foreign.enabled, found)
+
+
+def _taken_down(bot: Bot, process: Process) -> FoundProcess:
+    try:
+        return FoundProcess.read(process, account_of(bot.user))
+    except RolloutError as error:
+        raise RolloutError(f"{bot.name}: {error}. Nothing was done") from None
+
+
+def _refuse_doubtful(bot: Bot) -> None:
+    """Refuse to start anything beside what may be the bot."""
+    pids = doubtful_pids(bot)
+    if pids:
+        raise RolloutError(doubt(bot.name, pids))
 
 
 def _belongs_to(pid: int, main_pid: int) -> bool:

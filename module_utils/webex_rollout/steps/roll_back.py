@@ -15,7 +15,8 @@ from ..disk import unseal
 from ..drift import stale_files
 from ..entries import Entry
 from ..errors import BlockedError, RolloutError
-from ..launch import executable_of, must_reopen_its_files, stop_all
+from ..found import start_problem
+from ..launch import must_reopen_its_files, stop_all
 from ..lock import act_under_lock
 from ..processes import bot_pids
 from ..sharing import needed_by_others, put_there
@@ -52,9 +53,13 @@ def roll_back(
     reason: str = "asked for",
     force: bool = False,
     token: int | None = None,
+    own: bool = False,
     check: bool = False,
 ) -> Result:
     """Roll a bot back to `previous`, to ``0`` (as found), or to a named release, and have it run, once.
+
+    With `own` only an attempt that was opened under this very `token`: a run that failed before it has opened one must
+    not take a release back that somebody else put there.
 
     Where it runs that release already, this does nothing. A file whose content no release has was edited by others:
     nothing is done then, unless `force` is given; its bytes are kept either way.
@@ -71,6 +76,10 @@ def roll_back(
     with store.mutex():
         act_under_lock(vm, token)
         state = store.need()
+        if own and token != state.token:
+            result = Result(bot, "rollback", message="this run has opened no attempt at it, so nothing was rolled back")
+            result.pids_before = result.pids_after = sorted(bot_pids(state.bot))
+            return result.of(state)
         # Files that this very run wrote after the guard had rolled its attempt back are no one else's
         force = force or (token is not None and token == state.token and state.phase is Phase.ROLLED_BACK)
         result = roll_back_held(store, state, _rollback_target(store, state, to), reason, force)
@@ -197,10 +206,10 @@ def _must_be_startable(state: State, plan: RollbackPlan, runs: bool) -> None:
     if not runs or plan.process_stays or plan.target.runner.kind == "none":
         return
     process = plan.target.runner.process if plan.target.runner.kind == "process" else None
-    python = os.path.join(process.cwd, executable_of(process)) if process else state.bot.python
-    if not state.bot.files.may_run(python):
+    problem = start_problem(state.bot, process)
+    if problem:
         raise RolloutError(
-            f"{state.bot.name} is not rolled back to release {plan.target.id}: {python} is not there to run it. "
+            f"{state.bot.name} is not rolled back to release {plan.target.id}: {problem}. "
             "It keeps running as it is. Restore that and run this again"
         )
     must_reopen_its_files(state.bot, f"keeps running as it is, not rolled back to release {plan.target.id}")

@@ -73,10 +73,7 @@ FILES = """
     - name: Raise the limit of open files
       ansible.builtin.import_role: {name: open_files}
     - name: Show the drop-in
-      ansible.builtin.template:
-        src: "{{ project }}/roles/bot_service/templates/bot.conf.j2"
-        dest: "{{ out }}"
-        mode: "0600"
+      ansible.builtin.import_role: {name: bot_service, tasks_from: own.yml}
 """
 
 
@@ -143,7 +140,7 @@ def test_what_is_no_setting_or_no_value_is_refused(tmp_path: Path, extra: dict[s
 
 def test_what_roles_write_for_users_and_paths(tmp_path: Path) -> None:
     """Every user of the VM's bots has a line, whoever is in the run; paths are quoted for systemd."""
-    done = play(tmp_path, FILES, "--check", "--diff", project=str(PROJECT), bot_hardening="strict")
+    done = play(tmp_path, FILES, "--check", "--diff", bot_hardening="strict", bot_data=["my data"])
     assert done.returncode == 0, done.stdout + done.stderr
     for line in (
         "+# Written by webex-bot-rollout. Applies at the next login of vinay, service, not to systemd units.",
@@ -153,6 +150,62 @@ def test_what_roles_write_for_users_and_paths(tmp_path: Path) -> None:
         "+service hard nofile 4096",
         "+WorkingDirectory=/srv/100%% IR",
         '+ExecStart="/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py',
-        '+ReadWritePaths="/srv/100%% IR"',
+        '+ReadWritePaths="/srv/100%% IR/logs"',
+        '+ReadWritePaths="/srv/100%% IR/my data"',
+        "+ReadOnlyPaths=-/home/vinay",
+        "+InaccessiblePaths=-/run/user -/home/vinay/.ssh",
     ):
         assert line in [shown.strip() for shown in done.stdout.splitlines()], done.stdout
+
+
+def shown(output: str, name: str) -> list[str]:
+    """Right-hand sides of a directive in the drop-in that a diff shows."""
+    return [line.strip().partition("=")[2] for line in output.splitlines() if line.strip().startswith(f"+{name}=")]
+
+
+def test_a_deployment_confines_no_bot_that_it_was_not_asked_to(tmp_path: Path) -> None:
+    found = {}
+    for profile in (None, "off", "standard", "strict"):
+        done = play(tmp_path, FILES, "--check", "--diff", **({"bot_hardening": profile} if profile else {}))
+        assert done.returncode == 0, done.stdout + done.stderr
+        found[profile] = done.stdout
+    assert shown(found[None], "NoNewPrivileges") == shown(found["off"], "NoNewPrivileges") == []
+    assert shown(found[None], "ReadOnlyPaths") == shown(found["off"], "ProtectHome") == []
+    assert shown(found["standard"], "ReadWritePaths") == ['"/srv/100%% IR"']
+    assert shown(found["standard"], "ProtectSystem") == []
+    assert shown(found["strict"], "ReadWritePaths") == ['"/srv/100%% IR/logs"']
+    for profile in ("standard", "strict"):
+        assert shown(found[profile], "NoNewPrivileges") == ["true"]
+        assert shown(found[profile], "InaccessiblePaths")[0].startswith("-/run/user ")
+        assert shown(found[profile], "RemoveIPC") == []
+
+
+def test_a_checkout_that_holds_the_home_is_not_written_as_a_whole(tmp_path: Path) -> None:
+    done = play(tmp_path, FILES, "--check", "--diff", bot_hardening="standard", bot_home="/home/vinay")
+    assert shown(done.stdout, "ReadWritePaths") == ["/home/vinay/logs"]
+
+
+NOTES = """
+- hosts: canary
+  gather_facts: false
+  tasks:
+    - name: Load the settings
+      ansible.builtin.import_role: {name: settings, rolespec_validate: false}
+    - name: Note
+      ansible.builtin.import_role: {name: preflight, tasks_from: notes.yml}
+      vars: {rollout_bot: {patch: {programs: [{path: a.py, line: 3, name: sudo}]}}}
+"""
+
+
+@pytest.mark.parametrize("pipelining", ["True", "False"])
+def test_preflight_says_what_one_account_and_confinement_mean(
+    tmp_path: Path, pipelining: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_PIPELINING", pipelining)
+    done = play(tmp_path, NOTES, bot_hardening="strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = " ".join(done.stdout.split())
+    assert "vinay is both ansible_user and bot_user on vm1" in said
+    assert ("pipelining is switched off" in said) == (pipelining == "False")
+    assert "strict takes from jarvis" in said and "but /srv/100% IR/logs" in said and "sudo (a.py:3)" in said
+    assert "is both" not in play(tmp_path, NOTES, bot_user="service").stdout

@@ -18,6 +18,7 @@ INVENTORY: dict[str, Any] = {
 }
 
 OTHER: dict[str, Any] = {
+    "bot_data": ["data"],
     "bot_environment_drop": ["DEBUG"],
     "bot_environment_keep": ["LANG"],
     "bot_hardening": "strict",

@@ -41,6 +41,67 @@ def test_no_role_reads_another_ones_private_variables(path: Path) -> None:
     assert foreign == set()
 
 
+# Ansible's own act as root on whatever a path leads to, and stage contents in a home; `webex_files` does neither.
+FILE_MODULES = {
+    "acl", "assemble", "blockinfile", "copy", "fetch", "file", "find", "get_url", "lineinfile", "replace", "script",
+    "shell", "slurp", "stat", "synchronize", "tempfile", "template", "unarchive", "xattr",
+}  # fmt: skip
+
+
+def modules_of(tasks: object) -> set[str]:
+    """Every key of every task, block and play in a parsed file, without its collection."""
+    if isinstance(tasks, list):
+        return set().union(*map(modules_of, tasks)) if tasks else set()
+    if not isinstance(tasks, dict):
+        return set()
+    inner = [tasks[part] for part in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks") if part in tasks]
+    actions = {str(tasks[part]) for part in ("action", "local_action") if isinstance(tasks.get(part), str)}
+    return {str(key).rpartition(".")[2] for key in {*tasks, *actions}} | modules_of(inner)
+
+
+def test_a_forbidden_module_is_found() -> None:
+    play = [{"tasks": [{"block": [{"name": "x", "ansible.builtin.copy": {}}], "rescue": [{"action": "stat"}]}]}]
+    assert modules_of(play) & FILE_MODULES == {"copy", "stat"}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in texts("roles", "playbooks") if p.suffix == ".yml"], ids=lambda p: str(p.relative_to(PROJECT))
+)
+def test_no_file_is_touched_but_by_the_projects_own_modules(path: Path) -> None:
+    if path.parent.name in ("tasks", "handlers", "playbooks") or path.name == "rollout.yml":
+        assert modules_of(yaml.safe_load(path.read_text(encoding="utf-8"))) & FILE_MODULES == set()
+
+
+# What a VM says, as opposed to settings: registered results, what roles hand over, a failure's message.
+FOREIGN = re.compile(r"\brollout_bot\b|\b__\w+|\bansible_failed_\w+|\bitem\b")
+
+
+def messages_of(tasks: object) -> list[str]:
+    """The texts that tasks show."""
+    if isinstance(tasks, list):
+        return [text for task in tasks for text in messages_of(task)]
+    if not isinstance(tasks, dict):
+        return []
+    shown = [
+        str(tasks[f"ansible.builtin.{module}"][part])
+        for module, parts in {"debug": ("msg",), "fail": ("msg",), "assert": ("fail_msg", "success_msg")}.items()
+        for part in parts
+        if part in (tasks.get(f"ansible.builtin.{module}") or {})
+    ]
+    return shown + [text for part in ("block", "rescue", "always") for text in messages_of(tasks.get(part))]
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "roles").glob("*/tasks/*.yml")), ids=lambda p: str(p)[-40:])
+def test_what_a_vm_says_reaches_the_terminal_escaped(path: Path) -> None:
+    bare = [
+        expression
+        for text in messages_of(yaml.safe_load(path.read_text(encoding="utf-8")))
+        for expression in re.findall(r"\{\{(.*?)\}\}", text, re.DOTALL)
+        if FOREIGN.search(expression) and "webex_shown" not in expression
+    ]
+    assert bare == []
+
+
 def test_task_files_have_names_of_their_own() -> None:
     names = Counter(path.name for path in (PROJECT / "roles").glob("*/tasks/*.yml") if path.name != "main.yml")
     assert [name for name, times in names.items() if times > 1] == []

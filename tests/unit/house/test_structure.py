@@ -24,13 +24,14 @@ ROOT = Path(__file__).resolve().parents[3]
 # A room imports from its own floor and from those before it, never from one after.
 FLOORS = (
     {"__init__", "errors", "migration"},
-    {"paths", "words"},
+    {"paths", "words", "command_line"},
     {"system"},
-    {"become", "tree"},
+    {"tree"},
+    {"become"},
     {"procfs", "disk", "systemd", "channel"},
     {"entries"},
     {"files"},
-    {"clock", "processes", "environment", "sources"},
+    {"clock", "parents", "processes", "found", "environment", "sources"},
     {"state"},
     {"store"},
     {"sharing", "lock", "units", "launch", "drift", "timer"},

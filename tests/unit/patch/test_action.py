@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,12 +20,15 @@ import yaml
 from ansible.module_utils.client_patch_options import OPTIONS, REQUESTS
 from ansible.module_utils.testing import patch_module_args
 
-from action_plugins.client_patch import _diff
+from action_plugins.client_patch import _diff, _programs
+from plugin_utils.unseen import unseen
 
 from .case_files import TEMPLATES
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from tests.unit.people import People
 
 PROJECT = Path(__file__).resolve().parents[3]
 LAB = PROJECT / "tests" / "lab" / "checkout"
@@ -69,9 +75,10 @@ class Run:
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self.capsys = capsys
 
-    def __call__(self, home: Path, **arguments: Any) -> dict[str, Any]:
+    def __call__(self, home: Path, check: bool = False, **arguments: Any) -> dict[str, Any]:
         self.capsys.readouterr()
-        with patch_module_args({**GIVEN, "home": str(home), **arguments}), pytest.raises(SystemExit):
+        given = {**GIVEN, "home": str(home), "_ansible_check_mode": check, **arguments}
+        with patch_module_args(given), pytest.raises(SystemExit):
             module().main()
         result: dict[str, Any] = json.loads(self.capsys.readouterr().out)
         return result
@@ -86,52 +93,159 @@ def encoded(source: str) -> str:
     return base64.b64encode(source.encode()).decode()
 
 
+def sha256(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
 def test_module_reads_what_exists(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bot.py").write_text(CLIENT)
     (tmp_path / "package").mkdir()
-    result = run(tmp_path, read=["bot.py", "package", "missing.py"])
+    result = run(tmp_path, read=["bot.py", "package", "missing.py", "bot.py/x.py"])
     assert (result["changed"], result["errors"]) == (False, {})
     assert result["contents"] == {"bot.py": encoded(CLIENT)}
 
 
-def test_module_compiles_and_reports_the_line(run: Run, tmp_path: Path) -> None:
-    result = run(
-        tmp_path, python=sys.executable, compile={"good.py": encoded("x = 1\n"), "bad.py": encoded("x = 1\n(")}
-    )
+def test_module_writes_only_what_compiles_all_of_it(run: Run, tmp_path: Path) -> None:
+    for name in ("good.py", "bad.py"):
+        (tmp_path / name).write_text("")
+    given: dict[str, Any] = {
+        "python": sys.executable,
+        "write": {"good.py": encoded("x = 1\n"), "bad.py": encoded("x = 1\n(")},
+        "expected": dict.fromkeys(("good.py", "bad.py"), sha256("")),
+    }
+    result = run(tmp_path, **given)
     assert list(result["errors"]) == ["bad.py"]
     assert 'File "bad.py", line 2: SyntaxError' in result["errors"]["bad.py"]
-    assert not list(tmp_path.iterdir())
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["", ""]
+    given["write"]["bad.py"] = encoded("y = 2\n")
+    assert run(tmp_path, check=True, **given)["changed"]
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["", ""]
+    assert [file["path"] for file in run(tmp_path, **given)["files"]] == ["good.py", "bad.py"]
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["x = 1\n", "y = 2\n"]
 
 
 def test_module_needs_a_python_that_runs(run: Run, tmp_path: Path) -> None:
-    sources = {"bot.py": encoded(CLIENT)}
-    assert run(tmp_path, compile=sources)["msg"] == "compile needs python, the interpreter to compile with"
-    missing = run(tmp_path, compile=sources, python=str(tmp_path / "python"))
+    (tmp_path / "bot.py").write_text("")
+    missing = run(
+        tmp_path,
+        write={"bot.py": encoded(CLIENT)},
+        expected={"bot.py": sha256("")},
+        python=str(tmp_path / "python"),
+    )
     assert missing["failed"]
     assert f"cannot run {tmp_path}/python: No such file" in missing["msg"]
+    assert (tmp_path / "bot.py").read_text() == ""
 
 
-@pytest.mark.parametrize(("euid", "user"), [(0, "vinay"), (1000, "")])
-def test_root_compiles_as_the_bots_user(euid: int, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bot's Python belongs to the bot's user, who could have root run anything."""
-    loaded = module()
-    asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(loaded, "compile_problem", lambda *given: asked.append(given) or "")
-    monkeypatch.setattr(os, "geteuid", lambda: euid)
-    arguments = {**GIVEN, "home": "/nowhere", "user": "vinay", "python": "/p", "compile": {"bot.py": encoded("x")}}
-    with patch_module_args(arguments), pytest.raises(SystemExit):
-        loaded.main()
-    assert asked == [("/p", "bot.py", b"x", user)]
+def test_module_keeps_a_backup_if_asked(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bot.py").write_text("old\n")
+    given = {"write": {"bot.py": encoded("new\n")}, "expected": {"bot.py": sha256("old\n")}, "backup": True}
+    backup = Path(run(tmp_path, **given)["files"][0]["backup_file"])
+    assert (backup.parent, backup.read_text()) == (tmp_path, "old\n")
+    assert backup.name.startswith("bot.py.") and backup.name.endswith("~")
+    assert (tmp_path / "bot.py").read_text() == "new\n"
 
 
 def test_module_never_shows_a_source(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Arguments go to the VM's journal and, with -vvv, to the terminal."""
     logged: list[str] = []
     monkeypatch.setattr("ansible.module_utils.basic.AnsibleModule.log", lambda _, message, **__: logged.append(message))
-    result = run(tmp_path, python=sys.executable, compile={"bot.py": encoded(CLIENT)})
-    assert result["invocation"]["module_args"]["home"] == str(tmp_path)
+    (tmp_path / "bot.py").write_text("")
+    result = run(tmp_path, write={"bot.py": encoded(CLIENT)}, expected={"bot.py": sha256("")})
+    assert result["changed"] and result["invocation"]["module_args"]["home"] == str(tmp_path)
     assert logged and str(tmp_path) in logged[0]
     assert encoded(CLIENT) not in json.dumps(result) + logged[0]
+
+
+# -- the module, on a checkout of the bots' user
+
+
+@pytest.fixture
+def checkout(people: People) -> Path:
+    home = people.home / "IR"
+    (home / "webex_bots").mkdir(parents=True)
+    (home / JARVIS).write_text(CLIENT)
+    people.give(people.home)
+    return home
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    return {
+        "script": JARVIS,
+        "user": "botuser",
+        "write": {JARVIS: encoded("x = 1\n")},
+        "expected": {JARVIS: sha256(CLIENT)},
+        **more,
+    }
+
+
+def test_root_runs_the_users_python_as_the_user_in_check_mode_too(run: Run, checkout: Path, people: People) -> None:
+    """A bot's Python belongs to the bot's user, who could have root run anything."""
+    mark, python = people.home / "ran-as", checkout / "python"
+    python.write_text(f'#!/bin/sh\nid -u >> {mark}\nexec /usr/bin/python3 "$@"\n')
+    python.chmod(0o755)
+    for check in (True, False):
+        assert run(checkout, check=check, **asked(python=str(python)))["changed"]
+    assert mark.read_text().split() == ["4242", "4242"]
+    assert (checkout / JARVIS).stat().st_uid == 4242
+
+
+@pytest.mark.parametrize("swapped", ["the script", "its directory"])
+def test_a_link_put_there_after_the_read_leads_the_write_nowhere(
+    run: Run, checkout: Path, people: People, swapped: str
+) -> None:
+    """Root's `copy` with `follow` wrote the user's text into any file of root's."""
+    roots = people.base / "roots"
+    roots.mkdir()
+    (roots / "jarvis.py").write_text(CLIENT)  # even where it has the bytes that are expected
+    run(checkout, read=[JARVIS], script=JARVIS, user="botuser")
+    if swapped == "the script":
+        (checkout / JARVIS).unlink()
+        (checkout / JARVIS).symlink_to(roots / "jarvis.py")
+    else:
+        (checkout / "webex_bots").rename(checkout / "kept")
+        (checkout / "webex_bots").symlink_to(roots)
+    told = run(checkout, **asked())
+    assert told["failed"] and "was changed while it was being patched. Nothing was written" in told["msg"], told
+    assert (roots / "jarvis.py").read_text() == CLIENT
+    assert [path.name for path in roots.iterdir()] == ["jarvis.py"]
+    unread = run(checkout, read=[JARVIS], script=JARVIS, user="botuser")
+    assert unread["failed"] and "leads out of" in unread["msg"], unread
+
+
+def test_a_script_that_somebody_edited_meanwhile_is_not_overwritten(run: Run, checkout: Path) -> None:
+    (checkout / JARVIS).write_text("# mine\n")
+    told = run(checkout, **asked())
+    assert told["failed"] and "was changed while" in told["msg"]
+    assert (checkout / JARVIS).read_text() == "# mine\n"
+
+
+def test_a_script_that_is_a_link_inside_the_checkout_is_patched_where_it_leads(run: Run, checkout: Path) -> None:
+    (checkout / JARVIS).rename(checkout / "real.py")
+    (checkout / JARVIS).symlink_to("../real.py")
+    assert run(checkout, read=[JARVIS], script=JARVIS)["contents"] == {JARVIS: encoded(CLIENT)}
+    assert run(checkout, **asked())["changed"]
+    assert (checkout / JARVIS).is_symlink() and (checkout / "real.py").read_text() == "x = 1\n"
+
+
+def test_an_import_that_leads_out_of_the_checkout_is_not_read(run: Run, checkout: Path, people: People) -> None:
+    secret = people.base / "secret.py"
+    secret.write_text("SECRET = 1\n")
+    secret.chmod(0o600)
+    (checkout / "helper.py").symlink_to(secret)
+    (checkout / "loop.py").symlink_to("loop.py")
+    os.mkfifo(checkout / "pipe.py")
+    people.give(checkout)
+    told = run(checkout, read=[JARVIS, "helper.py", "loop.py", "pipe.py", "../secret.py"], script=JARVIS)
+    assert told.get("contents") == {JARVIS: encoded(CLIENT)}, told
+
+
+def test_what_is_no_file_is_no_script(run: Run, checkout: Path, people: People) -> None:
+    (checkout / JARVIS).unlink()
+    os.mkfifo(checkout / JARVIS)
+    people.give(checkout)
+    told = run(checkout, read=[JARVIS], script=f"./{JARVIS}")
+    assert told["failed"] and f"{JARVIS} is no regular file" in told["msg"]
 
 
 # -- the action, as Ansible runs it
@@ -204,6 +318,28 @@ def test_nothing_is_written_that_the_bots_python_does_not_compile(tmp_path: Path
     assert script.read_text() == CLIENT
 
 
+def test_playbook_acts_as_the_checkouts_owner_where_root_runs_it(people: People) -> None:
+    """His Python, and a link of his, were used with root's rights, in check mode too."""
+    home, mark = people.home / "IR", people.home / "ran-as"
+    script = checkout_with(home, CLIENT)
+    python = home / "python"
+    python.write_text(f'#!/bin/sh\nid -u >> {mark}\nexec /usr/bin/python3 "$@"\n')
+    python.chmod(0o755)
+    people.give(people.home)
+    done = patch_checkout(home, python)
+    assert done.returncode == 0, done.stdout
+    assert "configure_webex_api_session(" in script.read_text()
+    assert set(mark.read_text().split()) == {"4242"}
+    assert {path.stat().st_uid for path in home.rglob("*")} == {4242}
+    generators = people.base / "generators"
+    generators.mkdir()
+    shutil.rmtree(home / "src")
+    (home / "src").symlink_to(generators)
+    done = patch_checkout(home, python)
+    assert done.returncode != 0 and "leads out of" in " ".join(done.stdout.split()), done.stdout
+    assert list(generators.rglob("*")) == []
+
+
 # -- what the terminal shows
 
 SECRETS = {
@@ -228,6 +364,37 @@ def test_a_secret_in_the_source_does_not_reach_the_diff(source: str) -> None:
     for part in ("before", "after"):
         assert "hunter2" not in shown[part] and "§" not in shown[part]
         assert "********" in shown[part]
+
+
+def test_the_connection_shows_no_answer_of_the_module() -> None:
+    """With -vvv the ssh connection prints what comes back, unless its play context says no_log."""
+    context = SimpleNamespace(no_log=None)
+    with pytest.raises(ValueError), unseen(context):
+        assert context.no_log is True
+        raise ValueError
+    assert context.no_log is None
+
+
+def test_programs_that_confinement_may_take_are_named() -> None:
+    source = (
+        b'run(["sudo", "-n", "id"])\nos.system("/usr/bin/crontab -l")\n# sudo\nx = "sudoku"\nrun(["sudo"])\n'
+        b'reply("ping pong")\n'
+    )
+    assert [(each["name"], each["line"]) for each in _programs("bot.py", source)] == [
+        ("sudo", 1),
+        ("crontab", 2),
+        ("ping", 6),
+    ]
+
+
+def test_control_characters_of_a_checkout_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '\\033[2Jall well\\n' >&2\nexit 1\n")
+    python.chmod(0o755)
+    checkout_with(tmp_path, CLIENT)
+    done = patch_checkout(tmp_path, python)
+    assert done.returncode != 0 and "all well" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_a_diff_without_secrets_is_shown_whole() -> None:

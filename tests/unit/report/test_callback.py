@@ -236,6 +236,14 @@ def test_nothing_hidden_gets_out(good: Ran) -> None:
         assert "SEC-RET" not in path.read_text()
 
 
+def test_nobody_else_can_read_a_report(good: Ran) -> None:
+    """It names machines, users and settings, and shows what sources hold."""
+    paths = [good.directory, *good.directory.rglob("*")]
+    assert len(paths) == 4
+    assert {oct(path.stat().st_mode & 0o777) for path in paths if path.is_dir()} == {"0o700"}
+    assert {oct(path.stat().st_mode & 0o777) for path in paths if path.is_file()} == {"0o600"}
+
+
 def test_a_failed_run_fails_as_ever_and_has_its_report(desk: Desk) -> None:
     ran = desk.run(LOOK + FAIL)
     assert ran.rc == 2, ran.output

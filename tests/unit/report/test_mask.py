@@ -33,6 +33,12 @@ SECRETS = {
     "a private key": ("-----BEGIN RSA PRIVATE KEY-----\nMIIEabc\ndef\n-----END RSA PRIVATE KEY-----", "MIIEabc"),
     "a quoted Base64 literal": ("KEY = 'q83vASNFZ4mrze8+BI0VniavN7/wEjRW'", "q83vASNFZ4mrze8"),
     "a quoted Base64 literal with its padding": ('key("q83vASNFZ4mrze8BI0VniavN7wEjRQ==")', "q83vASNFZ4mrze8"),
+    "a password without a scheme": ("Cannot connect to proxy vinay:hunter2@proxy.example:8080", "hunter2"),
+    "an option of one letter": ("ExecStart=/x/python webex_bots/jarvis.py -t hunter2 -v", "hunter2"),
+    "an option of one letter in a list": ("['python', 'bot.py', '-t', 'hunter2']", "hunter2"),
+    "an option with its value": ("nohup python bot.py --webex-token=hunter2", "hunter2"),
+    "an option before its value": ("nohup python bot.py --password hunter2 --debug", "hunter2"),
+    "an option in JSON": ('{"argv": ["bot.py", "--api-key", "hunter2"]}', "hunter2"),
     "a private key cut short": ("-----BEGIN PRIVATE KEY-----\nMIIEabc\ndef", "MIIEabc"),
 }
 
@@ -49,6 +55,10 @@ HARMLESS = (
     "EnvironmentFile=-/etc/webex-bots/jarvis.env",
     "webex-pool ready pid=4711 session=bot.session pool_connections=50 keepalive=60/10/3",
     "https://webexapis.com/v1/messages?max=50",
+    "python webex_bots/jarvis.py -t --verbose",
+    "unit webex-bot@jarvis.service on vinay@vm1:22, git@host:project",
+    "parser.add_argument('-t', '--timeout')",
+    'URL = f"{user}:{password}@{host}"',
     "LD = 'LD_LIBRARY_PATH=/usr/local/lib/python3/site'",
     "path = '/usr/local/lib/python3/distpackages/webexteamssdk/api'",
 )

@@ -13,6 +13,7 @@ import pytest
 from ansible.module_utils.webex_rollout.disk import unseal
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.launch import _stop_family
+from ansible.module_utils.webex_rollout.lock import Holder, acquire_lock, release_lock
 from ansible.module_utils.webex_rollout.procfs import all_pids, read_limits, read_nul_list, read_stat, status_fields
 from ansible.module_utils.webex_rollout.state import State
 from ansible.module_utils.webex_rollout.steps.arm import arm
@@ -390,3 +391,19 @@ def test_rollback_gives_a_bot_the_time_to_end_that_the_settings_give_it(
     roll_back(machine.vm, "jarvis", to="0")
     assert pid not in machine.pids()
     assert (machine.home / "ended").exists() == ends_by_itself
+
+
+def test_a_run_rolls_back_only_the_attempt_that_it_opened_itself(machine: Machine) -> None:
+    """A run that fails before it has opened one, such as by --start-at-task, took a good release back."""
+    machine.nohup()
+    mine = acquire_lock(machine.vm, Holder("vinay", "desk", 1), 600).lock.token
+    forward(machine, token=mine)
+    pids = machine.pids()
+    assert roll_back(machine.vm, "jarvis", own=True).changed is False  # without a lock
+    release_lock(machine.vm, mine)
+    another = acquire_lock(machine.vm, Holder("tars", "desk", 2), 600).lock.token
+    result = roll_back(machine.vm, "jarvis", token=another, own=True)
+    assert (result.changed, machine.pids()) == (False, pids)
+    assert "this run has opened no attempt at it, so nothing was rolled back" in result.message
+    arm(machine.vm, "jarvis", 600, another)
+    assert roll_back(machine.vm, "jarvis", token=another, own=True).phase == "rolled_back"

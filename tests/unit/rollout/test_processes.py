@@ -9,14 +9,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils.webex_rollout.processes import (
-    FoundProcess,
-    find_processes,
-    python_target,
-    redact_argv,
-    runs_script,
-    supervisor_of,
-)
+from ansible.module_utils.webex_rollout.become import account_of
+from ansible.module_utils.webex_rollout.command_line import python_paths, python_target, redact_argv
+from ansible.module_utils.webex_rollout.found import FoundProcess
+from ansible.module_utils.webex_rollout.parents import supervisor_of
+from ansible.module_utils.webex_rollout.processes import find_processes
 from ansible.module_utils.webex_rollout.procfs import open_for_writing, read_nul_list
 from ansible.module_utils.webex_rollout.state import Runner
 
@@ -46,14 +43,13 @@ def test_command_line_of_python_is_read_as_python_reads_it(argv: list[str], targ
     assert python_target(argv) == target
 
 
-def test_command_line_counts_from_its_own_directory(tmp_path: os.PathLike) -> None:
-    script = os.path.realpath(os.path.join(tmp_path, "webex_bots/jarvis.py"))  # noqa: PTH118
-    assert runs_script(["python", "webex_bots/jarvis.py"], str(tmp_path), script)
-    assert runs_script(["python", "jarvis.py"], f"{tmp_path}/webex_bots", script)
-    assert runs_script(["python", "-m", "webex_bots.jarvis"], str(tmp_path), script)
-    assert runs_script(["python", "-m", "jarvis"], "/", script, [f"{tmp_path}/webex_bots"])
-    assert not runs_script(["python", "webex_bots/jarvis.py"], "/", script)
-    assert not runs_script(["python", "webex_bots/jarvis.pyc"], str(tmp_path), script)
+def test_command_line_counts_from_its_own_directory() -> None:
+    assert python_paths(["python", "webex_bots/jarvis.py"], "/srv/IR") == ["/srv/IR/webex_bots/jarvis.py"]
+    assert python_paths(["python", "/x/jarvis.py"], "/srv/IR") == ["/x/jarvis.py"]
+    module = ["/srv/IR/webex_bots/jarvis.py", "/srv/IR/webex_bots/jarvis/__main__.py"]
+    assert python_paths(["python", "-m", "webex_bots.jarvis"], "/srv/IR") == module
+    assert module[0] in python_paths(["python", "-m", "jarvis"], "/", ["/srv/IR/webex_bots"])
+    assert python_paths(["python", "-c", "import jarvis"], "/srv/IR") == []
 
 
 def test_finds_a_bot_however_it_was_called(machine: Machine) -> None:
@@ -201,7 +197,7 @@ def test_takes_a_process_down_byte_for_byte(machine: Machine) -> None:
     )
     machine.wait_for(lambda: "started" in machine.log())
     (process,) = find_processes(machine.bot())
-    found = FoundProcess.read(process)
+    found = FoundProcess.read(process, account_of("root"))
     assert found.argv == [machine.python, "webex_bots/jarvis.py", "", "a b", "ü"]
     assert {"EMPTY=", "LATIN=\udcff", "NEWLINE=a\nb"} <= set(found.environment)
     assert found.environment == read_nul_list(f"/proc/{pid}/environ")

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action: refuse, on the controller and before anything is reached, what no run can do."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible import constants as C
+from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as CORE
+from ansible.utils.display import Display
+
+PROJECT = Path(__file__).resolve().parents[1]
+# Ansible puts neither the project nor a plugin's own directory on the path.
+sys.path.append(str(PROJECT))
+
+from plugin_utils.preconditions import (  # noqa: E402
+    canary_problem,
+    core_problem,
+    settings_problems,
+    start_problem,
+    tags_problem,
+)
+from plugin_utils.settings import known_settings, refused_settings, value_of  # noqa: E402
+
+
+class ActionModule(ActionBase):
+    """Look at ansible-core's version, the command line, the inventory and the settings of the play's bots.
+
+    Runs in full in check mode, reaches no VM and changes nothing. Argument specifications check types and let unknown
+    names pass, so this refuses each variable that begins with ``bot_``, ``rollout_`` or ``webex_`` and is no setting,
+    with the nearest name that is one, each setting or value that has another name by now, and settings that contradict
+    each other. The option `staged` also asks for a canary.
+    """
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with one sentence for each thing that is refused."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(argument_spec={"staged": {"type": "bool", "default": False}})
+        refused = list(_refused(task_vars or {}, given["staged"]))
+        if refused:
+            said = "; ".join(refused)
+            result.update(failed=True, msg=f"{said}{'' if said.endswith('?') else '.'} Nothing was changed.")
+        elif not C.CONFIG_FILE or Path(C.CONFIG_FILE).resolve().parent != PROJECT:
+            Display().warning(
+                f"{C.CONFIG_FILE or 'no configuration'} is used, not the project's: no report, no pipelining. Set"
+                f"  ANSIBLE_CONFIG={PROJECT}/ansible.cfg"
+            )
+        return result
+
+
+def _refused(variables: Mapping[str, Any], staged: bool) -> Iterator[str]:
+    flags = context.CLIARGS
+    for problem in (
+        core_problem(CORE),
+        tags_problem(flags.get("tags") or (), flags.get("skip_tags") or ()),
+        start_problem(flags.get("start_at_task")),
+    ):
+        if problem:
+            yield problem
+    by_bot = {bot: variables["hostvars"][bot] for bot in variables["ansible_play_hosts"]}
+    unknown = refused_settings(by_bot, known_settings())
+    yield from unknown
+    if unknown:  # what follows reads the settings by their names
+        return
+    for bot, own in by_bot.items():
+        if "bots" in own["group_names"]:
+            yield from settings_problems(bot, functools.partial(value_of, bot=bot, variables=own))
+    problem = (
+        canary_problem(variables["groups"], boolean(variables.get("rollout_skip_canary", False), strict=False))
+        if staged
+        else ""
+    )
+    if problem:
+        yield problem

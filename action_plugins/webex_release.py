@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller's side of a rollout's step: says what the guard must find installed before anything is armed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+# Ansible puts neither the project nor a plugin's own directory on the path.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from plugin_utils.installed import installed
+
+
+class ActionModule(ActionBase):
+    """Hands the step on; for `armed`, with the hashes of the program and its units."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Take the step."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if arguments.get("state") == "armed":
+            arguments["installed"] = installed()
+        result.update(self._execute_module(module_name="webex_release", module_args=arguments, task_vars=task_vars))
+        return result

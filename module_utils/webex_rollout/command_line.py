@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Command lines: what a Python command line runs, and what of one may be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+PYTHON_NAME = re.compile(r"(python|pypy)[0-9.]*(-[\w.]+)?")
+
+SHELL_NAMES = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
+
+# Options of the interpreter that take the next argument as their value.
+PYTHON_VALUE_OPTIONS = {"-X", "-W", "--check-hash-based-pycs"}
+
+_SECRET = r"[\w.-]*(?:token|secret|passw|passphrase|credential|api-?_?key|access-?_?key|private-?_?key|auth)[\w.-]*"
+SECRET_OPTION = re.compile(rf"(-{_SECRET})(=.*)?", re.IGNORECASE | re.DOTALL)
+SECRET_ASSIGNMENT = re.compile(rf"({_SECRET}=).+", re.IGNORECASE | re.DOTALL)
+# Of one letter: programs mean token, password, password, key, user:password by them, if any secret at all.
+SECRET_LETTERS = "tpPku"
+SHORT_OPTION = re.compile(rf"(-[{SECRET_LETTERS}])(=?)(.*)", re.DOTALL)
+URL_PASSWORD = re.compile(r"(\w://[^/@:\s]{0,256}:)[^/@\s]{1,4096}@")
+
+
+def is_python(path: str) -> bool:
+    """Whether a program is called like a Python interpreter."""
+    return bool(PYTHON_NAME.fullmatch(os.path.basename(path)))
+
+
+def python_target(argv: Sequence[str]) -> tuple[str, str]:
+    """What a Python command line runs: ``("script", path)``, ``("module", name)`` or ``("", "")``.
+
+    Source: `python --help`; options may be joined (``-uB``), and ``-m``/``-c`` end the option list.
+    """
+    index = _target_index(argv)
+    if index >= len(argv):
+        return "", ""
+    arg = argv[index]
+    if not arg.startswith("-"):
+        return "script", arg
+    position = _ending_letter(arg)
+    if position is None or arg[position] == "c":
+        return "", ""
+    return "module", arg[position + 1 :] or (argv[index + 1] if index + 1 < len(argv) else "")
+
+
+def _ending_letter(arg: str) -> int | None:
+    """Where in an argument the option is that ends the options: ``-c`` or ``-m``."""
+    if arg.startswith("--"):
+        return None
+    for position, letter in enumerate(arg[1:], 1):
+        if letter in "cm":
+            return position
+        if letter in "XW":
+            return None
+    return None
+
+
+def _target_index(argv: Sequence[str]) -> int:
+    """Index of the argument that names what is run; the number of arguments where none does."""
+    index = 1
+    while index < len(argv):
+        arg = argv[index]
+        if arg in PYTHON_VALUE_OPTIONS:
+            index += 2
+        elif arg == "-" or not arg.startswith("-") or _ending_letter(arg) is not None:
+            return index
+        else:
+            index += 2 if re.fullmatch(r"-\w*[XW]", arg) else 1
+    return index
+
+
+def python_paths(argv: Sequence[str], cwd: str, pythonpath: Sequence[str] = ()) -> list[str]:
+    """Where the source may be that a Python command line, given in a directory, runs; no link is followed."""
+    kind, target = python_target(argv)
+    if kind == "script":
+        return [os.path.join(cwd, target)]
+    if kind == "module" and target:
+        relative = target.replace(".", "/")
+        bases = ["", *pythonpath]
+        return [os.path.join(cwd, base, relative + suffix) for base in bases for suffix in (".py", "/__main__.py")]
+    return []
+
+
+def redact_argv(argv: Sequence[str]) -> list[str]:
+    """A command line fit for output: what may be a secret is masked.
+
+    Values of options and assignments that are named like secrets, passwords in URLs, and what follows an option of one
+    letter that often means one (SECRET_LETTERS): a port that is masked costs less than a token that is shown. The
+    options of the Python interpreter before the script are no such letters.
+    """
+    first = _target_index(argv) + 1 if argv and is_python(argv[0]) else 1
+    shown: list[str] = []
+    mask_next = False
+    for index, arg in enumerate(argv):
+        hide, mask_next = mask_next and not arg.startswith("-"), False
+        option = SECRET_OPTION.fullmatch(arg)
+        short = SHORT_OPTION.fullmatch(arg) if index >= first else None
+        if hide:
+            shown.append("***")
+        elif option:
+            shown.append(option.group(1) + ("=***" if option.group(2) else ""))
+            mask_next = not option.group(2)
+        elif short:
+            shown.append(short.group(1) + (short.group(2) + "***" if short.group(3) else ""))
+            mask_next = not short.group(3)
+        else:
+            shown.append(URL_PASSWORD.sub(r"\1***@", SECRET_ASSIGNMENT.sub(r"\1***", arg)))
+    return shown

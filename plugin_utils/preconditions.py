@@ -1,0 +1,120 @@
+"""What no run can be: refused in its first task, on the controller, before anything is reached."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+OLDEST_CORE, NEWEST_CORE = (2, 17), (2, 21)
+"""Versions of ansible-core that are tested."""
+
+
+def core_problem(version: str) -> str:
+    """Why this ansible-core will not do; empty if it will.
+
+    :param version: as `ansible.release` has it, such as ``2.17.3`` or ``2.22.0b1``.
+    """
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found and OLDEST_CORE <= (int(found[1]), int(found[2])) <= NEWEST_CORE:
+        return ""
+    oldest, newest = (".".join(map(str, each)) for each in (OLDEST_CORE, NEWEST_CORE))
+    return (
+        f"this is ansible-core {version}, and a rollout needs {oldest} to {newest}: "
+        f"pip install 'ansible-core~={newest}.0', or use the project's environment (make setup)"
+    )
+
+
+def tags_problem(tags: Sequence[str], skipped: Sequence[str]) -> str:
+    """Why these tags leave out a part of the rollout; empty if they do not."""
+    chosen = [f"--tags {','.join(tags)}"] if set(tags) - {"all"} else []
+    chosen += [f"--skip-tags {','.join(skipped)}"] if skipped else []
+    if not chosen:
+        return ""
+    return (
+        f"no task of this project has a tag, so {' and '.join(chosen)} would leave out parts of the rollout, what "
+        "rolls back among them. Choose bots by --limit (--limit jarvis), and a stage by playbooks/stage.yml "
+        "-e rollout_stage=fleet"
+    )
+
+
+def start_problem(start_at_task: str | None) -> str:
+    """Why a run cannot begin at a task in the middle; empty if it begins at its beginning."""
+    if not start_at_task:
+        return ""
+    return (
+        "--start-at-task leaves out the lock and the record that a rollback needs. Run the same command without it: "
+        "what is done already is not done again"
+    )
+
+
+_Check = Callable[[Mapping[str, Any]], bool]
+_NUMBERS: dict[str, tuple[float, float]] = {
+    # Name: the lowest and the highest value. What is no number is the argument specification's to refuse.
+    "rollout_settle": (1, 3600),
+    "rollout_guard_deadline": (30, 86400),
+    "rollout_stop_timeout": (1, 3600),
+    "rollout_min_free_mib": (0, math.inf),
+    "rollout_keep_releases": (1, 1000),
+    "rollout_soak_min": (0, math.inf),
+    "rollout_soak_max": (0, math.inf),
+    "rollout_fleet_soak": (0, math.inf),
+    "rollout_min_requests": (1, math.inf),
+    "rollout_timeouts_per_hour": (0, math.inf),
+    "rollout_wait": (0, math.inf),
+    "webex_open_files": (64, math.inf),
+    "webex_pool_connections": (1, 10000),
+    "webex_pool_maxsize": (1, 10000),
+    "webex_max_retries": (0, 100),
+    "webex_request_timeout": (1, 3600),
+}
+
+
+def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]:
+    """What contradicts itself, or is out of range, in a bot's settings, a sentence each.
+
+    :param value_of: a setting's value by its name.
+    """
+    for name, (lowest, highest) in _NUMBERS.items():
+        value = _number(value_of(name))
+        if value is not None and not lowest <= value <= highest:
+            bounds = f"at least {lowest:g}" if highest == math.inf else f"between {lowest:g} and {highest:g}"
+            yield f"{name} is {value:g} for {bot}, and must be {bounds}"
+    for name, below_one in (("rollout_alpha", True), ("rollout_beta", False)):
+        value = _number(value_of(name))
+        if value is not None and not (0 < value <= 1 and (value < 1 or not below_one)):
+            yield f"{name} is {value:g} for {bot}, and is a probability above 0{' and below 1' if below_one else ''}"
+    settle, deadline = (_number(value_of(name)) for name in ("rollout_settle", "rollout_guard_deadline"))
+    # The check itself, and the connection and the channel that it waits for, have to fit into the deadline.
+    if settle is not None and deadline is not None and settle + 30 > deadline:
+        yield (
+            f"{bot} has to settle for {settle:g} s (rollout_settle) and is rolled back after {deadline:g} s "
+            "(rollout_guard_deadline): leave 30 s more for the start-up check"
+        )
+    shortest, longest = (_number(value_of(name)) for name in ("rollout_soak_min", "rollout_soak_max"))
+    if shortest is not None and longest is not None and shortest > longest:
+        yield (
+            f"the shortest soak of {bot} ({shortest:g} s, rollout_soak_min) is longer than its longest "
+            f"({longest:g} s, rollout_soak_max)"
+        )
+    home = str(value_of("bot_home"))
+    if not home.startswith("/"):
+        yield f"bot_home is {home} for {bot}: give the checkout's absolute path on the VM (whose home is `~`?)"
+
+
+def canary_problem(groups: Mapping[str, Sequence[str]], skip_canary: bool) -> str:
+    """Why this inventory cannot be rolled out in stages; empty if it can."""
+    if groups.get("canary") or skip_canary:
+        return ""
+    return (
+        "this inventory has no canary, so nothing would stand between a bad release and all bots: put one bot into the "
+        "group `canary` and the others into `fleet`, both below `bots`, or set rollout_skip_canary to do without"
+    )
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

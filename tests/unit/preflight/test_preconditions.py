@@ -1,0 +1,111 @@
+"""What a run cannot do is refused in its first task, with the reason and the way that works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from plugin_utils.preconditions import canary_problem, core_problem, settings_problems
+from plugin_utils.settings import PROJECT, value_of
+
+NOWHERE = {"ansible_host": "192.0.2.1", "ansible_connection": "local", "ansible_python_interpreter": "/nosuch/python"}
+
+
+def run(tmp_path: Path, *options: str, cwd: Path = PROJECT, bots: Any = None, **env: str) -> tuple[int, str]:
+    """A rollout whose VM cannot be reached: what is refused is refused without it. Returns its status and output."""
+    groups = bots or {"canary": {"hosts": {"jarvis": {}}}, "fleet": {"hosts": {"tars": {}}}}
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({"bots": {"children": groups, "vars": NOWHERE}}))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, PROJECT / "rollout.yml", *options],
+        cwd=cwd,
+        env={**os.environ, "ROLLOUT_REPORT_DIRECTORY": str(tmp_path / "reports"), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--tags", "canary"], "no task of this project has a tag, so --tags canary would leave out parts"),
+        (["--skip-tags", "verify"], "no task of this project has a tag, so --skip-tags verify would leave out parts"),
+        (
+            ["-e", "rollout_settle=300"],
+            "jarvis has to settle for 300 s (rollout_settle) and is rolled back after 300 s",
+        ),
+        (["-e", "rollout_alpha=2"], "rollout_alpha is 2 for jarvis, and is a probability above 0 and below 1"),
+        (["-e", "rollout_soak_min=500000"], "the shortest soak of jarvis (500000 s, rollout_soak_min) is longer than"),
+        (["-e", "webex_pool_maxsize=0"], "webex_pool_maxsize is 0 for jarvis, and must be between 1 and 10000"),
+        (
+            ["-e", "rolout_settle=5"],
+            "rolout_settle (set for jarvis, tars) is no setting of this project; did you mean ",
+        ),
+        (["-e", "bot_home=~/IR"], "bot_home is ~/IR for jarvis: give the checkout's absolute path"),
+    ],
+)
+def test_what_no_run_can_do_is_refused_in_its_first_task(tmp_path: Path, options: list[str], sentence: str) -> None:
+    status, said = run(tmp_path, *options)
+    assert status != 0
+    assert sentence in said
+    assert "Nothing was changed" in said
+    assert "/nosuch/python" not in said, "the VM was to be reached"
+
+
+def test_an_inventory_without_a_canary_is_refused(tmp_path: Path) -> None:
+    status, said = run(tmp_path, bots={"fleet": {"hosts": {"tars": {}}}})
+    assert status != 0
+    assert "this inventory has no canary" in said
+    assert "rollout_skip_canary" in said
+
+
+def test_a_rollout_starts_from_any_directory(tmp_path: Path) -> None:
+    environment = {"ANSIBLE_CONFIG": ""}
+    status, said = run(tmp_path, "-e", "rollout_settle=300", cwd=tmp_path, **environment)
+    assert status != 0
+    assert "jarvis has to settle for 300 s" in said
+    status, said = run(tmp_path, cwd=tmp_path, **environment)
+    assert f"Set ANSIBLE_CONFIG={PROJECT}/ansible.cfg" in said
+
+
+@pytest.mark.parametrize("playbook", sorted(path.name for path in (PROJECT / "playbooks").glob("*.yml")))
+def test_each_playbook_finds_its_parts_from_any_directory(tmp_path: Path, playbook: str) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({"bots": {"children": {"canary": {"hosts": {"jarvis": {}}}}, "vars": NOWHERE}}))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, PROJECT / "playbooks" / playbook]
+        + ["--syntax-check"],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_CONFIG": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", ["2.14.18", "2.16.3", "2.22.0b1", "3.0", "what"])
+def test_another_ansible_core_is_refused_by_its_version(version: str) -> None:
+    assert f"this is ansible-core {version}, and a rollout needs 2.17 to 2.21" in core_problem(version)
+
+
+@pytest.mark.parametrize("version", ["2.17.0", "2.18.12", "2.21.0rc1"])
+def test_a_tested_ansible_core_is_taken(version: str) -> None:
+    assert core_problem(version) == ""
+
+
+def test_the_settings_of_the_project_contradict_nothing() -> None:
+    assert list(settings_problems("jarvis", lambda name: value_of(name, "jarvis", {"ansible_user": "vinay"}))) == []
+
+
+def test_who_does_without_a_canary_says_so() -> None:
+    assert canary_problem({}, skip_canary=True) == ""
+    assert canary_problem({"canary": ["jarvis"]}, skip_canary=False) == ""
