@@ -44,7 +44,9 @@ class Signs:
 
     problem: str = ""
     drift: str = ""
-    """Why what runs is not the release that is watched: whatever it shows is no evidence of that one."""
+    """Why what is there is not the release that is watched."""
+    exchanged: str = ""
+    """Why what runs is not what is there, though that is the release. Whatever either shows is no evidence of it."""
     pid: int = 0
     start_time: int = 0
     started: float = 0.0
@@ -166,7 +168,7 @@ class Work:
     still: float = 0.0
     """Seconds that did not count because Webex could not be reached."""
     excused: dict[str, int] = field(default_factory=dict)
-    """What was counted in that time: nobody's fault, and nobody's merit."""
+    """What was counted in that time, or by something else than the release: not its fault, and not its merit."""
     problem: str = ""
     """Why the bot was not heard at the last look."""
     drift: bool = False
@@ -215,7 +217,7 @@ class Work:
         :param fair: whether Webex could be reached meanwhile.
         """
         worked = self.worked
-        moved = self._add(signs, begun, fair)
+        moved = self._add(signs, begun, excused=not fair or bool(signs.drift or signs.exchanged))
         if self.worked > worked:
             self.worked_at = now
         same = (signs.pid, signs.start_time) == (self.pid, self.start_time)
@@ -224,7 +226,7 @@ class Work:
         oldest = signs.oldest(now)
         if bool(signs.drift) != self.drift:
             self.since = None
-        self.problem, self.drift = signs.drift or signs.problem, bool(signs.drift)
+        self.problem, self.drift = signs.drift or signs.exchanged or signs.problem, bool(signs.drift)
         if not self.problem and oldest > signs.hung_after:
             self.problem = f"a request has been in flight for {oldest:.0f} s"
         if self.problem:
@@ -263,7 +265,7 @@ class Work:
         self.last, self.traffic, self.crash_times = {}, {}, []
         self.pid, self.start_time, self.restarts = 0, 0, -1
 
-    def _add(self, signs: Signs, begun: float, fair: bool) -> bool:
+    def _add(self, signs: Signs, begun: float, excused: bool) -> bool:
         """Add what was counted since the last look; whether that, or the connections, show a sign of life."""
         moved = False
         last: dict[str, dict[str, int]] = {}
@@ -273,7 +275,7 @@ class Work:
             for key in COUNTED:
                 more = max(0, now[key] - before.get(key, 0))
                 self.counts[key] = self.counts.get(key, 0) + more
-                if not fair:
+                if excused:
                     self.excused[key] = self.excused.get(key, 0) + more
             moved = moved or (heard in signs.own and now["sequence"] > before.get("sequence", 0))
             last[name] = now

@@ -59,7 +59,7 @@ class Watched:
     user: str = ""
     """Who writes it, and so reads it. Empty in a soak of an earlier program, until it is loaded."""
     excused: dict[str, int] = field(default_factory=dict)
-    """Counts of the time in which Webex could not be reached: nobody's fault."""
+    """Counts of the time in which the soak stood still, as when Webex could not be reached: nobody's fault."""
 
     def count(self, name: str) -> int:
         """A count of the log's (incidents, failures, recovered or lines), without what is excused."""
@@ -71,7 +71,7 @@ class Watched:
         return tuple(self.since.get("gaps") or ())
 
     def read(self, excuse: bool = False) -> None:
-        """Read what was written since the last look; excuse it where Webex could not be reached meanwhile.
+        """Read what was written since the last look; excuse it where the soak stood still meanwhile.
 
         That it cannot be read becomes the log's problem.
         """
@@ -148,9 +148,10 @@ class Soak:
         :param now: the machine's clock.
         :param fair: whether Webex could be reached since the last look. In bad weather the soak stands still.
         """
-        self._pass(now, signs, fair)
-        for watch in (self.own, *self.controls.values()):
-            watch.read(excuse=not fair)
+        counted = self._pass(now, signs, fair)
+        self.own.read(excuse=not fair or bool(signs.drift or signs.exchanged))
+        for watch in self.controls.values():
+            watch.read(excuse=counted == 0)  # they are compared over the time that counts
         self._add_point()
 
     def watch(self, controls: Sequence[Mapping[str, Any]]) -> None:
@@ -228,8 +229,8 @@ class Soak:
         hand = f", {self.decision['verdict']} by {self.decision['who']}" if self.decision else ""
         return f"{self.verdict or EXTEND} after {duration(self.elapsed)}, {counts}{hand}"
 
-    def _pass(self, now: Mapping[str, Any], signs: Signs, fair: bool) -> None:
-        """Add the time since the last look, as far as the bot was heard in it."""
+    def _pass(self, now: Mapping[str, Any], signs: Signs, fair: bool) -> float:
+        """Add the time since the last look, as far as the bot was heard in it; returns the seconds that count."""
         if same_boot(self.clock["boot"], now["boot"]):
             seconds = max(0.0, now["since_boot"] - self.clock["since_boot"])
             jump = now["epoch"] - self.clock["epoch"] - seconds
@@ -240,11 +241,12 @@ class Soak:
             self.work.rebooted()
         begun = float(self.begun["since_boot"]) if same_boot(self.begun["boot"], now["boot"]) else 0.0
         counted = self.work.take(signs, float(now["since_boot"]), seconds, begun, fair)
-        if fair:
-            self.elapsed += counted
-        else:
+        if not fair:
             self.work.still += seconds
+            counted = 0.0
+        self.elapsed += counted
         self.clock = dict(now)
+        return counted
 
     def _add_point(self) -> None:
         own = self.own

@@ -46,6 +46,10 @@ class Figures:
     """For a higher rate of the other bots than they had before."""
     sound: float
     """For the old rate, against a rise."""
+    failing: float
+    """As `worse`, for all failed calls, also those that the log does not show."""
+    control_failing: float | None
+    """As `control_worse`, for the same."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +158,9 @@ def _bad(evidence: Evidence, figures: Figures) -> tuple[str, list[str]]:
     if figures.worse >= needed:
         return _worse(evidence, figures, needed)
     failed, ended = evidence.failed_calls, evidence.requests
-    if ended >= ENOUGH_CALLS and 2 * failed > ended and figures.worse >= MOST_FAIL_RATIO:
-        said = f"{failed} of {ended} calls fail, and the likelihood ratio for a worse rate is {number(figures.worse)}"
-        against = figures.control_worse
+    if ended >= ENOUGH_CALLS and 2 * failed > ended and figures.failing >= MOST_FAIL_RATIO:
+        said = f"{failed} of {ended} calls fail, and the likelihood ratio for a worse rate is {number(figures.failing)}"
+        against = figures.control_failing
         if against is None or (against >= MOST_FAIL_RATIO and figures.common <= 1):
             return ROLL_BACK, [said]
     answered, errors = ended - failed, evidence.server_errors
@@ -239,13 +243,13 @@ def _figures(evidence: Evidence) -> Figures:
     )
     clusters, counted = evidence.borne_out / spread, evidence.counted / spread
     against_rise = sound_ratio(counted, evidence.hours, own, settings.rise, budget / spread)
-    control_worse = None
+    control_worse = control_failing = None
     if group is not None:
         changes = (1.0, settings.rise, *RISES)
-        same, _, *worse = shared_likelihoods(clusters, seen / spread, evidence.hours, own, group, changes)
-        control_worse = sum(exp(log - same) for log in worse) / len(worse)
-        same, rise = shared_likelihoods(counted, seen / spread, evidence.hours, own, group, changes[:2])
-        against_rise = (against_rise + exp(same - rise)) / 2
+        control_worse = _against(shared_likelihoods(clusters, seen / spread, evidence.hours, own, group, changes))
+        likelihoods = shared_likelihoods(counted, seen / spread, evidence.hours, own, group, changes)
+        control_failing = _against(likelihoods)
+        against_rise = (against_rise + exp(likelihoods[0] - likelihoods[1])) / 2
     old_rate = history.incidents / history.hours if history.hours * 3600 >= 1 else None  # a log's resolution
     return Figures(
         rate=evidence.counted / evidence.hours if evidence.hours > 0 else 0.0,
@@ -258,4 +262,12 @@ def _figures(evidence: Evidence) -> Figures:
         control_worse=control_worse,
         common=worse_ratio(seen / spread, 1.0, group) if group is not None else 0.0,
         sound=against_rise,
+        failing=worse_ratio(counted, evidence.hours, own),
+        control_failing=control_failing,
     )
+
+
+def _against(likelihoods: Sequence[float]) -> float:
+    """The ratio for one of RISES relative to the other bots; log-likelihoods of no change, a rise, and those."""
+    same, _, *worse = likelihoods
+    return sum(exp(log - same) for log in worse) / len(worse)

@@ -68,7 +68,7 @@ def _compare(store: Store, state: State, soak: Soak, signs: Signs) -> None:
         # One that another bot's rollout has replaced meanwhile is neither an edit nor a reason to start this one anew.
         same = {path: entry for path, entry in kept.manifest.items() if looks[path].content == entry.content}
         stale = stale_files(state, signs.pid, same)
-        signs.problem = f"it was not started from {', '.join(stale)} as they are" if stale else ""
+        signs.exchanged = f"it was not started from {', '.join(stale)} as they are" if stale else ""
 
 
 def _fault(soak: Soak, unit: Unit, now: float) -> str:
