@@ -51,7 +51,7 @@ class Case:
     ends: float = math.inf
     """Hours after which the bot is dead, stopped, hung or edited, and not heard any more."""
     idles: float = math.inf
-    """Hours after which it does nothing any more, though its websocket goes to and fro."""
+    """Hours after which it does nothing any more, though its websocket is pinged."""
     nights: bool = False
     """People write from 8 to 18 h only, on seven days a week; the soak begins at any hour."""
 

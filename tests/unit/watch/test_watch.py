@@ -33,7 +33,7 @@ def test_time_counts_while_the_channel_is_written(canary: Canary) -> None:
     assert canary.soak.work.problem == ""
 
 
-def test_a_night_without_a_message_counts_while_the_websocket_goes_to_and_fro(canary: Canary) -> None:
+def test_a_night_without_a_message_counts_while_the_websocket_is_pinged(canary: Canary) -> None:
     canary.rolled_out(ECHO)
     connection, _ = canary.machine.webex.accept()  # of the process as it was found
     connection.close()
