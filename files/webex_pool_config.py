@@ -19,7 +19,7 @@ HTTP session of a bot:
 It reports what it does on the logger `webex_pool_config`, in one line per configured session (`webex-pool ready …`) and
 one line a minute while requests are made (`webex-pool stats …`), without tokens and without URLs.
 
-Python 3.9 to 3.13, urllib3 1.26 and 2, requests from 2.28, webexteamssdk, webexpythonsdk, webex_bot from 1.0.8.
+What it needs is in `OLDEST`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ import mmap
 import os
 import random
 import socket
+import ssl
 import struct
 import sys
 import threading
 import time
+import types
 import weakref
 from binascii import crc32
 from collections.abc import Iterable
@@ -54,6 +56,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 __all__ = [
+    "OLDEST",
     "PoolSettings",
     "configure_webex_api_session",
     "configure_webex_bot_session",
@@ -62,6 +65,19 @@ __all__ = [
 ]
 
 __version__ = "0.2.0"
+
+# The oldest versions that this module works with. A literal: preflight reads it without importing this file.
+OLDEST = {
+    "python": "3.7",
+    "requests": "2.22.0",
+    "urllib3": "1.25.2",
+    "webexteamssdk": "1.0",
+    "webexpythonsdk": "2.0.0",
+    "ciscosparkapi": "0.6",
+    "wxc_sdk": "0.5.0",
+    "webex_bot": "0.2.3",
+    "webexteamsbot": "0.1.0",
+}
 
 # Not `__name__`: the log check looks for this name wherever the file was put (src.utils.…).
 logger = logging.getLogger("webex_pool_config")
@@ -101,6 +117,10 @@ class PoolSettings:
     connect_timeout: float = 10
     """For the TCP connect, and again for the TLS handshake; never more than the read time-out. Three lost SYNs fit
     into 10 s (sent at 0, 1, 3 and 7 s)."""
+    first_attempt: float = 10
+    """Read time-out of the first attempt of a request that may be repeated, at least; what the caller's time-out leaves
+    is for the repeat. A host that has lately taken more than half of it gets twice of what it took, and all of the
+    caller's time-out if that is more than half of it, so that a slow answer is waited for."""
     keepalive_idle: int = 15
     """Silence before the first keep-alive probe. Half of 30 s, the shortest idle limit of a NAT met in the field."""
     keepalive_interval: int = 5
@@ -140,6 +160,7 @@ _RANGES: dict[str, tuple[type[float], float, float]] = {
     "max_retries": (int, 0, 10),
     "request_timeout": (float, 0.01, 86_400),
     "connect_timeout": (float, 0.01, 86_400),
+    "first_attempt": (float, 0.01, 86_400),
     "keepalive_idle": (int, 1, 32_767),
     "keepalive_interval": (int, 1, 32_767),
     "keepalive_count": (int, 1, 127),
@@ -598,6 +619,10 @@ def _is_accepted(option: tuple[int, int, int]) -> bool:
 # --- Requests ---------------------------------------------------------------------------------------------------------
 
 
+# Its name before urllib3 1.26.
+_METHODS = "allowed_methods" if hasattr(Retry, "DEFAULT_ALLOWED_METHODS") else "method_whitelist"
+
+
 class _AdapterRetry(Retry):
     """The retry settings, where people look for them (`adapter.max_retries`); the adapter itself does the repeating.
 
@@ -618,12 +643,13 @@ class _Adapter(HTTPAdapter):
         self.settings = settings
         self.label = label
         self.socket_options = _socket_options(settings)
+        methods: Any = {_METHODS: RETRY_METHODS}
         retry = _AdapterRetry(
             total=settings.max_retries,
             backoff_factor=settings.backoff,
             status_forcelist=RETRY_STATUSES,
-            allowed_methods=RETRY_METHODS,
             raise_on_status=False,  # or the SDK would get a RetryError instead of the answer
+            **methods,
         )
         super().__init__(settings.pool_connections, settings.pool_maxsize, max_retries=retry)
 
@@ -648,21 +674,24 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
+        patience = self._patience(request, timeout, stream)
         repeats = 0
         number, outcome, status = _evidence.began(), "other", 0
         try:
             while True:
                 _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
+                patience.begin(last=repeats >= self.settings.max_retries)
                 try:
-                    response = HTTPAdapter.send(self, request, stream, timeout, verify, cert, proxies)
+                    response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
                     if not stream:
-                        response.content  # noqa: B018 - reads it; one that breaks off is a failure too
+                        _read(response)
+                    patience.answered()
                     wait = self._wait_after_answer(request, response, repeats)
                     if wait is None:
                         outcome, status = "answered", response.status_code
                         return response
                 except requests.RequestException as error:
-                    wait = self._wait_after_error(request, error, repeats)
+                    wait = self._wait_after_error(request, error, repeats) if patience.failed() else None
                     if wait is None:
                         outcome = _kind(error)
                         raise
@@ -671,6 +700,17 @@ class _Adapter(HTTPAdapter):
                 time.sleep(wait)
         finally:
             _evidence.ended(number, outcome, status, self.settings.stats_interval)
+
+    def _patience(self, request: requests.PreparedRequest, timeout: Any, stream: bool) -> _Patience:
+        """How long each attempt of a request may take."""
+        least = self.settings.first_attempt
+        # What reads a stream later does so with the time-out of the attempt.
+        again = request.method in IDEMPOTENT_METHODS and self.settings.max_retries > 0 and not stream
+        again = again and isinstance(request.body, (type(None), str, bytes))
+        if not again or not isinstance(timeout, tuple) or not isinstance(timeout[1], (int, float)):
+            return _Patience(timeout)
+        host = f"{request.method} {(request.url or '').split('/', 3)[2]}"
+        return _Patience(timeout, host, least)
 
     def _wait_after_answer(
         self, request: requests.PreparedRequest, response: requests.Response, repeats: int
@@ -738,6 +778,72 @@ class _Adapter(HTTPAdapter):
             response.headers["Retry-After"] = str(math.ceil(seconds))
 
 
+class _Pace:
+    """The longest that each host has lately taken to answer what may be repeated."""
+
+    LATELY, MOST_HOSTS = 600, 64
+
+    def __init__(self) -> None:
+        self._slowest: dict[str, tuple[float, float]] = {}
+
+    def took(self, host: str, seconds: float, now: float) -> None:
+        if seconds >= self.slowest(host, now):
+            if len(self._slowest) >= self.MOST_HOSTS:
+                self._slowest.clear()
+            self._slowest[host] = (seconds, now)
+
+    def slowest(self, host: str, now: float) -> float:
+        seconds, at = self._slowest.get(host, (0.0, now))
+        return seconds if now - at < self.LATELY else 0.0
+
+
+_pace = _Pace()
+
+
+class _Patience:
+    """The time-outs of a request's attempts, which share the read time-out that the caller gave.
+
+    An answer that was lost never comes, so the first attempt is short. Whoever has used up the time of one has all
+    that is left for the next. Without `host`, and where the time-out is too short to share, each attempt has all of it.
+    """
+
+    def __init__(self, timeout: Any, host: str = "", least: float = 0) -> None:
+        self.timeout = timeout
+        self._host, self._least = host, least
+        self._began = 0.0
+        self._left = 0.0
+        self._short: float | None = None
+        if host:
+            self._left = timeout[1]
+            short = max(least, 2 * _pace.slowest(host, time.monotonic()))
+            if short <= self._left / 2:
+                self._short = short
+
+    def begin(self, last: bool) -> None:
+        self._began = time.monotonic()
+        if self._short is not None:
+            self.timeout = (self.timeout[0], self._left if last else min(self._short, self._left))
+
+    def answered(self) -> None:
+        now = time.monotonic()
+        if self._host and now - self._began > self._least / 2:
+            _pace.took(self._host, now - self._began, now)
+
+    def failed(self) -> bool:
+        """Whether there is any time left for another attempt."""
+        if self._short is None:
+            return True
+        now = time.monotonic()
+        spent = now - self._began
+        self._left -= spent
+        if self._left <= 0:
+            # Perhaps it is alive, and slower than anything lately: the next request gets all of its time at once.
+            _pace.took(self._host, spent, now)
+        if spent >= self._short:
+            self._short = self._left
+        return self._left > 0
+
+
 @lru_cache(maxsize=64)
 def _timeouts(timeout: Any, connect_timeout: float, read_timeout: float) -> Any:
     """The caller's time-outs, with ours for those left open, and a connect time-out separate from the read one."""
@@ -747,6 +853,14 @@ def _timeouts(timeout: Any, connect_timeout: float, read_timeout: float) -> Any:
     if connect is None and isinstance(read, (int, float)):
         connect = min(connect_timeout, read)
     return read if connect is None else (connect, read)  # a urllib3.Timeout stays as it is
+
+
+def _read(response: requests.Response) -> None:
+    """Read the body: one that breaks off is a failure too."""
+    try:
+        response.content  # noqa: B018 - reads it
+    except ssl.SSLError as error:  # requests before 2.28 lets it through
+        raise requests.exceptions.SSLError(error, response=response) from error
 
 
 def _kind(error: requests.RequestException) -> str:
@@ -778,43 +892,138 @@ def _rewind(request: requests.PreparedRequest) -> bool:
 
 
 def configure_webex_api_session(
-    api_instance: Any, pool_connections: int = 50, pool_maxsize: int = 50, max_retries: int = 3, **settings: Any
+    api_instance: Any,
+    pool_connections: int = 50,
+    pool_maxsize: int = 50,
+    max_retries: int = 3,
+    *,
+    strict: bool = False,
+    **settings: Any,
 ) -> Any:
-    """Give `webexteamssdk.WebexTeamsAPI` or `webexpythonsdk.WebexAPI` such pools; `settings` as in `PoolSettings`.
+    """Give the client of an SDK such pools (webexteamssdk, webexpythonsdk, ciscosparkapi, wxc_sdk); `settings` as in
+    `PoolSettings`. Clients with the same settings share their pools, so making one for each message costs nothing.
 
-    Returns `api_instance`. The client's `single_request_timeout` stays as it is.
+    Returns `api_instance`. The client's `single_request_timeout` stays as it is. What is no client, such as a mock in
+    a test, is returned as it is with one warning; a `TypeError` if `strict`.
     """
     chosen = _settings(pool_connections, pool_maxsize, max_retries, settings)
-    rest_session = _rest_session(api_instance, "configure_webex_api_session")
-    _mount(rest_session._req_session, chosen, "api", getattr(rest_session, "single_request_timeout", None))
+    holder, session = _session_of(api_instance)
+    if session is None:
+        _unfit(f"{_API}, not {_name(api_instance)}", strict)
+    else:
+        _mount(session, chosen, "api", _attribute(holder, "single_request_timeout"))
     return api_instance
 
 
 def configure_webex_bot_session(
-    bot: Any, pool_connections: int = 50, pool_maxsize: int = 50, max_retries: int = 3, **settings: Any
+    bot: Any,
+    pool_connections: int = 50,
+    pool_maxsize: int = 50,
+    max_retries: int = 3,
+    *,
+    strict: bool = False,
+    **settings: Any,
 ) -> Any:
-    """Give both sessions of a `webex_bot.WebexBot` such pools: `bot.teams` and the bare `bot.session`.
+    """Give the sessions of a bot such pools: `bot.teams` and the bare `bot.session` of a `webex_bot.WebexBot`,
+    `bot.teams` and the clients that a `webexteamsbot.TeamsBot` makes later.
 
-    Returns `bot`. A `single_request_timeout` of `bot.teams` below `request_timeout` is raised to it.
+    Returns `bot`. A `single_request_timeout` of `bot.teams` below `request_timeout` is raised to it. What a bot does
+    not have (a subclass need not call its base's `__init__`) is named in one warning; a `TypeError` if `strict`.
     """
     chosen = _settings(pool_connections, pool_maxsize, max_retries, settings)
-    session = getattr(bot, "session", None)
-    if not isinstance(session, requests.Session):
-        raise TypeError(
-            "configure_webex_bot_session expects a webex_bot.WebexBot with a requests.Session in bot.session, "
-            f"not {type(bot).__name__} with {type(session).__name__}"
-        )
-    rest_session = _rest_session(getattr(bot, "teams", None), "configure_webex_bot_session (bot.teams)")
-    current = getattr(rest_session, "single_request_timeout", None)
-    if current is not None and current < chosen.request_timeout:
-        rest_session.single_request_timeout = math.ceil(chosen.request_timeout)  # the SDKs accept only an int
-    _mount(rest_session._req_session, chosen, "bot.teams", getattr(rest_session, "single_request_timeout", None))
-    _mount(session, chosen, BARE_SESSION)
+    holder, inner = _session_of(_attribute(bot, "teams"))
+    bare = _attribute(bot, "session")
+    if not isinstance(bare, requests.Session):
+        bare = None
+    missing = [name for name, session in (("bot.teams", inner), ("bot.session", bare)) if session is None]
+    if missing and (strict or len(missing) == 2):
+        _unfit(f"{_BOT} has {' and '.join(missing)}, which {_name(bot)} has not", strict)
+        return bot
+    if inner is not None:
+        _configure_inner(holder, inner, chosen)
+    if bare is not None:
+        _mount(bare, chosen, BARE_SESSION)
+    elif _cover_other_clients(bot, chosen):
+        return bot
+    for name in missing:
+        there = "bot.session" if name == "bot.teams" else "bot.teams"
+        _unfit(f"{_BOT} has {name}, which {_name(bot)} has not: only {there} has such a pool", False)
     return bot
 
 
-_shared_apis: dict[tuple[Any, str], Any] = {}
-_shared_apis_lock = threading.Lock()
+_API = (
+    "configure_webex_api_session expects a client with a requests.Session (WebexTeamsAPI, WebexAPI, CiscoSparkAPI or "
+    "WebexSimpleApi)"
+)
+_BOT = "what configure_webex_bot_session expects"
+
+
+def _configure_inner(holder: Any, session: requests.Session, chosen: PoolSettings) -> None:
+    """Configure the client inside a bot, whose time-out nobody could choose."""
+    current = _attribute(holder, "single_request_timeout")
+    if current is not None and current < chosen.request_timeout:
+        holder.single_request_timeout = current = math.ceil(chosen.request_timeout)  # the SDKs accept only an int
+    _mount(session, chosen, "bot.teams", current)
+
+
+def _cover_other_clients(bot: Any, chosen: PoolSettings) -> bool:
+    """Cover what the bots without a `bot.session` use instead; False if this bot is none of them.
+
+    webexteamsbot makes a client for each card that is submitted. webex_bot before 1.0 fetches each message by a bare
+    `requests.get`, without a time-out. Both find these by a name in their module, which is given another meaning.
+    """
+    for each in type(bot).__mro__:
+        module: Any = sys.modules.get(each.__module__)
+        if each.__module__ == "webexteamsbot.webexteamsbot":
+            if isinstance(module.WebexTeamsAPI, type):
+                module.WebexTeamsAPI = _configuring(module.WebexTeamsAPI, chosen)
+            return True
+        code = _attribute(_attribute(each, "__init__"), "__code__")
+        if each.__module__ == "webex_bot.websockets.webex_websocket_client" and "session" not in code.co_names:
+            if module.requests is requests:
+                session = requests.Session()
+                module.requests = types.ModuleType("requests")
+                vars(module.requests).update(vars(requests), get=session.get)
+                _mount(session, chosen, BARE_SESSION)
+            return True
+    return False
+
+
+def _configuring(make: Any, chosen: PoolSettings) -> Any:
+    """`make`, with what it makes configured."""
+
+    def made(*args: Any, **kwargs: Any) -> Any:
+        api = make(*args, **kwargs)
+        _configure_inner(*_session_of(api), chosen)
+        return api
+
+    return made
+
+
+class _Shared:
+    """What is made once in a process. A child begins anew: its parent's connections are not its own."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.lock = threading.RLock()
+        self.apis: dict[tuple[Any, str], Any] = {}
+        self.adapters: dict[tuple[PoolSettings, str], _Adapter] = {}
+
+    def adapter(self, settings: PoolSettings, label: str) -> _Adapter:
+        """The adapter with these settings, whose pools outlive a client that is made for one message."""
+        with self.lock:
+            adapter = self.adapters.pop((settings, label), None) or _Adapter(settings, label)
+            self.adapters[settings, label] = adapter
+            if len(self.adapters) > _MOST_LINES:
+                self.adapters.pop(next(iter(self.adapters)))
+            return adapter
+
+
+_shared = _Shared()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.reset)
 
 
 def get_webex_api(
@@ -835,12 +1044,12 @@ def get_webex_api(
         raise TypeError(f"access_token must be a non-empty str, not {type(access_token).__name__}")
     chosen = _settings(pool_connections, pool_maxsize, max_retries, settings)
     api_class = api_class or _installed_api_class()
-    with _shared_apis_lock:
+    with _shared.lock:
         key = (api_class, access_token)
-        if key not in _shared_apis:
+        if key not in _shared.apis:
             api = api_class(access_token=access_token, single_request_timeout=math.ceil(chosen.request_timeout))
-            _shared_apis[key] = configure_webex_api_session(api, **asdict(chosen))
-        return _shared_apis[key]
+            _shared.apis[key] = configure_webex_api_session(api, **asdict(chosen))
+        return _shared.apis[key]
 
 
 def enable_pool_logging() -> None:
@@ -863,14 +1072,33 @@ def _installed_api_class() -> Any:
     return WebexTeamsAPI
 
 
-def _rest_session(api: Any, caller: str) -> Any:
-    rest_session = getattr(api, "_session", None)
-    if not isinstance(getattr(rest_session, "_req_session", None), requests.Session):
-        raise TypeError(
-            f"{caller} expects a webexteamssdk.WebexTeamsAPI or webexpythonsdk.WebexAPI "
-            f"(with a requests.Session in ._session._req_session), not {type(api).__name__}"
-        )
-    return rest_session
+def _session_of(api: Any) -> tuple[Any, Any]:
+    """What holds a client's time-out, and its `requests.Session`; both None if it has none."""
+    holder = _attribute(api, "_session")
+    session = _attribute(holder, "_req_session")
+    if isinstance(session, requests.Session):
+        return holder, session
+    session = _attribute(api, "session")  # wxc_sdk
+    return (session, session) if isinstance(session, requests.Session) else (None, None)
+
+
+def _attribute(thing: Any, name: str) -> Any:
+    """An attribute of whatever we were given; None if it has none or fails to say so."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # a property of a class whose __init__ did not run
+        return None
+
+
+def _name(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _unfit(text: str, strict: bool) -> None:
+    if strict:
+        raise TypeError(text)
+    _evidence.count("unfit")
+    _evidence.warn_once(f"webex-pool not configured: {text}")
 
 
 def _mount(session: requests.Session, settings: PoolSettings, label: str, timeout: float | None = None) -> None:
@@ -878,17 +1106,17 @@ def _mount(session: requests.Session, settings: PoolSettings, label: str, timeou
     current = session.adapters.get("https://")
     if isinstance(current, _Adapter) and (current.settings, current.label) == (settings, label):
         return
-    adapter = _Adapter(settings, label)
+    adapter = _shared.adapter(settings, label)
     replaced = {id(old): old for old in (session.adapters.get("https://"), session.adapters.get("http://")) if old}
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     for old in replaced.values():
-        old.close()
+        old.close()  # one of ours goes on for the others who share it: only its idle connections are closed
     in_force = {name: value for name, (_level, _option, value) in adapter.socket_options.items()}
     keepalive = "/".join(str(in_force.get(name, 0)) for name in ("idle", "interval", "count"))
     _evidence.ready(
         f"{label} pool_connections={settings.pool_connections} pool_maxsize={settings.pool_maxsize} "
         f"max_retries={settings.max_retries} timeout={timeout or settings.request_timeout:g} keepalive={keepalive} "
         f"user_timeout={in_force.get('user_timeout', 0) / 1000:g} max_idle={settings.max_idle:g} "
-        f"connect_timeout={settings.connect_timeout:g}"
+        f"connect_timeout={settings.connect_timeout:g} first_attempt={settings.first_attempt:g}"
     )

@@ -6,6 +6,7 @@ Each only hands over to a tested function of plugin_utils.
 
 from __future__ import annotations
 
+import posixpath
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -34,6 +35,11 @@ def webex_settings_hash(hostvars: Variables, bot: str) -> str:
 def webex_controls(hostvars: Variables, bot: str, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
     """``hostvars | webex_controls(bot, ansible_play_hosts_all, ansible_play_batch)``: bots to compare the bot with."""
     return controls.controls(bot, hostvars, play, batch)
+
+
+def webex_leader(hostvars: Variables, bot: str, play: Sequence[str], checkout: bool = False) -> str:
+    """``hostvars | webex_leader(bot, ansible_play_hosts)``: who does what is done once a VM, or once a `checkout`."""
+    return controls.leader(bot, hostvars, play, checkout)
 
 
 def webex_vm_settings(hostvars: Variables, bot: str, name: str) -> list[Any]:
@@ -70,6 +76,11 @@ def webex_shown(value: Any) -> Any:
     return printable(str(value))
 
 
+def webex_path(home: str, *parts: str) -> str:
+    """``bot_home | webex_path(bot_log)``: a path of a bot, relative to its checkout or absolute, without ornament."""
+    return posixpath.normpath(posixpath.join(home, *parts))
+
+
 def _for_unit_file(escape: Callable[[str], str]) -> Callable[[str], str]:
     def filtered(text: str) -> str:
         try:
@@ -88,11 +99,13 @@ class FilterModule:
         return {
             "webex_settings_hash": webex_settings_hash,
             "webex_controls": webex_controls,
+            "webex_leader": webex_leader,
             "webex_vm_settings": webex_vm_settings,
             "webex_may_follow": webex_may_follow,
             "webex_log_check": webex_log_check,
             "webex_notes": webex_notes,
             "webex_shown": webex_shown,
+            "webex_path": webex_path,
             "systemd_path": _for_unit_file(unit_file.path),
             "systemd_word": _for_unit_file(unit_file.word),
             "systemd_program": _for_unit_file(unit_file.program),

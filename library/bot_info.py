@@ -85,6 +85,11 @@ problems:
   returned: always
   type: list
   elements: str
+notes:
+  description: What is worth to be known and forbids nothing, each a sentence.
+  returned: always
+  type: list
+  elements: str
 open_files_allowed:
   description: The largest limit up to O(open_files) that this machine lets be set.
   returned: always
@@ -99,13 +104,24 @@ facts:
         - The running copies, oldest first, with C(pid), C(ppid), C(start_time) (clock ticks since boot), C(started),
           C(argv) (secrets masked), C(cwd), C(uid), C(gid), C(groups), C(umask), C(limits), C(environment_names),
           C(supervisor) (a unit, V(nohup), V(tmux), V(screen) or V(other)), C(unit), C(unit_is_user),
-          C(restarting_parent) (a living parent that may start the bot again), C(children) and C(log_files).
+          C(restarting_parent) (a living parent that may start the bot again), C(children), C(log_files), C(steering)
+          (names of variables that decide which code runs, carried over only if they are listed) and
+          C(executable_problem) (why what it runs must not be started again).
+      type: list
+      elements: dict
+    doubtful:
+      description: Pids of processes that show the bot's command line, and no second trait of it.
+      type: list
+      elements: int
+    namesakes:
+      description: Processes of other users that name the bot's script, with C(pid) and C(user); they are left alone.
       type: list
       elements: dict
     starters:
       description:
         - Other places that would start the script, with C(kind) (V(unit), V(user unit), V(cron), V(script) or
-          V(supervisor)), C(file), C(line), C(what), and C(certain), which is false where only a shell could decide.
+          V(supervisor)), C(file), C(line), C(what), C(user) (who it would run as), C(counts) (false where that is
+          neither root nor the bot's user) and C(certain), which is false where only a shell could decide.
       type: list
       elements: dict
     unit:
@@ -114,7 +130,7 @@ facts:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout.facts import Needs, collect, problems
+from ansible.module_utils.webex_rollout.facts import Needs, collect, notes, problems
 from ansible.module_utils.webex_rollout.processes import Bot
 
 
@@ -148,6 +164,7 @@ def main() -> None:
         changed=False,
         facts=facts,
         problems=problems(facts, needs),
+        notes=notes(facts),
         open_files_allowed=min(needs.open_files, facts["limits"]["open_files"]),
     )
 

@@ -232,7 +232,8 @@ found:
   returned: always
   type: dict
 environment:
-  description: Names of the variables that are C(carried), C(dropped) and C(refused) (systemd could not hand them on).
+  description: Names of the variables that are C(carried), C(dropped), C(steering) (they decide which code runs, so they
+    are dropped unless listed) and C(refused) (systemd could not hand them on).
   returned: always
   type: dict
 checks:

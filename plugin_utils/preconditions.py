@@ -98,6 +98,10 @@ def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]
             f"the shortest soak of {bot} ({shortest:g} s, rollout_soak_min) is longer than its longest "
             f"({longest:g} s, rollout_soak_max)"
         )
+    try:
+        value_of("bot_user")
+    except KeyError:
+        yield f"nothing says who runs {bot}: set bot_user, or ansible_user where that is the same account"
     home = str(value_of("bot_home"))
     if not home.startswith("/"):
         yield f"bot_home is {home} for {bot}: give the checkout's absolute path on the VM (whose home is `~`?)"

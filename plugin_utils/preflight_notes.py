@@ -37,13 +37,15 @@ class About:
     hardening: str
     writable: Sequence[str]
     """What the bot may write below its user's home when it is confined."""
+    found: Sequence[str] = ()
+    """What the VM itself notes of the bot."""
     programs: Sequence[Mapping[str, Any]] = field(default=())
     """Programs that its source names and confinement may break, each with `path`, `line` and `name`."""
 
 
 def notes(about: About) -> list[str]:
     """The notes, each a sentence or two."""
-    return [*_accounts(about), *_confinement(about)]
+    return [*_accounts(about), *_confinement(about), *about.found]
 
 
 def _accounts(about: About) -> list[str]:

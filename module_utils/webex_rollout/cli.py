@@ -25,6 +25,8 @@ from .paths import STATE_DIR
 from .status import print_status, status, status_problems
 from .steps.roll_back import roll_back
 from .store import Vm
+from .system import printable
+from .tree import is_roots
 from .watch import watch
 
 
@@ -58,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("run-found")  # what `systemd-run` is given; not for people
     sub.add_argument("bot")
     sub.add_argument("release")
+    sub.add_argument("parent", type=int)
     return parser
 
 
@@ -68,7 +71,7 @@ def _run(vm: Vm, given: argparse.Namespace) -> int:
         process = store.release(given.release).runner.process
         if process is None:
             raise RolloutError(f"release {given.release} of {given.bot} was not run by hand")
-        run_found(process, account_of(store.need().bot.user))
+        run_found(process, account_of(store.need().bot.user), given.parent)
     if given.command == "status":
         shown = status(vm, given.bot)
         print(json.dumps(shown, indent=1)) if given.json else print_status(shown)
@@ -77,37 +80,49 @@ def _run(vm: Vm, given: argparse.Namespace) -> int:
         vm.who = given.command
         problems = guard(vm) if given.command == "guard" else watch(vm)
         for problem in problems:
-            print(problem, file=sys.stderr)
+            print(printable(problem), file=sys.stderr)
         return 1 if problems else 0
     if given.command == "lock":
         got = acquire_lock(vm, Holder(vm.who, socket.gethostname()), given.seconds)
-        print(json.dumps(asdict(got.lock)) if given.json else got.lock.described())
+        print(json.dumps(asdict(got.lock)) if given.json else printable(got.lock.described()))
         return 0 if got.got else 1
     if given.command == "unlock":
         lock = repair_lock(vm) if given.repair else release_lock(vm, 0, force=True).lock
-        print(json.dumps(asdict(lock)) if given.json else lock.described())
+        print(json.dumps(asdict(lock)) if given.json else printable(lock.described()))
         return 0
     result = roll_back(vm, given.bot, given.to, given.reason, given.force)
     if given.json:
         print(json.dumps(asdict(result), indent=1))
     else:
         verb = "changed" if result.changed else "unchanged"
-        print(f"{result.bot}: {verb}, {result.phase}, release {result.release} {result.message}".rstrip())
+        line = f"{result.bot}: {verb}, {result.phase}, release {result.release} {result.message}"
+        print(printable(line.rstrip()))
     return 1 if result.problems else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit status."""
     given = _parser().parse_args(arguments)
-    vm = Vm(given.state)
+    vm = Vm(os.path.abspath(given.state))
     vm.program = os.path.abspath(sys.argv[0])
     if os.geteuid() != 0:
         print("webex-rollout: this needs root (sudo webex-rollout …)", file=sys.stderr)
         return 1
     try:
+        _must_be_roots_alone(vm)
         return _run(vm, given)
     except RolloutError as error:
-        print(f"webex-rollout: {error}", file=sys.stderr)
+        problem = str(error)
     except OSError as error:
-        print(f"webex-rollout: {error.filename or 'system'}: {error.strerror}", file=sys.stderr)
+        problem = f"{error.filename or 'system'}: {error.strerror}"
+    print(f"webex-rollout: {printable(problem)}", file=sys.stderr)
     return 1
+
+
+def _must_be_roots_alone(vm: Vm) -> None:
+    """Refuse a state that somebody else could have written: it says what root runs, and as whom."""
+    if not is_roots(str(vm.path / "x")):
+        raise RolloutError(
+            f"{vm.path}, or a directory above it, is not root's alone, so what is in it cannot be believed. Nothing "
+            "was done. Give it to root, writable by no one else (chown root, chmod go-w), or leave `--state` out"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .become import as_account, root_account
@@ -24,7 +24,25 @@ SESSION_VARIABLES = (
 )
 
 
-VARIABLE_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")  # systemd ignores any other
+# Variables by which whoever sets them decides which code a loader, an interpreter or a shell runs. Certificates and
+# proxies (SSL_CERT_FILE, REQUESTS_CA_BUNDLE, HTTPS_PROXY) are none: bots need them.
+STEERING_VARIABLES = (
+    *("LD_*", "GLIBC_TUNABLES", "MALLOC_*", "GCONV_PATH", "GETCONF_DIR", "LOCPATH", "NLSPATH", "TZDIR"),
+    *("HOSTALIASES", "LOCALDOMAIN", "RESOLV_*", "RES_OPTIONS", "OPENSSL_CONF*", "OPENSSL_ENGINES", "OPENSSL_MODULES"),
+    *("BASH_*", "ENV", "SHELLOPTS", "BASHOPTS", "IFS", "CDPATH", "GLOBIGNORE", "EXECIGNORE", "ZDOTDIR", "FPATH"),
+    *("PYTHON*", "__PYVENV_*", "PERL*", "RUBY*", "GEM_HOME", "GEM_PATH", "BUNDLE_*", "NODE_*", "LUA_*", "TCL*"),
+    *("PHPRC", "PHP_INI_*", "AWKPATH", "AWKLIBPATH", "CLASSPATH", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"),
+    *("_JAVA_OPTIONS", "GIT_SSH*", "GIT_EXEC_PATH", "GIT_CONFIG*", "GIT_ASKPASS", "GIT_PROXY_COMMAND", "SSH_ASKPASS"),
+    *("GIO_*MODULES", "GTK_*MODULES", "QT_*PLUGIN_PATH"),
+)
+# Python's own that make it run nothing else, or less.
+HARMLESS_VARIABLES = {
+    *("PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED"),
+    *("PYTHONNOUSERSITE", "PYTHONSAFEPATH", "PYTHONFAULTHANDLER", "PYTHONOPTIMIZE", "PYTHONCOERCECLOCALE"),
+}
+
+
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # systemd ignores any other
 
 
 @dataclass
@@ -33,17 +51,33 @@ class EnvironmentPlan:
 
     carried: dict[str, str] = field(default_factory=dict, repr=False)
     dropped: list[str] = field(default_factory=list)
+    steering: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     def names(self) -> dict[str, list[str]]:
         """The same without values."""
-        return {"carried": sorted(self.carried), "dropped": sorted(self.dropped), "refused": sorted(self.refused)}
+        return {
+            "carried": sorted(self.carried),
+            "dropped": sorted(self.dropped),
+            "steering": sorted(self.steering),
+            "refused": sorted(self.refused),
+        }
+
+
+def steers(name: str) -> bool:
+    """Whether a variable decides which code runs: such a one is carried over only if `bot_environment_keep` has it."""
+    return name not in HARMLESS_VARIABLES and _is_one_of(name, STEERING_VARIABLES)
+
+
+def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def plan_environment(environment: Sequence[str], keep: Sequence[str] = (), drop: Sequence[str] = ()) -> EnvironmentPlan:
-    """Sort variables into carried, dropped (of the session, or as set) and refused (systemd could not hand them on).
+    """Sort variables into carried, dropped (of the session, or as set), steering (which decide what code runs, so they
+    are dropped unless asked for) and refused (systemd could not hand them on).
 
-    `keep` and `drop` are shell patterns of names; `keep` wins over `drop`, and both over the built-in list.
+    `keep` and `drop` are shell patterns of names; `keep` wins over `drop`, and both over the built-in lists.
     """
     plan = EnvironmentPlan()
     seen = set()
@@ -52,10 +86,12 @@ def plan_environment(environment: Sequence[str], keep: Sequence[str] = (), drop:
         if not equals or name in seen:  # of two assignments, getenv(3) and Python see the first
             continue
         seen.add(name)
-        kept = any(fnmatch.fnmatchcase(name, pattern) for pattern in keep)
-        if not kept and any(fnmatch.fnmatchcase(name, pattern) for pattern in (*drop, *SESSION_VARIABLES)):
+        kept = _is_one_of(name, keep)
+        if not kept and _is_one_of(name, (*drop, *SESSION_VARIABLES)):
             plan.dropped.append(name)
-        elif not VARIABLE_NAME.match(name) or not _is_utf8(value):
+        elif not kept and steers(name):
+            plan.steering.append(name)
+        elif not VARIABLE_NAME.fullmatch(name) or not _is_utf8(value):
             plan.refused.append(name)
         else:
             plan.carried[name] = value

@@ -95,6 +95,16 @@ def executable_problem(status: os.stat_result, account: Account) -> str:
     return ""
 
 
+def running_problem(pid: int, account: Account) -> str:
+    """Why what a process runs must not be started again, naming it; empty if it may, or has ended."""
+    try:
+        executable = os.readlink(f"/proc/{pid}/exe")
+        problem = executable_problem(os.stat(f"/proc/{pid}/exe"), account)
+    except UNREADABLE:
+        return ""
+    return f"it runs {executable}, which {problem}" if problem else ""
+
+
 def _others_in(gid: int, known: set[int]) -> bool:
     """Whether anybody else is in a group."""
     try:

@@ -149,9 +149,10 @@ def _set_limits(limits: Mapping[str, Sequence[str]]) -> None:
             resource.setrlimit(kind, (soft, allowed))
 
 
-def run_found(process: FoundProcess, account: Account) -> NoReturn:
+def run_found(process: FoundProcess, account: Account, parent: int) -> NoReturn:
     """Turn this process into the one that was found, as the bots' user is now. Does not return.
 
+    :param parent: who has asked for it. Without him nobody knows that a copy is on its way, and another is started.
     :raises RolloutError: when it cannot be started.
     """
     _set_limits(process.limits)
@@ -176,6 +177,8 @@ def run_found(process: FoundProcess, account: Account) -> NoReturn:
     for assignment in process.environment:
         name, _, value = assignment.partition("=")
         environment.setdefault(to_bytes(name), to_bytes(value))  # the first of two is the one that counts
+    if os.getppid() != parent:
+        raise RolloutError("the program that asked for it is gone")
     os.execve(to_bytes(executable), [to_bytes(arg) for arg in process.argv], environment)
 
 
@@ -199,6 +202,7 @@ def start_found(store: Store, release: str) -> tuple[int, float]:
     """
     scope = f"webex-found-{store.bot}-{int(boot_clock() * 1000)}.scope"
     program = [sys.executable, "-I", store.vm.program, "--state", str(store.vm.path), "run-found", store.bot, release]
+    program.append(str(os.getpid()))
     described = f"--description=Webex bot {store.bot} as it was found"
     manager = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={scope}", described]
     process = subprocess.Popen(

@@ -11,6 +11,8 @@ from .errors import RolloutError
 STATE_DIR = "/var/lib/webex-rollout"
 PROGRAM = "/usr/local/sbin/webex-rollout"
 ENVIRONMENT_DIR = "/etc/webex-bots"
+# Webhooks that events are sent to: secrets, readable by root alone.
+NOTIFY_FILE = f"{ENVIRONMENT_DIR}/notify.json"
 GUARD_TIMER = "webex-rollout-guard.timer"
 
 
@@ -24,6 +26,16 @@ def checked_name(bot: str) -> str:
             f"{bot!r} cannot be a bot's name: use letters, digits, `_`, `.` and `-`, a letter or digit first"
         )
     return bot
+
+
+def checked_release(release: str) -> str:
+    """A release's name that is one directory.
+
+    :raises RolloutError: when it is not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", release):
+        raise RolloutError(f"{release!r} cannot be a release's name; `webex-rollout status` shows them")
+    return release
 
 
 def unit_name(bot: str) -> str:

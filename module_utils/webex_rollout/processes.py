@@ -32,6 +32,7 @@ from .paths import checked_name, unit_name
 from .procfs import (
     COMMAND_LINE_LIMIT,
     MEMORY_LIMIT,
+    UNANSWERED,
     UNREADABLE,
     Stat,
     all_pids,
@@ -167,14 +168,16 @@ def _judge(account: Account, bot: Sequence[str], looks: Sequence[_Look]) -> list
     """Say of each look what it is to the bot. In a child: reads memory and descriptors as root, then becomes the user,
     and only then follows any path."""
     home, script, python, unit = bot
-    shown = for_each(_memory_of, looks)
+    shown = for_each(_memory_of, looks, patience=3)
     become(account)
     real_home, real_python = os.path.realpath(home), os.path.realpath(python)
     real_script = os.path.realpath(os.path.join(home, script))
     answers = []
     for look, memory in zip(looks, shown):
         answer = "no"
-        if memory is not None:
+        if memory == UNANSWERED:
+            answer = "doubtful" if is_python(_without_mark(look.executable)) else "no"
+        elif memory is not None:
             argv, pythonpath, opened, in_unit = memory
             called = _without_mark(look.executable)
             runs = is_python(called) or called == real_python
@@ -282,7 +285,7 @@ def _find_named(uid: int, paths: Sequence[str]) -> list[tuple[int, int]]:
         targets = python_paths(argv, os.readlink(f"/proc/{pid}/cwd"))
         return (pid, uids[1]) if any(os.path.normpath(target) in paths for target in targets) else None
 
-    return [one for one in for_each(named, all_pids()) if one is not None]
+    return [one for one in for_each(named, all_pids()) if one not in (None, UNANSWERED)]
 
 
 def _user_of(uid: int) -> str:

@@ -51,8 +51,18 @@ class Stat:
 
 def read_bounded(path: str, limit: int = ANSWER_LIMIT) -> bytes:
     """The first bytes of a file of /proc."""
-    with Path(path).open("rb") as file:
-        return file.read(limit)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        blocks = []
+        while limit > 0:
+            block = os.read(fd, limit)
+            if not block:
+                break
+            blocks.append(block)
+            limit -= len(block)
+        return b"".join(blocks)
+    finally:
+        os.close(fd)
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -75,7 +85,8 @@ def all_pids() -> list[int]:
 def uids_of(pid: int) -> tuple[int, ...]:
     """Real, effective, saved and file system uid of a process; empty when there is none (any more)."""
     try:
-        return tuple(map(int, status_fields(pid)["Uid"].split()))
+        data = read_bounded(f"/proc/{pid}/status", 2048)  # asked of every process there is, and near its beginning
+        return tuple(map(int, data[data.index(b"\nUid:") + 5 :].split(b"\n", 1)[0].split()))
     except UNREADABLE:
         return ()
 
@@ -91,10 +102,13 @@ def read_nul_list(path: str, limit: int = MEMORY_LIMIT) -> list[str]:
     return nul_list(read_bounded(path, limit))
 
 
+UNANSWERED = "unanswered"
+
+
 def for_each(
     function: Callable[[Any], Any], items: Sequence[Any], patience: float = 0.5, most: float = 10
 ) -> list[Any]:
-    """What a function returns for each item; None where it fails, or did not answer in time.
+    """What a function returns for each item; None where it fails, UNANSWERED where it did not answer in time.
 
     The memory of a process can be made to wait for its owner for ever, and who reads it waits, too. For a child that
     ends afterwards: what waits then ends with it.
@@ -102,14 +116,19 @@ def for_each(
     :param patience: seconds without any progress.
     :param most: seconds in all.
     """
-    results: list[Any] = [None] * len(items)
+    results: list[Any] = [UNANSWERED] * len(items)
     left = deque(enumerate(items))
 
     def work() -> None:
-        while left:
-            with contextlib.suppress(*UNREADABLE):
+        while True:
+            try:
                 index, item = left.popleft()
-                results[index] = function(item)
+            except IndexError:
+                return
+            answer = None
+            with contextlib.suppress(*UNREADABLE):
+                answer = function(item)
+            results[index] = answer
 
     until = time.monotonic() + most
     while left and time.monotonic() < until:

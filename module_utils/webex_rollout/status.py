@@ -11,12 +11,13 @@ from .drift import edited_files, stale_files
 from .errors import RolloutError
 from .lock import read_lock
 from .paths import GUARD_TIMER
-from .processes import bot_pids
+from .processes import bot_pids, doubt, doubtful_pids, find_namesakes
 from .procfs import HTTPS_PORTS, connections_of, open_files_of
 from .soak import load as load_soak
 from .state import Phase
 from .steps.step import Result
 from .store import Store, Vm
+from .system import printable
 from .systemd import show_unit
 from .timer import guard_needed
 
@@ -36,6 +37,8 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
             "unit": {**asdict(unit), "enabled": unit.enabled},
             "main_pid": main,
             "strays": [pid for pid in copies if pid != main],
+            "doubtful": doubtful_pids(state.bot),
+            "namesakes": [namesake._asdict() for namesake in find_namesakes(state.bot)],
             "differs_from_release": edited_files(store, state, release, looks),
             "newer_than_process": stale_files(state, main, looks) if main else [],
             "releases": store.release_names(),
@@ -94,6 +97,8 @@ def status_problems(shown: Mapping[str, Any]) -> list[str]:
             problems.append(
                 f"{name}: runs more than once, pids {', '.join(map(str, bot['strays']))} are strays; end them"
             )
+        if bot.get("doubtful"):
+            problems.append(f"{name}: {doubt(name, bot['doubtful'])}")
         if not bot["main_pid"] and bot["phase"] in (Phase.CONFIRMED, Phase.SWITCHED, Phase.CHECKED):
             problems.append(f"{name}: does not run; `journalctl -u {bot['unit']['name']}`")
         if bot["differs_from_release"] and bot["phase"] is not Phase.ARMED and not bot["phase"].interrupted:
@@ -103,13 +108,18 @@ def status_problems(shown: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def _print(line: str) -> None:
+    """Print a line; what is in it may be anybody's."""
+    print(printable(line))
+
+
 def print_status(shown: Mapping[str, Any]) -> None:
     """Print the status for people."""
     row = "{:<12} {:<12} {:<14} {:<14} {:<9} {:<11} {:<6} {:<26} {}"
-    print(row.format("bot", "phase", "release", "previous", "pid", "open files", "to 443", "deadline", "soak"))
+    _print(row.format("bot", "phase", "release", "previous", "pid", "open files", "to 443", "deadline", "soak"))
     for bot in shown["bots"]:
         if bot["problem"]:
-            print(row.format(bot["bot"], *"???????", ""))
+            _print(row.format(bot["bot"], *"???????", ""))
             continue
         release = f"{bot['release']} > {bot['candidate']}" if bot["candidate"] else bot["release"]
         left = (
@@ -118,13 +128,19 @@ def print_status(shown: Mapping[str, Any]) -> None:
             else "-"
         )
         now = (bot["main_pid"] or "-", bot["open_files"], bot["connections"], left, bot["soak"] or "-")
-        print(row.format(bot["bot"], bot["phase"], release, bot["previous"] or "-", *now))
+        _print(row.format(bot["bot"], bot["phase"], release, bot["previous"] or "-", *now))
     guard_state = "active" if shown["guard"]["active"] else "inactive"
-    print(f"lock: {shown['lock']['described']}\nguard: {guard_state}")
+    _print(f"lock: {shown['lock']['described']}")
+    _print(f"guard: {guard_state}")
     for problem in status_problems(shown):
-        print(f"PROBLEM {problem}")
+        _print(f"PROBLEM {problem}")
+    for bot in shown["bots"]:
+        for namesake in bot.get("namesakes", ()):
+            _print(
+                f"NOTE process {namesake['pid']} of {namesake['user']} names the script of {bot['bot']}; not the bot"
+            )
     for bot in shown["bots"]:
         if bot.get("phase") is Phase.ROLLED_BACK:
-            print(f"{bot['bot']} was rolled back to release {bot['release']}: {bot['note']}")
+            _print(f"{bot['bot']} was rolled back to release {bot['release']}: {bot['note']}")
     for line in shown["audit"]:
-        print(f"  {line}")
+        _print(f"  {line}")

@@ -19,9 +19,9 @@ from .clock import Timing
 from .disk import flock, make_directory, seal, sha256, unseal, write_whole
 from .entries import Entry
 from .errors import RolloutError
-from .paths import PROGRAM, STATE_DIR, checked_name
+from .paths import PROGRAM, STATE_DIR, checked_name, checked_release
 from .state import Phase, Release, State
-from .system import local_user, utc
+from .system import local_user, printable, utc
 
 RESERVE_BYTES = 1024 * 1024
 
@@ -52,7 +52,7 @@ class Vm:
         """Append one line: who did what to which bot with which result. A full disk must not stop a rollback."""
         words = [utc(time.time()), f"who={self.who}", f"action={action}", f"bot={bot or '-'}", f"result={result}"]
         words += [f"{key}={json.dumps(value) if isinstance(value, str) else value}" for key, value in details.items()]
-        line = " ".join(words).replace("\n", " ") + "\n"
+        line = printable(" ".join(words)) + "\n"
         path = self.path / "audit.log"
         try:
             fd = os.open(str(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -191,7 +191,7 @@ class Store:
 
     def release_path(self, release: str) -> Path:
         """The directory of a release."""
-        return self.path / "releases" / release
+        return self.path / "releases" / checked_release(release)
 
     def release(self, release: str) -> Release:
         """Read a release."""

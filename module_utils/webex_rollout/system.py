@@ -48,6 +48,13 @@ def to_bytes(string: str) -> bytes:
     return string.encode("utf-8", "surrogateescape")
 
 
+def printable(text: str) -> str:
+    """A text fit for a terminal and for one line: what would move, colour or turn it is escaped."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
 def utc(seconds: float) -> str:
     """A time as people and sort(1) read it, in UTC."""
     return datetime.datetime.fromtimestamp(int(seconds), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

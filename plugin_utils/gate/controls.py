@@ -23,6 +23,19 @@ def bots_of_vm(bot: str, variables: Variables) -> list[str]:
     return [each for each in variables[bot]["groups"]["bots"] if vm_of(each, variables) == vm]
 
 
+def leader(bot: str, variables: Variables, play: Sequence[str], checkout: bool = False) -> str:
+    """The bot that does what is done once a machine, or once a checkout: the first of the play that shares it.
+
+    :param play: the bots that are still in the play, in order.
+    """
+
+    def place(each: str) -> tuple[str, ...]:
+        home = value_of("bot_home", each, variables[each]) if checkout else ""
+        return vm_of(each, variables), posixpath.normpath(home)
+
+    return next((each for each in play if place(each) == place(bot)), bot)
+
+
 def vm_settings(bot: str, variables: Variables, name: str) -> list[Any]:
     """The different values that a setting has among the bots of a machine, in the inventory's order."""
     return list(dict.fromkeys(value_of(name, each, variables[each]) for each in bots_of_vm(bot, variables)))

@@ -278,7 +278,7 @@ def _units_to_leave_boot(plan: RollbackPlan, own: str) -> list[str]:
     """Units that a boot must not start any more: the bot's own, and those whose files are removed. Disabled after the
     removal they would leave their links behind."""
     removed = [path for path in plan.restore if plan.target.manifest[path].kind == "absent"]
-    pattern = re.compile(r"/systemd/system/[^/@]+\.(service|target|timer|socket)$")
+    pattern = re.compile(r"/systemd/system/[^/@]+\.(service|target|timer|socket)\Z")
     return ([own] if own else []) + [os.path.basename(path) for path in removed if pattern.search(path)]
 
 

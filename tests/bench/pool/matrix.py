@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.unit.pool.environments import Environment
+from tests.unit.pool.environments import OLD_REQUESTS, Environment
 from tests.unit.pool.runner import Outcome, run_suite
 
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 REFERENCE = "3.11"
 TEAMS_SDK = "webexteamssdk==1.7"
 
@@ -54,17 +54,22 @@ def environments(version: str, python: Path) -> Iterator[Environment]:
         pins = (f"webex_bot=={webex_bot}", "future==1.0.0")
         return Environment(name, pins, (TEAMS_SDK, *forced), python)
 
-    yield libraries("2.28.0", "1.26.20")
-    if version == "3.9":  # the last that support it; webex_bot never did
-        yield libraries("2.32.5", "2.6.3")
+    newest = {"3.7": ("2.31.0", "2.0.7"), "3.8": ("2.32.3", "2.2.3"), "3.9": ("2.32.5", "2.6.3")}
+    if version in newest:  # the last that support it; webex_bot from 0.6 on never did
+        yield libraries(*newest[version])
+        yield Environment(f"py{version}-oldest", ("webexteamssdk==1.3", *OLD_REQUESTS), python=python)
+        if version != "3.7":
+            yield bot("0.2.3", *OLD_REQUESTS)
+            yield bot("0.5.2")
         return
     yield bot("1.0.8", "urllib3==1.26.20")
     yield bot("1.3.1", "urllib3==2.8.0", "requests==2.34.2")
     if version == REFERENCE:
-        for requests, urllib3 in (("2.28.2", "1.26.5"), ("2.31.0", "2.0.7"), ("2.32.3", "2.2.3"), ("2.33.1", "2.6.3")):
+        older, newer = (("2.25.0", "1.26.5"), ("2.28.0", "1.26.20")), (("2.32.3", "2.2.3"), ("2.33.1", "2.6.3"))
+        for requests, urllib3 in (*older, ("2.31.0", "2.0.7"), *newer):
             yield libraries(requests, urllib3)
         # Not 1.3.0: nobody can construct its WebexBot, which asks for its proxies before it sets them.
-        for webex_bot in ("1.0.8", "1.1.12", "1.1.13", "1.2.0", "1.2.8"):
+        for webex_bot in ("0.6.2", "1.0.0", "1.0.4", "1.1.12", "1.1.13", "1.2.0", "1.2.8"):
             yield bot(webex_bot)
 
 

@@ -20,6 +20,7 @@ class Scale:
     server_idle_limit = 1.0  # (20 s) case c
     closing_gap = 2.0  # (40 s) between two bursts of case c
     late_answer = 4.5  # (90 s) case d
+    slow_answer = 0.4  # (8 s) case g
 
     # The module's settings; those not named here are the defaults.
     module = {  # noqa: RUF012 - constants
@@ -30,5 +31,6 @@ class Scale:
         "max_idle": 9.0,
         "post_max_idle": 0.25,
         "connect_timeout": 2.0,
+        "first_attempt": 0.5,
         "backoff": 0.05,
     }

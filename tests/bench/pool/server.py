@@ -89,6 +89,10 @@ class Webex:
             connection.server.over.wait()
         return True
 
+    def _slow(self, connection: Connection, seen: Seen, _number: int) -> bool:
+        time.sleep(Scale.slow_answer - THINK)
+        return False
+
     def _limited(self, connection: Connection, seen: Seen, _number: int) -> bool:
         key = f"{seen.method} {seen.path} {seen.body.decode()}"
         with self.lock:

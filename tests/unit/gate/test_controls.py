@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugin_utils.gate.controls import bots_of_vm, controls, vm_settings
+from plugin_utils.gate.controls import bots_of_vm, controls, leader, vm_settings
 
 BOTS = ["jarvis", "tars", "toodles", "barnacles", "far"]
 
@@ -76,3 +76,18 @@ def test_a_vm_without_an_address_is_the_bots_own() -> None:
 def test_every_user_of_the_vms_bots_is_named_once() -> None:
     bots = inventory(toodles={"bot_user": "service"}, far={"bot_user": "elsewhere"})
     assert vm_settings("jarvis", bots, "bot_user") == ["vinay", "service"]
+
+
+def test_what_is_done_once_is_done_by_the_first_bot_of_the_play_on_the_vm_or_in_the_checkout() -> None:
+    bots = inventory(toodles={"bot_home": "/srv/other"}, barnacles={"bot_home": "/srv/IR/"})
+    play = BOTS[1:]
+    assert [leader(bot, bots, play) for bot in play] == ["tars", "tars", "tars", "far"]
+    assert [leader(bot, bots, play, checkout=True) for bot in play] == ["tars", "toodles", "tars", "far"]
+
+
+def test_hosts_without_ansible_host_are_machines_by_their_own_names() -> None:
+    bots = inventory()
+    for variables in bots.values():
+        del variables["ansible_host"]
+    assert [leader(bot, bots, BOTS) for bot in BOTS] == BOTS
+    assert vm_settings("tars", bots, "bot_home") == ["/srv/IR"]

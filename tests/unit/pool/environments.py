@@ -66,14 +66,18 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-# The two ends of what bots run: the oldest webex_bot, requests and urllib3 that are supported, and today's.
+# The kinds that few bots use.
+OTHERS = ("ciscosparkapi==0.10.1", "webexteamsbot==0.1.4.2", "wxc_sdk==1.41.0")
+# What requests 2.22 asks for.
+OLD_REQUESTS = ("requests==2.22.0", "urllib3==1.25.2", "chardet==3.0.4", "idna==2.8")
+# The two ends of what bots run on today's Python: the oldest requests and urllib3 that are supported, and today's.
 OLDEST = Environment(
     "oldest",
-    pins=("webex_bot==1.0.8", "future==1.0.0"),
-    forced=("webexteamssdk==1.7", "requests==2.28.0", "urllib3==1.26.20", "charset-normalizer==2.1.1"),
+    pins=("webex_bot==1.0.8", "future==1.0.0", *OTHERS),
+    forced=("webexteamssdk==1.7", *OLD_REQUESTS),
 )
 NEWEST = Environment(
     "newest",
-    pins=("webex_bot==1.3.1", "requests==2.34.2", "urllib3==2.8.0", "future==1.0.0"),
+    pins=("webex_bot==1.3.1", "requests==2.34.2", "urllib3==2.8.0", "future==1.0.0", *OTHERS),
     forced=("webexteamssdk==1.7",),
 )

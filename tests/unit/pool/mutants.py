@@ -24,7 +24,8 @@ def apply(mutant: Mutant, source: str) -> str:
 
 IDLE, REPEATS, LIMIT = "test_idle.py::", "test_repeats.py::", "test_rate_limit.py::"
 TIMEOUTS, EVIDENCE, INTERFACE, BOT = "test_timeouts.py::", "test_evidence.py::", "test_interface.py::", "test_bot.py::"
-SILENCE = "test_silence.py::"
+SILENCE, CHANNEL, KINDS = "test_silence.py::", "test_channel.py::", "test_kinds.py::"
+LOST = "test_lost_answer.py::"
 
 MUTANTS = (
     Mutant(
@@ -108,8 +109,8 @@ MUTANTS = (
     Mutant(
         "the bare session is forgotten",
         "Every session of a bot is covered, the bare one too.",
-        "    _mount(session, chosen, BARE_SESSION)\n",
-        "",
+        "        _mount(bare, chosen, BARE_SESSION)\n",
+        "        pass\n",
         (BOT + "test_both_sessions", BOT + "test_hanging_fetch_of_a_message_ends"),
     ),
     Mutant(
@@ -175,8 +176,8 @@ MUTANTS = (
     Mutant(
         "the shared clients are not locked",
         "One client per token, whichever threads ask for it.",
-        "    with _shared_apis_lock:\n",
-        "    if True:\n",
+        "    with _shared.lock:\n        key = ",
+        "    if True:\n        key = ",
         (INTERFACE + "test_one_client_per_token_across_threads[webexteamssdk.WebexTeamsAPI]",),
     ),
     Mutant(
@@ -199,5 +200,139 @@ MUTANTS = (
         'reason=%s wait=%.1f", repeats + 1, request.method, reason, wait)',
         'reason=%s url=%s", repeats + 1, request.method, reason, request.url)',
         (EVIDENCE + "test_neither_token_nor_url_in_any_line",),
+    ),
+    Mutant(
+        "a request is written only as it ends",
+        "The channel shows a request while it is in flight.",
+        "                self._in_flight[number] = now = _now()\n                self._publish(now)\n",
+        "                self._in_flight[number] = _now()\n",
+        (CHANNEL + "test_request_in_flight_is_seen_with_its_beginning",),
+    ),
+    Mutant(
+        "a child writes into its parent's file",
+        "Each process has a channel of its own.",
+        "self._channel = _Channel(directory, inherited.sessions if inherited else []) if directory else None",
+        "self._channel = inherited or (_Channel(directory, []) if directory else None)",
+        (CHANNEL + "test_child_has_a_file_of_its_own",),
+    ),
+    Mutant(
+        "a child keeps its parent's connections",
+        "A child does not go on with what its parent made.",
+        "os.register_at_fork(after_in_child=_shared.reset)",
+        "pass",
+        (INTERFACE + "test_client_made_in_a_child_does_not_use_the_parent_s_connection",),
+    ),
+    Mutant(
+        "the channel is not summed up",
+        "A reader notices what was being written.",
+        "self.RECORD.pack(*numbers, sum(numbers))",
+        "self.RECORD.pack(*numbers, 0)",
+        (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
+    ),
+    Mutant(
+        "the channel is readable by all",
+        "The channel is a new file that only the bot's user can read.",
+        "os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600",
+        "os.O_RDWR | os.O_CREAT, 0o644",
+        (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
+    ),
+    Mutant(
+        "the channel's errors reach the bot",
+        "Nothing that is wrong with the channel reaches the bot.",
+        "        except Exception as error:\n            self._fail(error, now)\n\n    def describe",
+        "        except ZeroDivisionError as error:\n            self._fail(error, now)\n\n    def describe",
+        (CHANNEL + "test_channel_that_cannot_be_written_is_off_and_said_once[missing]",),
+    ),
+    Mutant(
+        "files of ended processes stay",
+        "The channel's directory is bounded.",
+        "        for file in ended[: max(0, len(files) + 1 - self.MOST_FILES)]:\n            file.unlink()\n",
+        "",
+        (CHANNEL + "test_files_of_ended_processes_are_bounded",),
+    ),
+    Mutant(
+        "every client has its line kept",
+        "A bot without logging is heard in bounded memory.",
+        "if session not in self._reported and len(self._reported) < _MOST_LINES:",
+        "if True:",
+        (
+            CHANNEL + "test_bot_without_any_logging_is_heard_in_bounded_memory",
+            CHANNEL + "test_many_clients_alike_are_one_line",
+        ),
+    ),
+    Mutant(
+        "every client has pools of its own",
+        "Clients made for each call share their connections.",
+        "self.adapters.pop((settings, label), None) or _Adapter(settings, label)",
+        "_Adapter(settings, label)",
+        (INTERFACE + "test_clients_made_for_each_call_share_their_connections[webexteamssdk.WebexTeamsAPI]",),
+    ),
+    Mutant(
+        "what is no client is an error",
+        "A mock is passed through, with one warning.",
+        "    if strict:\n        raise TypeError(text)\n",
+        "    raise TypeError(text)\n",
+        (
+            INTERFACE + "test_what_a_bot_has_is_configured_and_what_it_has_not_is_named[session-bot.teams]",
+            INTERFACE + "test_what_is_no_client_is_passed_through_with_one_warning[None]",
+        ),
+    ),
+    Mutant(
+        "cards get clients of their own",
+        "The clients that a TeamsBot makes are covered.",
+        "            if isinstance(module.WebexTeamsAPI, type):\n",
+        "            if False:\n",
+        (KINDS + "test_webexteamsbot_and_the_clients_it_makes",),
+    ),
+    Mutant(
+        "the first attempt has all the time",
+        "A lost answer does not take the whole time-out.",
+        "            if short <= self._left / 2:\n",
+        "            if False:\n",
+        tuple(
+            f"{LOST}test_lost_answer_does_not_take_the_whole_timeout[{method}]" for method in ("GET", "PUT", "DELETE")
+        )
+        + (LOST + "test_attempts_share_what_the_caller_gave",),
+    ),
+    Mutant(
+        "the repeat is as short as the first attempt",
+        "A slow answer is waited for.",
+        "        if spent >= self._short:\n            self._short = self._left\n",
+        "",
+        (LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",),
+    ),
+    Mutant(
+        "the last attempt may be short",
+        "A slow answer is waited for, by the last attempt too.",
+        "self._left if last else min(self._short, self._left)",
+        "min(self._short, self._left)",
+        (LOST + "test_last_attempt_has_all_that_is_left",),
+    ),
+    Mutant(
+        "what a host took is forgotten",
+        "A slow answer is cut once at most.",
+        "max(least, 2 * _pace.slowest(host, time.monotonic()))",
+        "least",
+        (
+            LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",
+            LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",
+        ),
+    ),
+    Mutant(
+        "the budget is not kept",
+        "Attempts share what the caller gave.",
+        "        return self._left > 0\n",
+        "        return True\n",
+        (LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",),
+    ),
+    Mutant(
+        "what cannot be repeated is short too",
+        "What cannot be repeated has the whole time-out.",
+        "        if not again or not isinstance(timeout, tuple) or",
+        "        if not isinstance(timeout, tuple) or",
+        tuple(
+            f"{LOST}test_what_cannot_be_repeated_has_the_whole_timeout[{what}]"
+            for what in ("POST", "generator", "no-repeats")
+        ),
     ),
 )

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 MODULE = PROJECT / "files" / "webex_pool_config.py"
 READER = PROJECT / "module_utils" / "webex_rollout" / "channel.py"
 SUITE = Path(__file__).resolve().parent / "suite"
-HOSTS = ("webexapis.com", "u2c.wbx2.com", "wdm-a.wbx2.com", "conv-a.wbx2.com", "127.0.0.1")
+HOSTS = ("webexapis.com", "api.ciscospark.com", "u2c.wbx2.com", "wdm-a.wbx2.com", "conv-a.wbx2.com", "127.0.0.1")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _run(environment: Environment, tests: Sequence[str], module: Path, prefix: S
             "NO_PROXY": "",
         }
         done = subprocess.run(
-            [*argv, *tests], cwd=SUITE, env=env, capture_output=True, text=True, timeout=120, check=False
+            [*argv, *tests], cwd=SUITE, env=env, capture_output=True, text=True, timeout=600, check=False
         )
     return Outcome(done.returncode, done.stdout + done.stderr)
 

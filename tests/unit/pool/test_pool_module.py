@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.unit.pool.environments import NEWEST, OLDEST
+from tests.unit.pool.environments import NEWEST, OLD_REQUESTS, OLDEST
 from tests.unit.pool.mutants import MUTANTS, Mutant, apply
-from tests.unit.pool.runner import MODULE, can_drop_flows, run_silence, run_suite
+from tests.unit.pool.runner import MODULE, PROJECT, can_drop_flows, run_silence, run_suite
 
 
 def test_suite_passes_in_the_oldest_and_the_newest_environment() -> None:
@@ -41,6 +42,27 @@ def test_mutant_changes_the_module(mutant: Mutant) -> None:
     compile(changed, "mutant", "exec")
 
 
-def test_module_is_python_3_9() -> None:
-    code = "import ast, sys; ast.parse(sys.stdin.read(), feature_version=(3, 9))"
+def _oldest() -> dict[str, str]:
+    """`OLDEST` as preflight reads it, which has neither requests nor an SDK."""
+    (value,) = [
+        node.value
+        for node in ast.parse(MODULE.read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OLDEST"
+    ]
+    return ast.literal_eval(value)
+
+
+def test_oldest_versions_are_those_that_the_suite_runs_with() -> None:
+    assert {f"{name}=={_oldest()[name]}" for name in ("requests", "urllib3")} <= set(OLD_REQUESTS)
+    assert set(OLD_REQUESTS) <= set(OLDEST.forced)
+
+
+def test_oldest_versions_are_in_the_page() -> None:
+    page = (PROJECT / "docs" / "pool-module.md").read_text().lower()
+    assert [name for name, version in _oldest().items() if name not in page or f" {version}" not in page] == []
+
+
+def test_module_is_of_the_oldest_python() -> None:
+    version = tuple(map(int, _oldest()["python"].split(".")))
+    code = f"import ast, sys; ast.parse(sys.stdin.read(), feature_version={version})"
     subprocess.run([sys.executable, "-c", code], input=MODULE.read_text(), text=True, check=True)

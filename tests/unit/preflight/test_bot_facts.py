@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 from typing import Any
 
 import pytest
-from ansible.module_utils.webex_rollout.facts import Needs, problems
+from ansible.module_utils.webex_rollout.facts import OLDEST, Needs, notes, problems
 from ansible.module_utils.webex_rollout.procfs import open_files_ceiling
+
+from plugin_utils.settings import PROJECT
 
 NEEDS = Needs("logs/jarvis.log", open_files=65536, connections=150, min_free_mib=200, take_over_starters=False)
 GOOD: dict[str, Any] = {
@@ -22,22 +25,32 @@ GOOD: dict[str, Any] = {
     "checkout_exists": True,
     "script_exists": True,
     "module_directory_exists": True,
-    "log": {"path": "/srv/IR/logs/jarvis.log", "exists": True},
+    "script_problem": "",
+    "log": {"path": "/srv/IR/logs/jarvis.log", "exists": True, "readable": True, "writable": True},
     "python": {
         "error": None,
         "version": "3.11.2",
         "packages": {"webexteamssdk": "1.6.1"},
         "syntax_error": None,
-        "log_readable": True,
-        "log_writable": True,
     },
     "free_mib": {"/srv/IR": 1000, "/var/lib": 1000},
     "limits": {"file_max": 10**6, "files_open": 1000, "open_files": 1048576},
     "systemd": 252,
     "processes": [],
+    "doubtful": [],
+    "namesakes": [],
     "starters": [],
 }
-CRON = {"kind": "cron", "file": "/etc/cron.d/bots", "line": 3, "what": "@reboot", "certain": True}
+PROCESS = {"supervisor": "nohup", "pid": 7, "steering": [], "executable_problem": ""}
+CRON: dict[str, Any] = {
+    "kind": "cron",
+    "file": "/etc/cron.d/bots",
+    "line": 3,
+    "what": "@reboot",
+    "certain": True,
+    "user": "root",
+    "counts": True,
+}
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -53,6 +66,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def test_nothing_speaks_against_a_sound_bot() -> None:
     assert problems(GOOD, NEEDS) == []
+    newest = {"webexteamssdk": "1.6.1", "requests": "2.22.0", "urllib3": "2.5.0.post1"}
+    assert problems(changed("python.packages", newest), NEEDS) == []
 
 
 @pytest.mark.parametrize(
@@ -64,11 +79,20 @@ def test_nothing_speaks_against_a_sound_bot() -> None:
         ("module_directory_exists", False, ["/srv/IR/src/utils is not there", "bot_home"]),
         ("python", {"error": "no such file"}, ["/srv/IR/.venv/bin/python", "no such file", "bot_python"]),
         ("python.syntax_error", "line 7: invalid syntax", ["jarvis.py", "3.11.2", "line 7: invalid syntax"]),
-        ("python.packages", {"requests": "2.32"}, ["neither webexteamssdk nor webexpythonsdk"]),
-        ("python.log_readable", False, ["may not read /srv/IR/logs/jarvis.log", "owner and mode"]),
-        ("python.log_writable", False, ["may not write /srv/IR/logs/jarvis.log", "owner and mode"]),
+        (
+            "python.packages",
+            {"webexteamssdk": "1.6.1", "requests": "2.22", "urllib3": "1.24.3"},
+            ["has urllib3 1.24.3, and the pool module needs 1.25.2", "pip install 'urllib3>=1.25.2'"],
+        ),
+        ("python.version", "3.6.9", ["has python 3.6.9, and the pool module needs 3.7; set bot_python"]),
+        ("python.packages", {"requests": "2.32"}, ["has no SDK that is known here"]),
+        ("log.readable", False, ["may not read /srv/IR/logs/jarvis.log", "owner and mode"]),
+        ("log.writable", False, ["may not write /srv/IR/logs/jarvis.log", "owner and mode"]),
         ("starters", [CRON], ["/etc/cron.d/bots line 3", "@reboot", "starts jarvis too", "bot_take_over_starters"]),
-        ("processes", [{"supervisor": "old.service", "pid": 7}], ["old.service", "pid 7", "bot_take_over_starters"]),
+        ("processes", [{**PROCESS, "supervisor": "old.service"}], ["old.service", "pid 7", "bot_take_over_starters"]),
+        ("script_problem", "jarvis.py leads out of /srv/IR", ["leads out of"]),
+        ("doubtful", [7, 8], ["process 7, 8", "jarvis", "end it"]),
+        ("processes", [{**PROCESS, "executable_problem": "it runs x, which y"}], ["pid 7", "it runs x, which y"]),
         ("systemd", None, ["systemd does not run"]),
         ("free_mib", {"/var/lib": 5}, ["/var/lib has 5 MiB", "rollout_min_free_mib"]),
         ("limits.open_files", 100, ["100 open files", "fs.nr_open"]),
@@ -81,6 +105,19 @@ def test_each_reason_is_one_sentence_with_its_next_step(path: str, value: Any, w
     assert [word for word in words if word not in found[0]] == []
 
 
+def test_what_others_have_is_a_note() -> None:
+    facts = changed("namesakes", [{"pid": 7, "user": "otheruser"}])
+    facts["starters"] = [{**CRON, "user": "otheruser", "counts": False}]
+    facts["processes"] = [{**PROCESS, "steering": ["PYTHONPATH"]}]
+    assert problems(facts, NEEDS) == []
+    namesake, starter, variable = notes(facts)
+    assert "process 7 of otheruser" in namesake
+    assert "/etc/cron.d/bots line 3" in starter
+    assert "PYTHONPATH" in variable
+    assert "bot_environment_keep" in variable
+    assert notes(GOOD) == []
+
+
 def test_several_reasons_are_all_told_at_once() -> None:
     facts = changed("starters", [CRON])
     facts["systemd"] = None
@@ -88,14 +125,14 @@ def test_several_reasons_are_all_told_at_once() -> None:
 
 
 def test_the_projects_own_unit_and_uncertain_starters_are_no_objection() -> None:
-    facts = changed("processes", [{"supervisor": "webex-bot@jarvis.service", "pid": 7}])
+    facts = changed("processes", [{**PROCESS, "supervisor": "webex-bot@jarvis.service"}])
     facts["starters"] = [{**CRON, "certain": False}]
     assert problems(facts, NEEDS) == []
 
 
 def test_starters_are_accepted_when_told_to_take_over() -> None:
     facts = changed("starters", [CRON])
-    facts["processes"] = [{"supervisor": "old.service", "pid": 7}]
+    facts["processes"] = [{**PROCESS, "supervisor": "old.service"}]
     take_over = Needs("logs/jarvis.log", 65536, 150, 200, take_over_starters=True)
     assert problems(facts, take_over) == []
 
@@ -116,3 +153,13 @@ def test_open_files_never_exceed_what_the_kernel_lets_be_set(
     nr_open: int, pid1_hard: str, may_raise: bool, allowed: int
 ) -> None:
     assert open_files_ceiling(nr_open, pid1_hard, may_raise) == allowed
+
+
+def test_the_oldest_versions_are_those_that_the_pool_module_names_itself() -> None:
+    tree = ast.parse((PROJECT / "files/webex_pool_config.py").read_text())
+    (named,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OLDEST"
+    ]
+    assert named == OLDEST

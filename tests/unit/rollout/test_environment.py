@@ -68,10 +68,29 @@ def test_variables_of_the_session_are_dropped(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "PYTHONPATH", "HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE", "LANG", "HOME", "XDG_CONFIG_HOME"]
+    "name",
+    ["PATH", "HTTPS_PROXY", "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "LANG", "LC_ALL", "HOME", "TZ"]
+    + ["XDG_CONFIG_HOME", "VIRTUAL_ENV", "TMPDIR", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8"]
+    + ["PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONNOUSERSITE", "ENVIRONMENT", "WEBEX_TOKEN", "LDAP_URI"],
 )
 def test_all_else_is_carried(name: str) -> None:
     assert plan_environment([f"{name}=x"]).carried == {name: "x"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GLIBC_TUNABLES", "MALLOC_PERTURB_", "GCONV_PATH", "LOCPATH"]
+    + ["NLSPATH", "HOSTALIASES", "RESOLV_HOST_CONF", "RES_OPTIONS", "BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "IFS"]
+    + ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONUSERBASE", "PYTHONWARNINGS", "PYTHONX"]
+    + ["PERL5LIB", "PERL5OPT", "RUBYOPT", "RUBYLIB", "NODE_OPTIONS", "NODE_PATH", "JAVA_TOOL_OPTIONS", "OPENSSL_CONF"]
+    + ["BASH_FUNC_ls%%"],
+)
+def test_what_decides_which_code_runs_is_carried_only_if_it_is_listed(name: str) -> None:
+    plan = plan_environment([f"{name}=x"])
+    assert (plan.carried, plan.steering) == ({}, [name])
+    assert plan_environment([f"{name}=x"], drop=[name]).dropped == [name]
+    if name.replace("_", "").isalnum():
+        assert plan_environment([f"{name}=x"], keep=[name]).carried == {name: "x"}
 
 
 def test_own_patterns_win_and_keep_wins_over_drop() -> None:
@@ -82,9 +101,9 @@ def test_own_patterns_win_and_keep_wins_over_drop() -> None:
 
 def test_what_systemd_would_refuse_is_named() -> None:
     """One value that is no UTF-8 makes systemd reject the whole file."""
-    plan = plan_environment([to_text(b"LATIN=\xff"), "BASH_FUNC_x%%=() { :; }", "1X=y", "FINE=ok", "nonsense"])
+    plan = plan_environment([to_text(b"LATIN=\xff"), "x%%=() { :; }", "1X=y", "FINE=ok", "nonsense"])
     assert plan.carried == {"FINE": "ok"}
-    assert sorted(plan.refused) == ["1X", "BASH_FUNC_x%%", "LATIN"]
+    assert sorted(plan.refused) == ["1X", "LATIN", "x%%"]
 
 
 def test_first_of_two_assignments_counts() -> None:
@@ -92,9 +111,9 @@ def test_first_of_two_assignments_counts() -> None:
 
 
 def test_names_hold_no_values() -> None:
-    plan = plan_environment(["TOKEN=hush", "TERM=hush2"])
+    plan = plan_environment(["TOKEN=hush", "TERM=hush2", "PYTHONPATH=hush3"])
     assert "hush" not in repr(plan)
-    assert plan.names() == {"carried": ["TOKEN"], "dropped": ["TERM"], "refused": []}
+    assert plan.names() == {"carried": ["TOKEN"], "dropped": ["TERM"], "steering": ["PYTHONPATH"], "refused": []}
 
 
 def test_missing_variable_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible.module_utils.webex_rollout.processes import Bot
-from ansible.module_utils.webex_rollout.starters import find_starters, starts_bot
+from ansible.module_utils.webex_rollout.starters import find_starters, search_for, starts_bot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ BOT = Bot("jarvis", HOME, "webex_bots/jarvis.py", f"{HOME}/.venv/bin/python", "r
     ],
 )
 def test_a_start_is_seen(line: str) -> None:
-    assert starts_bot(line, "/", BOT) is True
+    assert starts_bot(line, "/", search_for(BOT)) is True
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_start_is_seen(line: str) -> None:
     ],
 )
 def test_a_mention_is_no_start(line: str) -> None:
-    assert starts_bot(line, HOME if line.startswith("#") else "/", BOT) is False
+    assert starts_bot(line, HOME if line.startswith("#") else "/", search_for(BOT)) is False
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_mention_is_no_start(line: str) -> None:
     ],
 )
 def test_what_only_a_shell_could_tell_is_a_doubt(line: str) -> None:
-    assert starts_bot(line, "/", BOT) is None
+    assert starts_bot(line, "/", search_for(BOT)) is None
 
 
 def write(root: Path, path: str, text: str) -> Path:
@@ -122,8 +122,8 @@ def test_cron_lines_are_found_in_every_place(tmp_path: Path) -> None:
     write(
         tmp_path, "var/spool/cron/crontabs/vinay", f"# {start}\nMAILTO=x\n@reboot {start}\n*/5 * * * * pgrep jarvis\n"
     )
-    write(tmp_path, "etc/crontab", f"0 3 * * * vinay {start} % input\n")
-    write(tmp_path, "etc/cron.d/bots", f"@daily vinay {start}\n0 3 * * * vinay {start}\n")
+    write(tmp_path, "etc/crontab", f"0 3 * * * root {start} % input\n")
+    write(tmp_path, "etc/cron.d/bots", f"@daily vinay {start}\n0 3 * * * root {start}\n")
     assert found(tmp_path) == [
         ("cron", "/etc/crontab", 1, "0"),
         ("cron", "/etc/cron.d/bots", 1, "@daily"),

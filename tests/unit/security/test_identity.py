@@ -17,17 +17,14 @@ from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.found import FoundProcess
 from ansible.module_utils.webex_rollout.parents import restarting_parent_of
 from ansible.module_utils.webex_rollout.processes import Bot, bot_pids, doubtful_pids, find_namesakes, find_processes
-from ansible.module_utils.webex_rollout.procfs import for_each
+from ansible.module_utils.webex_rollout.procfs import UNANSWERED, for_each
 
 from tests.unit.people import NAMES
+from tests.unit.security.case import PYTHON, WAITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.unit.security.case import Case
 
-    from tests.unit.people import People
-
-PYTHON = "/usr/bin/python3"
-WAITS = "import time\ntime.sleep(300)\n"
 # Enters directories until its own program has a path of more than a page.
 DEEP = """
 import os, shutil
@@ -38,53 +35,6 @@ shutil.copyfile("/usr/bin/sleep", "it")
 os.chmod("it", 0o755)
 os.execv("it", ["deep", "300"])
 """
-
-
-class Case:
-    """A checkout of the bots' user, and what is started beside it."""
-
-    def __init__(self, people: People) -> None:
-        self.people = people
-        self.home = people.home / "IR"
-        self.script = self.home / "webex_bots/jarvis.py"
-        self.script.parent.mkdir(parents=True)
-        self.script.write_text(WAITS)
-        people.give(people.home)
-        self.bot = Bot("jarvis", str(self.home), "webex_bots/jarvis.py", PYTHON, "botuser")
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def start(self, name: str, *argv: str, cwd: Path | None = None, executable: str = "", **env: str) -> int:
-        process = self.people.start(name, argv, cwd, executable or None, env)
-        self.started.append(process)
-        return process.pid
-
-    def its_own(self) -> int:
-        pid = self.start("botuser", "python3", "webex_bots/jarvis.py", cwd=self.home, executable=PYTHON, OWN="1")
-        until = time.monotonic() + 20
-        while pid not in bot_pids(self.bot):
-            assert time.monotonic() < until
-        return pid
-
-    def shows(self, pid: int, word: bytes) -> None:
-        """Wait until a process shows a word on its command line."""
-        until = time.monotonic() + 20
-        while word not in Path(f"/proc/{pid}/cmdline").read_bytes():
-            assert time.monotonic() < until
-
-    def alive(self, pid: int) -> bool:
-        return next(p for p in self.started if p.pid == pid).poll() is None
-
-    def close(self) -> None:
-        for process in self.started:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture
-def case(people: People) -> Iterator[Case]:
-    made = Case(people)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("name", ["otheruser", "root"])
@@ -267,10 +217,19 @@ def test_memory_that_lets_its_reader_wait_keeps_nobody_from_the_next(tmp_path: P
     for name in "ac":
         (tmp_path / name).write_text(name)
     begun = time.monotonic()
-    assert for_each(look, ["a", "fifo", "nosuch", "c"], patience=0.2) == ["a", None, None, "c"]
+    assert for_each(look, ["a", "fifo", "nosuch", "c"], patience=0.2) == ["a", UNANSWERED, None, "c"]
     assert time.monotonic() - begun < 10
     with (tmp_path / "fifo").open("w"):
         pass  # lets the thread that waits go
+
+
+def test_python_of_his_that_does_not_show_itself_is_a_doubt(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine under load must not make a running bot one that does not run."""
+    own = case.its_own()
+    monkeypatch.setattr(processes, "_kept", {})
+    monkeypatch.setattr(processes, "for_each", lambda _, items, **__: [UNANSWERED] * len(items))
+    assert bot_pids(case.bot) == {}
+    assert own in doubtful_pids(case.bot)  # uids are shared by all tests that run at this moment
 
 
 @pytest.mark.parametrize("descriptors", [True, False])

@@ -12,17 +12,17 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import requests
 from server import Proxy, Server
 
 CERTIFICATES = Path(os.environ["POOL_SUITE_CERTIFICATES"])
-WEBEX_HOSTS = ("webexapis.com", "u2c.wbx2.com", "wdm-a.wbx2.com", "conv-a.wbx2.com")
+WEBEX_HOSTS = ("webexapis.com", "api.ciscospark.com", "u2c.wbx2.com", "wdm-a.wbx2.com", "conv-a.wbx2.com")
 # Quick where the real values are for people's patience.
 QUICK: dict[str, Any] = {"backoff": 0.01, "request_timeout": 5, "connect_timeout": 2}
 

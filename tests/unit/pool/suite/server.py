@@ -1,6 +1,6 @@
 """A server on a real socket whose every misbehaviour is scripted, and which remembers what reached it.
 
-Python 3.9 and the standard library only: the suite runs in the bots' environments, not in the controller's.
+Python 3.7 and the standard library only: the suite runs in the bots' environments, not in the controller's.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import struct
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Callable
 
 
 @dataclass
@@ -77,6 +76,16 @@ def never(connection: Connection, _seen: Seen) -> None:
     raise HangUp
 
 
+def after(seconds: float) -> Script:
+    """An answer that takes its time, for as long as the client waits for it."""
+
+    def script(connection: Connection, seen: Seen) -> None:
+        connection.server.over.wait(seconds)
+        answer()(connection, seen)
+
+    return script
+
+
 class Connection:
     """The server's end of one TCP connection."""
 
@@ -134,7 +143,7 @@ class Connection:
 class Server:
     """Listens on `address`. `on` scripts what happens to the next requests of a method; else they get `{}`, 200."""
 
-    def __init__(self, context: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
+    def __init__(self, context: ssl.SSLContext | None = None, address: str = "127.0.0.1", port: int = 0) -> None:
         self.context = context
         self.seen: list[Seen] = []
         self.connections: list[Connection] = []
@@ -144,7 +153,10 @@ class Server:
         self._scripts: dict[tuple[str, str], list[Script]] = defaultdict(list)
         self._always: dict[tuple[str, str], Script] = {}
         self._lock = threading.Lock()
-        self._listener = socket.create_server((address, 0), backlog=128)
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind((address, port))
+        self._listener.listen(128)
         self.port = self._listener.getsockname()[1]
         self.url = f"{'https' if context else 'http'}://{address}:{self.port}"
         threading.Thread(target=self._accept, name="server", daemon=True).start()

@@ -148,7 +148,7 @@ def test_bot_without_any_logging_is_heard_in_bounded_memory(channel: Channel, tm
     code = (
         "import logging, webex_pool_config as pool\n"
         "from webexteamssdk import WebexTeamsAPI\n"
-        "for number in range(3000):\n"
+        "for number in range(1000):\n"
         "    pool.configure_webex_api_session(WebexTeamsAPI(access_token='t'), pool_maxsize=1 + number % 500)\n"
         "assert not logging.getLogger().handlers\n"
         "print(len(pool._evidence._pending), len(pool._evidence._reported))"
@@ -158,7 +158,7 @@ def test_bot_without_any_logging_is_heard_in_bounded_memory(channel: Channel, tm
     assert done.stderr == ""
     assert all(int(kept) <= 16 for kept in done.stdout.split())
     (heard,) = channel.heard()
-    assert heard.configured == 3000
+    assert heard.configured == 1000
     assert len(heard.sessions) == 16
 
 

@@ -9,8 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import requests

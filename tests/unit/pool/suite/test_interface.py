@@ -12,6 +12,7 @@ import threading
 import time
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import requests
@@ -26,7 +27,9 @@ def test_report_signature(pool: Any, sdk: Any) -> None:
     assert (adapter._pool_connections, adapter._pool_maxsize, adapter._pool_block) == (20, 30, False)
     assert adapter.max_retries.total == 2
     assert set(adapter.max_retries.status_forcelist) == {429, 500, 502, 503, 504}
-    assert set(adapter.max_retries.allowed_methods) == {"GET", "POST", "PUT", "DELETE"}
+    retry = adapter.max_retries
+    methods = retry.allowed_methods if hasattr(retry, "allowed_methods") else retry.method_whitelist  # urllib3 1.25
+    assert set(methods) == {"GET", "POST", "PUT", "DELETE"}
 
 
 def test_defaults_are_the_report_s(pool: Any) -> None:
@@ -42,21 +45,96 @@ def test_each_sdk_calls_webex(pool: Any, sdk: Any, webex: Server) -> None:
     assert webex.seen[0].headers["authorization"] == "Bearer t"
 
 
-@pytest.mark.parametrize("wrong", [None, object(), "token", SimpleNamespace(_session=SimpleNamespace())])
-def test_object_without_a_session(pool: Any, wrong: Any) -> None:
-    with pytest.raises(TypeError, match=r"expects a webexteamssdk.WebexTeamsAPI or webexpythonsdk.WebexAPI .* not "):
-        pool.configure_webex_api_session(wrong)
+class Unfinished:
+    """A client whose constructor has not run."""
+
+    @property
+    def _session(self) -> Any:
+        return self._made_by_the_constructor
+
+
+@pytest.mark.parametrize("wrong", [None, object(), "token", MagicMock(), Unfinished(), SimpleNamespace(_session=1)])
+def test_what_is_no_client_is_passed_through_with_one_warning(pool: Any, log: Lines, wrong: Any) -> None:
+    for _ in range(3):
+        assert pool.configure_webex_api_session(wrong) is wrong
+        assert pool.configure_webex_bot_session(wrong) is wrong
+    warnings = [record.getMessage() for record in log.records if record.levelname == "WARNING"]
+    name = f"not {type(wrong).__module__}.{type(wrong).__qualname__}"
+    assert [line for line in warnings if line.endswith(name)] == warnings[:1]
+    assert len(warnings) == 2
+    assert log.starting(READY) == []
+
+
+@pytest.mark.parametrize("wrong", [None, MagicMock(), SimpleNamespace(_session=SimpleNamespace())])
+def test_what_is_no_client_is_an_error_if_strict(pool: Any, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"expects a client with a requests.Session \(WebexTeamsAPI, .*\), not "):
+        pool.configure_webex_api_session(wrong, strict=True)
+    with pytest.raises(TypeError, match=r"expects has bot.teams and bot.session, which .* has not"):
+        pool.configure_webex_bot_session(wrong, strict=True)
+
+
+def _bot_without(missing: str) -> Any:
+    bot = SimpleNamespace(session=requests.Session(), teams=plain_api("https://webexapis.com/v1/"))
+    delattr(bot, missing)
+    return bot
+
+
+@pytest.mark.parametrize(("missing", "there"), [("session", "bot.teams"), ("teams", "bot.session")])
+def test_what_a_bot_has_is_configured_and_what_it_has_not_is_named(
+    pool: Any, log: Lines, missing: str, there: str
+) -> None:
+    bot = _bot_without(missing)
+    assert pool.configure_webex_bot_session(bot) is bot
+    assert [line.split()[3] for line in log.starting(READY)] == [f"session={there}"]
+    (warning,) = [record.getMessage() for record in log.records if record.levelname == "WARNING"]
+    assert f"has bot.{missing}, which types.SimpleNamespace has not: only {there} has" in warning
 
 
 @pytest.mark.parametrize("missing", ["session", "teams"])
-def test_bot_without_a_session_is_left_as_it_was(pool: Any, missing: str) -> None:
-    bot = SimpleNamespace(session=requests.Session(), teams=plain_api("https://webexapis.com/v1/"))
-    setattr(bot, missing, None)
-    sessions = [bot.session, bot.teams and bot.teams._session._req_session]
-    adapters = [session.adapters["https://"] for session in sessions if session]
-    with pytest.raises(TypeError, match=rf"configure_webex_bot_session .*bot\.{missing}"):
-        pool.configure_webex_bot_session(bot)
-    assert [session.adapters["https://"] for session in sessions if session] == adapters
+def test_bot_without_a_session_is_left_as_it_was_if_strict(pool: Any, missing: str) -> None:
+    bot = _bot_without(missing)
+    session = bot.session if missing == "teams" else bot.teams._session._req_session
+    adapter = session.adapters["https://"]
+    with pytest.raises(TypeError, match=rf"has bot\.{missing}, which types.SimpleNamespace has not"):
+        pool.configure_webex_bot_session(bot, strict=True)
+    assert session.adapters["https://"] is adapter
+
+
+def test_clients_made_for_each_call_share_their_connections(pool: Any, sdk: Any, server: Server, log: Lines) -> None:
+    for _ in range(20):
+        api = sdk(access_token="t", base_url=server.url + "/v1/")
+        pool.configure_webex_api_session(api, **QUICK).people.me()
+    assert len(server.connections) == 1
+    assert {seen.headers["authorization"] for seen in server.seen} == {"Bearer t"}
+    assert len(log.starting(READY)) == 1
+
+
+def test_clients_of_two_tokens_have_sessions_of_their_own(pool: Any, sdk: Any, server: Server) -> None:
+    server.on("GET", answer(Set_Cookie="a=b"))
+    for token in ("one", "two"):
+        api = sdk(access_token=token, base_url=server.url + "/v1/")
+        pool.configure_webex_api_session(api, **QUICK).people.me()
+    assert [seen.headers["authorization"] for seen in server.seen] == ["Bearer one", "Bearer two"]
+    assert "cookie" not in server.seen[1].headers
+
+
+def test_adapters_that_are_kept_are_bounded(pool: Any) -> None:
+    for size in range(1, 100):
+        pool.configure_webex_api_session(plain_api("https://webexapis.com/v1/"), pool_maxsize=size)
+    assert len(pool._shared.adapters) <= 16
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_client_made_in_a_child_does_not_use_the_parent_s_connection(pool: Any, server: Server) -> None:
+    pool.configure_webex_api_session(plain_api(server.url + "/v1/"), **QUICK).people.me()
+    child = os.fork()
+    if child == 0:
+        try:
+            pool.configure_webex_api_session(plain_api(server.url + "/v1/"), **QUICK).people.me()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert [seen.connection for seen in server.seen] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +149,7 @@ def test_bot_without_a_session_is_left_as_it_was(pool: Any, missing: str) -> Non
         ("request_timeout", 0, ValueError),
         ("request_timeout", None, TypeError),
         ("connect_timeout", math.inf, ValueError),
+        ("first_attempt", 0, ValueError),
         ("keepalive_idle", 0, ValueError),
         ("keepalive_idle", 40_000, ValueError),
         ("keepalive_interval", 1.5, TypeError),

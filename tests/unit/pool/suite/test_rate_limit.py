@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import requests

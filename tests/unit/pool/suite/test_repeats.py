@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import requests
@@ -97,21 +96,12 @@ def test_post_is_repeated_when_the_handshake_times_out(bare: Bare, webex: Server
 
 
 def test_post_is_repeated_when_nobody_listens(bare: Bare) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    first = Server()
+    first.stop()
     session = bare(max_retries=2, backoff=0.01)
-    refused = _failure(session, "POST", f"http://127.0.0.1:{port}/", json={})
+    refused = _failure(session, "POST", first.url, json={})
     assert isinstance(refused, requests.ConnectionError)
-    server = Server.__new__(Server)
-
-    def listen() -> None:
-        real = socket.create_server
-        socket.create_server = lambda *_a, **_k: real(("127.0.0.1", port), backlog=16)
-        try:
-            server.__init__()
-        finally:
-            socket.create_server = real
-
+    servers = []
     # The server comes up while the module waits before its second repeat.
     real_sleep = time.sleep
     naps = []
@@ -119,16 +109,17 @@ def test_post_is_repeated_when_nobody_listens(bare: Bare) -> None:
     def nap(seconds: float) -> None:
         naps.append(seconds)
         if len(naps) == 2:
-            listen()
+            servers.append(Server(port=first.port))
         real_sleep(seconds)
 
     time.sleep = nap
     try:
-        assert session.post(f"http://127.0.0.1:{port}/", json={}).status_code == 200
+        assert session.post(first.url, json={}).status_code == 200
     finally:
         time.sleep = real_sleep
-        server.stop()
-    assert server.count("POST") == 1
+        for server in servers:
+            server.stop()
+    assert servers[0].count("POST") == 1
 
 
 def test_post_is_repeated_when_the_proxy_cannot_connect(bare: Bare, webex: Server, proxy: Proxy) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import requests
