@@ -151,7 +151,8 @@ class Soak:
         counted = self._pass(now, signs, fair)
         self.own.read(excuse=not fair or bool(signs.drift or signs.exchanged))
         for watch in self.controls.values():
-            watch.read(excuse=counted == 0)  # they are compared over the time that counts
+            # They are compared over the time that counts.
+            watch.read(excuse=not fair or (counted == 0 and bool(self.work.problem)))
         self._add_point()
 
     def watch(self, controls: Sequence[Mapping[str, Any]]) -> None:
