@@ -27,6 +27,8 @@ from plugin_utils.words import printable  # noqa: E402
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
     from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, Read, SourceError
+    from plugin_utils.client_patch.pool_place import PoolPlace
+    from plugin_utils.client_patch.surroundings import Started
 except ImportError as error:
     # libcst is no dependency of Ansible; the message comes when the action runs, not when plugins are loaded.
     IMPORT_ERROR: ImportError | None = error
@@ -62,6 +64,8 @@ class ActionModule(ActionBase):
         result["constructions"] = [asdict(item) for file in patched.files.values() for item in file.constructions]
         result["programs"] = [named for path in sorted(self._read) for named in _programs(path, self._read[path])]
         result["findings"] = [asdict(item) for item in patched.findings]
+        if patched.place is not None:
+            result["pool"] = asdict(patched.place)
         if self._task.diff:
             result["diff"] = [_diff(path, patched.before[path], source) for path, source in changed.items()]
         return result
@@ -69,15 +73,32 @@ class ActionModule(ActionBase):
     def _patch(self, args: Mapping[str, Any]) -> CheckoutResult:
         settings = Settings(Templates(**args["templates"]), args["request_timeout"])
         try:
-            checkout = Checkout(self._reader(args, args["home"]), args["script"], settings, args["search_paths"])
+            checkout = Checkout(
+                self._reader(args, args["home"]),
+                args["script"],
+                settings,
+                args["search_paths"],
+                started=self._started(args),
+            )
             if args["state"] == "present":
                 return checkout.patch(args["scope"])
             original = self._reader(args, args["original"]) if args["original"] else None
             return checkout.unpatch(original, args["scope"])
         except TemplateError as error:
-            raise AnsibleActionFail(f"roles/client_patch/templates: {error}. Nothing was written.") from error
+            raise AnsibleActionFail(f"roles/client_patch/templates: {error}. Nothing was written.") from None
         except SourceError as error:
-            raise AnsibleActionFail(printable(f"{args['home']}: {error}. Nothing was written.")) from error
+            # Without the cause: Ansible would say it twice.
+            raise AnsibleActionFail(printable(f"{args['home']}: {error}. Nothing was written.")) from None
+
+    def _started(self, args: Mapping[str, Any]) -> Started:
+        """How the bot is started, and the question to its Python whether an import would resolve then."""
+
+        def prove(place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
+            imports = [[name, list(path)] for name, path in asked]
+            return str(self._module({**args, "prove": {"file": place.file, "imports": imports}})["problem"])
+
+        path = tuple(args["search_paths"])
+        return Started(args["pool_module"], args["home"], path=path, prove=prove if args["python"] else None)
 
     def _reader(self, args: Mapping[str, Any], home: str) -> Read:
         def read(paths: Sequence[str]) -> dict[str, bytes]:

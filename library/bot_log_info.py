@@ -13,8 +13,11 @@ short_description: Count what failed in a bot's log since a cursor
 description:
   - Counts lines and incidents in a bot's log since a cursor was taken, across rotations, and reads what the pool module
     logged about itself.
-  - A I(line) is what C(grep -c) counts. An I(incident) is one failed call, that is one log record with its traceback;
-    records with the same signature within 5 s are one incident. Calls that are retried are counted separately.
+  - How the log is written (time stamps, levels) is learned from its lines. What counts stands in a record at WARNING or
+    above; in a log without levels, in a traceback. A text in a message of a lower level never counts.
+  - A I(line) is what C(grep -c) counts in these records. An I(incident) is one failed call, that is one log record with
+    its traceback; records with the same signature within 5 s are one incident. Calls that are retried are counted
+    separately.
   - Everything returned is counted from where the cursor was taken. The cursor carries the counts, so only new bytes
     are read, and a look whose result was lost can be repeated with the older cursor.
   - Changes nothing.
@@ -101,8 +104,14 @@ now:
     - The VM's clock. C(epoch) can be set; C(since_boot), in seconds, cannot, and is comparable within one C(boot).
   returned: always
   type: dict
+dialect:
+  description:
+    - How the log is written, in one sentence, with what to do where that is not enough. It is learned from the log's
+      lines, kept in the cursor, and learned anew when no line is written so any more.
+  returned: success
+  type: str
 lines:
-  description: Lines with at least one signature.
+  description: Lines with at least one signature, in records at WARNING or above.
   returned: success, without O(take)
   type: int
 failures:
@@ -120,6 +129,46 @@ recovered:
 signatures:
   description: The same four counts for each signature, with its C(text) and C(kind).
   returned: success, without O(take)
+  type: dict
+levels:
+  description: Records at WARNING or above, by level (C(warning), C(error), C(critical)).
+  returned: success, without O(take)
+  type: dict
+tracebacks:
+  description: Records at WARNING or above with a traceback; in a log without levels, every traceback.
+  returned: success, without O(take)
+  type: int
+loose_tracebacks:
+  description: Tracebacks below a record under WARNING. A print, or words of a message; no evidence.
+  returned: success, without O(take)
+  type: int
+echoes:
+  description: Records that stood within a message shortly before they were logged. No evidence.
+  returned: success, without O(take)
+  type: int
+errors:
+  description: Records at ERROR or above, or with a traceback, whatever they say.
+  returned: success, without O(take)
+  type: int
+error_incidents:
+  description: The same, of which those of one kind within 5 s are one.
+  returned: success, without O(take)
+  type: int
+error_others:
+  description: Those of RV(error_incidents) in which no signature of a failed call stands.
+  returned: success, without O(take)
+  type: int
+error_kinds:
+  description: RV(error_incidents) by kind, the exception's class or the message without what varies; at most 33 kinds.
+  returned: success, without O(take)
+  type: dict
+error_hours:
+  description: RV(error_incidents) by hour, like RV(hours).
+  returned: with O(buckets)
+  type: dict
+error_other_hours:
+  description: RV(error_others) by hour, like RV(hours).
+  returned: with O(buckets)
   type: dict
 pool:
   description:
@@ -192,7 +241,8 @@ def answer(given: dict[str, Any]) -> dict[str, Any]:
             raise LogError(f"the cursor belongs to log {other}, not to {given['path']}: take one for this log")
         result = reader.look(given["cursor"])
     if not given["buckets"]:
-        del result["hours"]
+        for hours in ("hours", "error_hours", "error_other_hours"):
+            del result[hours]
     return result
 
 

@@ -58,12 +58,19 @@ options:
     type: str
     choices: [script, imports]
     default: script
+  pool_module:
+    description:
+      - Name under which the bot imports the pool module, if O(templates.import_line) leaves it open with
+        C(__pool_module__). V(auto) chooses one that resolves as the bot is started.
+      - A bot whose import would not resolve is refused; its own Python is asked, and runs nothing of the checkout.
+    type: str
+    default: auto
   search_paths:
-    description: Directories in which imports are looked up after the script's own. The empty string is the checkout
-      itself.
+    description: Directories of the checkout that are on the bot's C(sys.path), by C(PYTHONPATH) for example, besides
+      those that the source puts there. The empty string is the checkout itself.
     type: list
     elements: str
-    default: [""]
+    default: []
   request_timeout:
     description:
       - Seconds. C(single_request_timeout) of an API client is added, or raised to this, and never lowered.
@@ -104,6 +111,10 @@ options:
     default: {}
   expected:
     description: What was read at these paths, as hashes; filled in on the controller.
+    type: dict
+    default: {}
+  prove:
+    description: The pool module's file and the imports that must lead to it; filled in on the controller.
     type: dict
     default: {}
 author: [The webex-bot-rollout authors]
@@ -167,6 +178,14 @@ programs:
   elements: dict
   sample:
     - {path: webex_bots/jarvis.py, line: 41, name: sudo}
+pool:
+  description: The pool module that the patched files import; its C(file), relative to the checkout, has to be there.
+  returned: when there is one
+  type: dict
+  sample:
+    file: src/utils/webex_pool_config.py
+    module: src.utils.webex_pool_config
+    written: src.utils.webex_pool_config
 files:
   description: The files that were (or in check mode would be) written, with checksum and the backup's name if there
     is one.
@@ -191,6 +210,7 @@ from ansible.module_utils.webex_rollout.disk import sha256
 from ansible.module_utils.webex_rollout.entries import Entry
 from ansible.module_utils.webex_rollout.errors import BlockedError, RolloutError
 from ansible.module_utils.webex_rollout.files import Files
+from ansible.module_utils.webex_rollout.imports import import_problem
 from ansible.module_utils.webex_rollout.sources import compile_problem
 from ansible.module_utils.webex_rollout.tree import place_of
 from ansible.module_utils.webex_rollout.words import printable
@@ -290,6 +310,11 @@ def act(given: dict[str, Any], check: bool) -> dict[str, Any]:
     contents = sources.read(given["read"], given["script"]) if given["read"] else {}
     new = {path: base64.b64decode(source) for path, source in given["write"].items()}
     errors = sources.compile_all(given["python"], new) if given["python"] else {}
+    asked = given["prove"]
+    problem = ""
+    if asked:
+        imports = [(str(name), list(path)) for name, path in asked["imports"]]
+        problem = import_problem(given["python"], given["home"], asked["file"], imports, sources.account)
     files = []
     if new and not errors:
         files = sources.write_all(new, given["expected"], given["backup"], check)
@@ -297,6 +322,7 @@ def act(given: dict[str, Any], check: bool) -> dict[str, Any]:
         "changed": bool(files),
         "contents": {path: base64.b64encode(data).decode("ascii") for path, data in contents.items()},
         "errors": errors,
+        "problem": problem,
         "files": files,
     }
 

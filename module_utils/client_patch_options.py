@@ -13,7 +13,8 @@ OPTIONS: dict[str, Any] = {
     "python": {"type": "path"},
     "user": {"type": "str", "default": ""},
     "scope": {"type": "str", "choices": ["script", "imports"], "default": "script"},
-    "search_paths": {"type": "list", "elements": "str", "default": [""]},
+    "pool_module": {"type": "str", "default": "auto"},
+    "search_paths": {"type": "list", "elements": "str", "default": []},
     "request_timeout": {"type": "int", "default": 120},
     "backup": {"type": "bool", "default": False},
     "templates": {
@@ -33,4 +34,5 @@ REQUESTS: dict[str, Any] = {
     # A source may hold a token; without no_log Ansible would write it to the VM's journal.
     "write": {"type": "dict", "default": {}, "no_log": True},
     "expected": {"type": "dict", "default": {}},
+    "prove": {"type": "dict", "default": {}},
 }

@@ -84,7 +84,6 @@ def collect(bot: Bot, needs: Needs) -> dict[str, Any]:
         "checkout_exists": False,
         "script_exists": False,
         "script_problem": "",
-        "module_directory_exists": False,
         "log": {"path": log, "exists": False, "readable": False, "writable": False},
         "python": {"error": f"no user {bot.user}"},
         "free_mib": {},
@@ -107,7 +106,6 @@ def collect(bot: Bot, needs: Needs) -> dict[str, Any]:
         checkout_exists=seen["checkout"],
         script_exists=seen["script"],
         script_problem=_script_problem(bot) if seen["script"] else "",
-        module_directory_exists=seen["modules"],
         log={"path": log, **seen["log"]},
         python=_python(bot, account, seen),
         free_mib={**seen["free_mib"], **_free_mib("/var/lib")},
@@ -132,7 +130,6 @@ def _look_as_user(home: str, script: str, python: str, log: str) -> dict[str, An
     return {
         "checkout": os.path.isdir(home),
         "script": os.path.isfile(os.path.join(home, script)),
-        "modules": os.path.isdir(os.path.join(home, "src/utils")),
         "log": {
             "exists": os.path.exists(log),
             "readable": os.access(log, os.R_OK),
@@ -201,8 +198,6 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
         yield f"the script {bot['home']}/{bot['script']} is not there; set bot_script or drop the bot"
     elif facts["script_problem"]:
         yield facts["script_problem"]
-    if not facts["module_directory_exists"]:
-        yield f"{bot['home']}/src/utils is not there, and the pool module belongs in it; check bot_home"
     if python.get("error"):
         yield f"{bot['python']} does not work ({python['error']}); repair the virtual environment or set bot_python"
         return

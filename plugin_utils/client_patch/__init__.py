@@ -6,11 +6,12 @@ spliced into the old one, so that no byte outside the replaced ranges can change
 
 from .model import NoClientError, PatchError, Result, Settings, TemplateError, Templates
 from .patching import patch
-from .templates import CONSTRUCTION, NAMES
+from .templates import CONSTRUCTION, MODULE, NAMES
 from .unpatching import unpatch
 
 __all__ = [
     "CONSTRUCTION",
+    "MODULE",
     "NAMES",
     "NoClientError",
     "PatchError",

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .model import OTHER_MODULE, UNREADABLE, Finding, NoClientError, PatchError, Result, Settings
-from .names import ClientClass, Meanings, Resolver
-from .patching import Patcher
+from .model import (
+    BARE_REQUEST,
+    OTHER_CLIENT,
+    OTHER_MODULE,
+    UNREADABLE,
+    Finding,
+    NoClientError,
+    PatchError,
+    Result,
+    Settings,
+)
+from .names import PACKAGES, ClientClass, Meanings, Resolver
+from .patching import NO_CLIENT, Patcher, in_order
+from .placed import SourceError, imported_pool, place, run, settings_at, shown_place
+from .pool_place import POOL_FILE, PoolPlace
 from .scopes import Site
 from .source import Source
-from .templates import Wrappers
+from .surroundings import Started, Surroundings
+from .templates import MODULE, Wrappers
 from .unpatching import Unpatcher
+
+__all__ = ["Checkout", "CheckoutResult", "NoClientsError", "Read", "SourceError"]
 
 SCRIPT = "script"
 IMPORTS = "imports"
@@ -21,8 +36,8 @@ IMPORTS = "imports"
 Read = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
-class SourceError(Exception):
-    """A file of the checkout cannot be patched: which, where, why and what to do. Nothing was changed."""
+class NoClientsError(SourceError):
+    """A script constructs no client, and neither does what it imports."""
 
 
 @dataclass
@@ -32,6 +47,8 @@ class CheckoutResult:
     files: dict[str, Result] = field(default_factory=dict)
     before: dict[str, bytes] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    # Where the pool module has to be for what is patched; None where nothing imports it.
+    place: PoolPlace | None = None
 
 
 @dataclass
@@ -45,17 +62,31 @@ class _Module:
 class Checkout:
     """A bot's script with all modules that it reaches by imports inside the checkout."""
 
-    def __init__(self, read: Read, script: str, settings: Settings, search_paths: Iterable[str] = ("",)) -> None:
+    def __init__(
+        self,
+        read: Read,
+        script: str,
+        settings: Settings,
+        search_paths: Iterable[str] = ("",),
+        surroundings: Surroundings | None = None,
+        sources: dict[tuple[str, str], Source] | None = None,
+        started: Started | None = None,
+    ) -> None:
         self.read = read
         self.script = posixpath.normpath(script)
         self.settings = settings
         self.pool_module = Wrappers.from_settings(settings).pool_module
         # Python puts the script's own directory first.
-        paths = [posixpath.dirname(self.script), *search_paths]
+        paths = [posixpath.dirname(self.script), *search_paths, *([""] if started is not None else [])]
         self.search_paths = list(dict.fromkeys(posixpath.normpath(path) for path in paths))
         self.modules: dict[str, _Module] = {}
         self.findings: list[Finding] = []
         self._asked: set[str] = set()
+        self.surroundings = surroundings
+        # Where the surroundings have to be read first.
+        self.started = started
+        # Parsed files, by path and package: to parse is what takes time.
+        self.sources = sources if sources is not None else {}
 
     def load(self) -> None:
         """Reads the script and follows its imports, one reading for each depth.
@@ -66,9 +97,12 @@ class Checkout:
         if self.script not in found:
             raise SourceError(f"{self.script} does not exist in the checkout")
         try:
-            source = Source(found[self.script], self.script)
+            around, started = self.surroundings, self.started
+            known = started.start(self.script).package if started is not None else ""
+            package = around.package(self.script) if around is not None else known
+            source = self._source(found[self.script], self.script, package)
         except PatchError as error:
-            raise SourceError(f"{_place(self.script, error)}: {error.message}") from error
+            raise SourceError(f"{shown_place(self.script, error)}: {error.message}") from error
         self.modules[self.script] = _Module(source, "", "")
         level = [self.modules[self.script]]
         while level:
@@ -77,6 +111,14 @@ class Checkout:
                 for name in self.names(module):
                     self.candidates(name, wanted)
             level = self.add(wanted, self.read(sorted(wanted)) if wanted else {})
+        if self.started is not None:
+            modules = {path: module.source.raw for path, module in self.modules.items()}
+            self.surroundings = Surroundings.of_script(self.read, self.script, modules, self.started)
+
+    def _source(self, raw: bytes, path: str, package: str) -> Source:
+        if (path, package) not in self.sources:
+            self.sources[path, package] = Source(raw, path, package)
+        return self.sources[path, package]
 
     def names(self, module: _Module) -> list[str]:
         """Modules that a program imports, each with the packages around it, which run first."""
@@ -89,7 +131,19 @@ class Checkout:
 
     def is_pool(self, name: str) -> bool:
         """The pool module makes clients itself, and pools them."""
+        if self.pool_module == MODULE:
+            return POOL_FILE in name.split(".")
         return name == self.pool_module or name.startswith(self.pool_module + ".")
+
+    def own(self) -> set[str]:
+        """Modules of the checkout that have an SDK's name and are something else: not a copy of the SDK itself."""
+        named = {module.name: path for path, module in self.modules.items() if module.name in PACKAGES}
+        known = {module.name for module in self.modules.values()}
+        return {
+            name
+            for name, path in named.items()
+            if not path.endswith("/__init__.py") or not {f"{name}.api", f"{name}.webex_bot"} & known
+        }
 
     def candidates(self, name: str, wanted: dict[str, tuple[str, bool]]) -> None:
         """Files that may hold a module: path → its name, and whether it is a package."""
@@ -111,7 +165,7 @@ class Checkout:
                 continue
             package = name if is_package else name.rpartition(".")[0]
             try:
-                source = Source(found[path], path, package)
+                source = self._source(found[path], path, package)
             except PatchError as error:
                 self.findings.append(
                     Finding(path, error.line, error.column, UNREADABLE, f"{error.message}; not searched for clients")
@@ -139,12 +193,22 @@ class Checkout:
         :raises SourceError: if a file cannot be patched, or if there is no client at all.
         """
         self.load()
-        exports = self.exports()
-        names = {module.name for module in self.modules.values()}
+        known = self.exports(), {module.name for module in self.modules.values()}, self.own()
         result = CheckoutResult(findings=list(self.findings))
+        settings = self.settings
         for path, module in self.modules.items():
-            patched = _run(path, Patcher(module.source, self.settings, exports, names))
-            if patched is None:
+            try:
+                if path == self.script and self.surroundings is not None:
+                    patched, result.place, more = place(module.source, settings, self.surroundings, known)
+                    result.findings += more
+                    settings = settings_at(settings, result.place, module.source)
+                    # What it imports runs in the same process, and knows the module by its full name.
+                    settings = replace(settings, written=settings.module)
+                else:
+                    patched = run(path, Patcher(module.source, settings, *known))
+            except NoClientError as error:
+                own = path == self.script
+                result.findings += [item for item in error.findings if own or item.kind in (BARE_REQUEST, OTHER_CLIENT)]
                 continue
             if path == self.script or scope == IMPORTS:
                 self._take(result, path, patched)
@@ -161,8 +225,7 @@ class Checkout:
         :raises SourceError: if a file does not parse, or if there is no client at all.
         """
         self.load()
-        exports = self.exports()
-        names = {module.name for module in self.modules.values()}
+        known = self.exports(), {module.name for module in self.modules.values()}, self.own()
         result = CheckoutResult(findings=list(self.findings))
         paths = list(self.modules) if scope == IMPORTS else [self.script]
         before = originals(paths) if originals is not None else {}
@@ -171,10 +234,15 @@ class Checkout:
             try:
                 original = Source(before[path], path, module.package) if path in before else None
             except PatchError as error:
-                raise SourceError(f"{_place(path, error)} as it was: {error.message}") from error
-            undone = _run(path, Unpatcher(module.source, self.settings, original, exports, names))
-            if undone is not None:
-                self._take(result, path, undone)
+                raise SourceError(f"{shown_place(path, error)} as it was: {error.message}") from error
+            place = imported_pool(module.source) if self.pool_module == MODULE else None
+            settings = settings_at(self.settings, place, module.source)
+            try:
+                undone = run(path, Unpatcher(module.source, settings, original, *known))
+            except NoClientError as error:
+                result.findings += error.findings if path == self.script else []
+                continue
+            self._take(result, path, undone)
         self._check(result, patching=False)
         return result
 
@@ -188,24 +256,19 @@ class Checkout:
         if result.files:
             return
         elsewhere = [f"{item.path}:{item.line}" for item in result.findings if item.kind == OTHER_MODULE]
-        reason = f"{self.script} constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)"
+        reason = f"{self.script} {NO_CLIENT}"
         if elsewhere:
             raise SourceError(
                 f"{reason}, but modules that it imports do: {', '.join(elsewhere)}; "
-                "set webex_patch_scope: imports to patch them too"
+                "set webex_patch_scope: imports to patch them too",
+                result.findings,
             )
         also = ", nor does a module of the checkout that it imports" if patching else ""
-        raise SourceError(f"{reason}{also}; is it the bot's script?")
-
-
-def _run(path: str, worker: Patcher | Unpatcher) -> Result | None:
-    """The worker's result; None if the file constructs no client."""
-    try:
-        return worker.run()
-    except NoClientError:
-        return None
-    except PatchError as error:
-        raise SourceError(f"{_place(path, error)}: {error.message}") from error
+        seen = [item for item in in_order(result.findings) if item.kind != UNREADABLE]
+        if seen:
+            listed = "; ".join(f"{item.path}:{item.line}: {item.message}" for item in seen)
+            raise NoClientsError(f"{reason}{also}. What it has of Webex: {listed}", result.findings)
+        raise NoClientsError(f"{reason}{also}; if another file is the bot's script, name that one", result.findings)
 
 
 def _left(patched: Result) -> list[Finding]:
@@ -234,7 +297,3 @@ def _exports(module: _Module, known: Mapping[str, Meanings]) -> dict[str, Meanin
         if any(isinstance(item, ClientClass) for item in meanings):
             found[f"{module.name}.{name}"] = meanings
     return found
-
-
-def _place(path: str, error: PatchError) -> str:
-    return f"{path}:{error.line}:{error.column}" if error.line else path

@@ -39,6 +39,8 @@ class Edit:
     end: int
     text: str = ""
     wrapper: Wrapper | None = None
+    # What stays on the construction's last line: a comment on its last argument.
+    comment: str = ""
 
 
 class Editor:
@@ -58,9 +60,13 @@ class Editor:
         """Put a text in the place of a range of bytes."""
         self.edits.append(Edit(start, end, text))
 
-    def wrap(self, start: int, end: int, wrapper: Wrapper) -> None:
-        """Put a wrapper around the construction in this range of bytes."""
-        self.edits.append(Edit(start, end, wrapper=wrapper))
+    def wrap(self, start: int, end: int, wrapper: Wrapper, comment: str = "") -> None:
+        """Put a wrapper around the construction in this range of bytes, and around the comment behind it, if given."""
+        if comment and not wrapper.after.startswith(",\n"):
+            comment = ""
+        self.edits.append(Edit(start, end, wrapper=wrapper, comment=comment))
+        if comment:
+            self.replace(end, end + len(comment.encode()), "")
 
     def result(self) -> str:
         """The whole text with all edits."""
@@ -95,6 +101,8 @@ class Editor:
         unit = self.source.module.default_indent
         before = _fit(wrapper.before, base, unit, newline)
         after = _fit(wrapper.after, base, unit, newline)
+        if edit.comment:
+            after = f",{edit.comment}{after[1:]}"
         *_, last = before.splitlines()
         column = len(last) if "\n" in wrapper.before else edit.start - self.source.line_start(edit.start) + len(last)
         shift = self.follow(edit.start, edit.end, Shift(add=_units(wrapper.margin, unit)), column)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 # Kinds of a finding.
 AMBIGUOUS = "ambiguous"
+BARE_REQUEST = "bare-request"
 CHANGED_SINCE = "changed-since"
 DYNAMIC = "dynamic"
 FOREIGN_WRAPPER = "foreign-wrapper"
+NOT_SHIPPED = "not-shipped"
+OTHER_CLIENT = "other-client"
 OTHER_MODULE = "other-module"
+PER_CALL = "client-per-call"
 REFERENCE = "reference"
 SETTING = "setting"
+START = "start"
+SUBCLASS = "subclass"
 TIMEOUT = "timeout"
 UNKNOWN_ORIGIN = "unknown-origin"
 UNREADABLE = "unreadable"
@@ -31,7 +38,11 @@ class PatchError(Exception):
 
 
 class NoClientError(PatchError):
-    """The program constructs no Webex client."""
+    """The program constructs no Webex client that can be pooled; what else was seen of Webex is in `findings`."""
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(message)
+        self.findings = list(findings)
 
 
 class TemplateError(PatchError):
@@ -54,6 +65,11 @@ class Settings:
     templates: Templates
     # Seconds; the least `single_request_timeout` of a patched API client.
     request_timeout: int = 120
+    # Where the import template leaves the pool module open: how it is written (".pool"), and its full name.
+    written: str = ""
+    module: str = ""
+    # Whether the import works only behind the program's own changes of `sys.path`.
+    needs_path: bool = True
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,33 @@ from typing import Union
 import libcst as cst
 
 from .scopes import Binding, Block, Program, Scope, Site
+from .tree import nodes_within
 
 API = "api"
 BOT = "bot"
+CALLS, MAY_CALL, NEVER_CALLS = "calls", "may call", "never calls"
 
 # Any path inside these packages that ends in one of the names: `webexteamssdk.api.WebexTeamsAPI` is the same class
 # as `webexteamssdk.WebexTeamsAPI`, and webex_bot.webex_bot re-exports the SDK module it uses.
 CLIENT_CLASSES: Mapping[str, Mapping[str, str]] = {
     "webexteamssdk": {"WebexTeamsAPI": API},
     "webexpythonsdk": {"WebexAPI": API},
+    "ciscosparkapi": {"CiscoSparkAPI": API},
+    "wxc_sdk": {"WebexSimpleApi": API},
     "webex_bot": {"WebexBot": BOT, "WebexAPI": API, "WebexTeamsAPI": API},
+    "webexteamsbot": {"TeamsBot": BOT, "WebexTeamsAPI": API},
 }
 CLIENT_NAMES = frozenset(name for kinds in CLIENT_CLASSES.values() for name in kinds)
+# Clients that talk to Webex by asyncio, which the pool does not serve: by package, their names.
+ASYNC_CLASSES: Mapping[str, frozenset[str]] = {
+    "wxc_sdk": frozenset({"AsWebexSimpleApi"}),
+    "webexteamsasyncapi": frozenset({"WebexTeamsAsyncAPI"}),
+}
+ASYNC_NAMES = frozenset(name for names in ASYNC_CLASSES.values() for name in names)
+PACKAGES = frozenset({*CLIENT_CLASSES, *ASYNC_CLASSES})
+# Where `single_request_timeout` stands among a class's arguments; None for a class that has none.
+TIMEOUT_POSITION = 2
+TIMEOUT_POSITIONS: Mapping[str, int | None] = {"CiscoSparkAPI": 3, "WebexSimpleApi": None}
 # Class methods of both SDKs' classes that return a new client. They take no timeout.
 ALTERNATE_CONSTRUCTORS = frozenset({"from_oauth_code", "from_oauth_refresh"})
 
@@ -33,6 +48,10 @@ class ClientClass:
     name: str
     # False for a subclass with a constructor of its own: what it accepts is not known.
     takes_timeout: bool
+    # The place of the time-out among the arguments; None if the class knows no such argument.
+    timeout_position: int | None = TIMEOUT_POSITION
+    # What a constructor of its own does about that of its base: "calls", "may call" or "never calls" it.
+    base_constructor: str = CALLS
 
 
 # A dotted name that came in by import, a client class, or None for anything else.
@@ -48,9 +67,14 @@ class Resolver:
     """
 
     def __init__(
-        self, program: Program, exports: Mapping[str, Meanings] | None = None, starred: Set[str] = frozenset()
+        self,
+        program: Program,
+        exports: Mapping[str, Meanings] | None = None,
+        starred: Set[str] = frozenset(),
+        own: Set[str] = frozenset(),
     ) -> None:
         self.program = program
+        self.own = own
         self.exports = exports or {}
         self.starred = starred
         # Bindings being resolved: `x = x or y` must not go round for ever.
@@ -61,9 +85,10 @@ class Resolver:
         if name in self.exports:
             return self.exports[name]
         parts = name.split(".")
-        kind = CLIENT_CLASSES.get(parts[0], {}).get(parts[-1])
+        kind = CLIENT_CLASSES.get(parts[0], {}).get(parts[-1]) if parts[0] not in self.own else None
         if kind is not None and len(parts) > 1:
-            return frozenset({ClientClass(kind, name, True)})
+            position = TIMEOUT_POSITIONS.get(parts[-1], TIMEOUT_POSITION)
+            return frozenset({ClientClass(kind, name, True, position)})
         return frozenset({name})
 
     def expression(self, node: cst.CSTNode, scope: Scope, site: Site) -> Meanings:
@@ -133,7 +158,11 @@ class Resolver:
         if not clients:
             return UNKNOWN
         plain = all(isinstance(item, ClientClass) and item.takes_timeout for base in bases for item in base)
-        return frozenset({ClientClass(clients[0].kind, node.name.value, plain and not _own_constructor(node))})
+        constructor = _own_constructor(node)
+        called = clients[0].base_constructor if constructor is None else _calls_base(constructor)
+        position = clients[0].timeout_position
+        made = ClientClass(clients[0].kind, node.name.value, plain and constructor is None, position, called)
+        return frozenset({made})
 
     def _merge(self, live: list[Binding]) -> Meanings:
         """Union of the bindings' meanings, without fallbacks for an SDK that cannot be imported."""
@@ -162,10 +191,25 @@ def lookup(name: str, scope: Scope) -> Iterator[Scope]:
         where = where.parent
 
 
-def _own_constructor(node: cst.ClassDef) -> bool:
-    return any(
-        isinstance(item, cst.FunctionDef) and item.name.value in ("__init__", "__new__") for item in node.body.body
-    )
+def _own_constructor(node: cst.ClassDef) -> cst.FunctionDef | None:
+    functions = [item for item in node.body.body if isinstance(item, cst.FunctionDef)]
+    return next((item for item in functions if item.name.value in ("__init__", "__new__")), None)
+
+
+def _calls_base(constructor: cst.FunctionDef) -> str:
+    """Whether a constructor calls its base's: in every run, in some, or in none."""
+    if any(_is_base_call(item) for item in constructor.body.body):
+        return CALLS
+    return MAY_CALL if any(_is_base_call(item) for item in nodes_within(constructor.body, cst.Expr)) else NEVER_CALLS
+
+
+def _is_base_call(statement: cst.CSTNode) -> bool:
+    """`super().__init__(…)` or `Base.__init__(self, …)` as a statement, or a value taken from one."""
+    if isinstance(statement, cst.SimpleStatementLine):
+        return any(_is_base_call(item) for item in statement.body)
+    value = statement.value if isinstance(statement, (cst.Expr, cst.Return, cst.Assign)) else None
+    called = value.func if isinstance(value, cst.Call) else None
+    return isinstance(called, cst.Attribute) and called.attr.value in ("__init__", "__new__")
 
 
 def _chain(scope: Scope) -> Iterator[Scope]:

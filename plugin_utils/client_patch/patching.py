@@ -8,23 +8,41 @@ from collections.abc import Iterable, Mapping, Set
 
 import libcst as cst
 
+from .bare import bare_requests
 from .editor import Editor
-from .model import FOREIGN_WRAPPER, SETTING, TIMEOUT, Construction, NoClientError, PatchError, Result, Settings
+from .model import (
+    FOREIGN_WRAPPER,
+    PER_CALL,
+    SETTING,
+    TIMEOUT,
+    Construction,
+    Finding,
+    NoClientError,
+    PatchError,
+    Result,
+    Settings,
+)
 from .names import API, Meanings
 from .placement import ImportPlacer
+from .scopes import Block
 from .source import Source
 from .survey import ClientCall, PlacedCall, PoolCall, Survey
 from .templates import Wrappers
-from .tree import code_of, nodes_within
+from .tree import code_of, dotted, nodes_within
 
 TIMEOUT_ARGUMENT = "single_request_timeout"
-# Its place among the arguments of both SDKs' classes, after access_token and base_url.
-TIMEOUT_POSITION = 2
+NO_CLIENT = "constructs no Webex client that can be pooled"
 # The pool functions' positional arguments after the client, and the defaults of what the templates set.
 POOL_POSITIONS = {"pool_connections": 1, "pool_maxsize": 2, "max_retries": 3}
 POOL_DEFAULTS = {"pool_connections": "50", "pool_maxsize": "50", "max_retries": "3", "request_timeout": "120"}
 
 _NOT_LITERAL = object()
+_DIRECTIVE = re.compile(r"#\s*(type:|noqa|nosec|pylint:|pyright:|mypy:|pragma:|nosemgrep|NOSONAR)")
+# Functions that chat bots' frameworks call for each message, by their usual names.
+_HANDLER_NAME = re.compile(r"(pre_|post_)?execute$|on_\w+$|handle(_\w+)?$|\w+_(handler|callback)$|do_(GET|POST)$")
+_CALLED_ONCE = frozenset(
+    {"cache", "lru_cache", "cached_property", "fixture", "staticmethod", "classmethod", "on_event"}
+)
 
 
 class Patcher:
@@ -36,10 +54,11 @@ class Patcher:
         settings: Settings,
         exports: Mapping[str, Meanings] | None = None,
         modules: Set[str] = frozenset(),
+        own: Set[str] = frozenset(),
     ) -> None:
         self.source = source
         self.wrappers = Wrappers.from_settings(settings)
-        self.survey = Survey(source, self.wrappers, exports, modules)
+        self.survey = Survey(source, self.wrappers, exports, modules, own)
         self.editor = Editor(source)
 
     def run(self) -> Result:
@@ -48,8 +67,9 @@ class Patcher:
         :raises NoClientError: if there is nothing to patch. :raises PatchError: if it cannot be patched.
         """
         source, survey = self.source, self.survey
+        survey.findings += bare_requests(source)
         if not survey.constructions:
-            raise NoClientError("constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)")
+            raise NoClientError(NO_CLIENT, in_order(survey.findings))
         source.check_round_trip()
         self.editor.protected = multi_line_strings(source, survey.constructions)
         updated = {key for key, pool in survey.pool_calls.items() if self._update(pool)}
@@ -58,25 +78,43 @@ class Patcher:
             call for call in survey.constructions if call.pool is None
         )
         raw = source.encode(self.editor.result()) if self.editor.edits else source.raw
-        findings = sorted(survey.findings, key=lambda item: (item.line, item.column))
+        for call in survey.constructions:
+            self._report_anew(call)
+        findings = in_order(survey.findings)
         return Result(raw, raw != source.raw, constructions, findings)
 
     def _construction(self, call: ClientCall, updated: Set[int]) -> Construction:
+        source = self.source
         edited = self._raise_timeout(call)
         if call.pool is None:
             wrapper = self.wrappers.for_kind(call.client.kind)
-            self.editor.wrap(call.start, call.end, wrapper.one_line if call.use.fstring else wrapper)
+            if call.use.fstring:
+                self.editor.wrap(call.start, call.end, wrapper.one_line)
+            else:
+                self.editor.wrap(call.start, call.end, wrapper, _comment_behind(source, call))
             action = "wrapped"
         else:
             action = "updated" if edited or id(call.pool.node) in updated else "unchanged"
         return self.survey.described(call, action)
 
+    def _report_anew(self, call: ClientCall) -> None:
+        """A client that is made in a handler lives for one message: nothing is pooled between two of them."""
+        function = handler_around(call.site.block)
+        if function is None or _outlives(self.survey.program.parent(call.node)):
+            return
+        self.survey.report(
+            call.start,
+            PER_CALL,
+            f"{call.client.name} is made anew in every run of {function}(), so no connection is kept for the next; "
+            "make it once, outside",
+        )
+
     # -- single_request_timeout
 
     def _raise_timeout(self, call: ClientCall) -> bool:
         """Adds the timeout or raises it; returns whether that was an edit."""
-        if call.client.kind != API:
-            # webex_bot makes its own client: the pool's function sets the timeouts of a bot.
+        if call.client.kind != API or call.client.timeout_position is None:
+            # webex_bot makes its own client, and one SDK has no such argument: the pool's functions set the timeouts.
             return False
         report = self.survey.report
         wanted = self.wrappers.request_timeout
@@ -84,7 +122,7 @@ class Patcher:
             name = code_of(call.node.func)
             report(call.start, TIMEOUT, f"{name} has arguments of its own; {TIMEOUT_ARGUMENT} is left as it is")
             return False
-        given, hidden = argument(call.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
+        given, hidden = argument(call.node, TIMEOUT_ARGUMENT, call.client.timeout_position)
         if given is None:
             if hidden or not self._can_add(call.node):
                 report(call.start, TIMEOUT, f"{TIMEOUT_ARGUMENT} may come in by * or **; left as it is")
@@ -172,6 +210,50 @@ class Patcher:
             editor.insert(behind, "".join(f" {text}," for text in texts))
         else:
             editor.insert(end, "".join(f", {text}" for text in texts))
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Each finding once, by its place."""
+    return sorted(dict.fromkeys(findings), key=lambda item: (item.path, item.line, item.column))
+
+
+def handler_around(block: Block) -> str | None:
+    """The function around a block that some framework calls, again and again; None if that is not known of it."""
+    for outer in block.ancestors():
+        node = outer.owner
+        if not isinstance(node, cst.FunctionDef) or outer is not outer.scope.root:
+            continue
+        decorators = {
+            dotted(item.decorator.func if isinstance(item.decorator, cst.Call) else item.decorator)
+            for item in node.decorators
+        }
+        if {name.rpartition(".")[2] for name in decorators} & _CALLED_ONCE:
+            return None
+        routes = [name for name in decorators if "." in name]
+        names = [param.name.value for param in node.params.params]
+        if routes or _HANDLER_NAME.match(node.name.value) or names == ["event", "context"]:
+            return node.name.value
+    return None
+
+
+def _outlives(parent: cst.CSTNode | None) -> bool:
+    """Whether a new client is kept beyond the function: returned, or put into an attribute."""
+    if isinstance(parent, cst.Assign):
+        return not all(isinstance(item.target, cst.Name) for item in parent.targets)
+    return isinstance(parent, (cst.Return, cst.Yield))
+
+
+def _comment_behind(source: Source, call: PlacedCall) -> str:
+    """The comment behind a call if it is about the call's last line, with the space before it.
+
+    It is about an argument if that line has one and the call begins on another; a directive for a tool always is.
+    """
+    rest = source.slice(call.end, source.line_end(call.end))
+    if not rest.strip().startswith("#"):
+        return ""
+    last_line = source.slice(source.line_start(call.end), call.end)
+    about_argument = source.line_start(call.end) > call.start and last_line.strip() not in (")", "),")
+    return rest if about_argument or _DIRECTIVE.match(rest.strip()) else ""
 
 
 def _behind(source: Source, offset: int, mark: bytes) -> int:

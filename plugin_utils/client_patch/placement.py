@@ -7,12 +7,13 @@ client's class is imported: what works for the SDK inside a function works for t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import libcst as cst
 
 from .editor import Editor
+from .guards import Guards, is_optional, is_stand_in
 from .model import PatchError
 from .scopes import Block, Site
 from .source import Source
@@ -43,6 +44,8 @@ class ImportPlacer:
         self.survey = survey
         self.wrappers = wrappers
         self.editor = editor
+        # Changes of the path that the import must come behind.
+        self.paths_at = self.program.paths_at if wrappers.needs_path else {}
 
     def place(self, calls: Iterable[ClientCall]) -> None:
         """Add the imports for these calls.
@@ -50,15 +53,20 @@ class ImportPlacer:
         :raises PatchError: if a function's name is taken.
         """
         groups: dict[int, _Group] = {}
+        guards = Guards(self.source, self.survey, self.wrappers, self.editor)
         for call in calls:
             function = self.wrappers.for_kind(call.client.kind).function
             if self._is_imported(function, call):
                 continue
             self._check_free(function)
+            if guards.take(call, function, self._last_change()):
+                continue
             block, limit = self._level(call)
             group = groups.setdefault(id(block), _Group(block))
             group.functions.add(function)
             group.limits.append(limit)
+        # First: an `else` has to follow its `try`, and what stands behind that comes after it.
+        guards.insert()
         for group in groups.values():
             self._insert(group)
 
@@ -68,7 +76,7 @@ class ImportPlacer:
 
     def _check_free(self, function: str) -> None:
         for binding in self.program.bindings:
-            if binding.name == function and not binding.imported:
+            if binding.name == function and not binding.imported and not is_stand_in(binding):
                 start, _ = self._span(binding.site.block, binding.site.index)
                 line, column = self.source.position(start)
                 raise PatchError(
@@ -88,7 +96,7 @@ class ImportPlacer:
         block = call.site.block if sites else self.program.block
         for site in sites:
             block = _common(block, site.block)
-        while block.parent is not None and self._is_unfit(block):
+        while block.parent is not None and self._is_unfit(block, sites):
             block = block.parent
         for inner in _blocks_between(call.site.block, block):
             if inner.statements and self._paths_before(inner, _project(call.site, inner)):
@@ -100,26 +108,35 @@ class ImportPlacer:
         imported = max((_project(site, block)[0] + 1 for site in sites), default=0)
         limit = max(limit, (imported, 0))
         late = _function_body(call.site.block, block)
-        if late is not None and self.program.paths_at and not self._paths_before(block, limit):
+        if late is not None and self.paths_at and not self._paths_before(block, limit):
             # The path is set somewhere else, before the function is called: only there does the import work.
             return late, _project(call.site, late)
         return block, limit
 
-    def _is_unfit(self, block: Block) -> bool:
-        """Not in a class body; nor in a `try`, whose handler would hide that the pool is missing."""
+    def _is_unfit(self, block: Block, sites: Sequence[Site]) -> bool:
+        """Not in a class body; nor in a `try`, whose handler would hide that the pool is missing.
+
+        Unless the SDK is imported there, and the program goes on without it: then it must do without the pool as well.
+        """
         if block.scope.kind == "class" or not block.statements:
             return True
-        return isinstance(block.owner, (cst.Try, cst.TryStar)) and not self.program.paths_at.get(id(block))
+        if is_optional(block) and any(site.block is block for site in sites):
+            return False
+        return isinstance(block.owner, (cst.Try, cst.TryStar)) and not self.paths_at.get(id(block))
+
+    def _last_change(self) -> int:
+        """The statement of the file that last changes the path; -1 if none does."""
+        return max((index for index, _ in _places(self.paths_at, self.program.block)), default=-1)
 
     def _paths_before(self, block: Block, limit: Place) -> bool:
-        return any(place < limit for place in _places(self.program.paths_at, block))
+        return any(place < limit for place in _places(self.paths_at, block))
 
     # -- the place
 
     def _insert(self, group: _Group) -> None:
         block, limit = group.block, min(group.limits)
         line = self.wrappers.import_line.replace(NAMES, ", ".join(sorted(group.functions)))
-        places = _places(self.program.imports_at, block) + _places(self.program.paths_at, block)
+        places = _places(self.program.imports_at, block) + _places(self.paths_at, block)
         before = [place for place in places if place < limit]
         index, part = limit
         if block.inline or any(place[0] == index for place in before):

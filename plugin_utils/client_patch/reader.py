@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import libcst as cst
 
+from .paths import settle_paths
 from .scopes import Block, NameUse, Program, Scope, Site
-from .tree import dotted, identifier, literal_string
+from .tree import code_of, dotted, identifier, literal_string
 from .walk import Walk
+
+PATH_METHODS = frozenset({"insert", "append", "extend"})
 
 
 class Reader(Walk):
@@ -70,8 +73,7 @@ class Reader(Walk):
 
     def call(self, node: cst.Call) -> None:
         func = dotted(node.func)
-        if func.startswith("sys.path.") or func.endswith("addsitedir"):
-            self.touch_path()
+        self.path_call(node, func.rpartition(".")[2])
         strings = [literal_string(arg.value) for arg in node.args[:2]]
         if func == "getattr" and len(strings) == 2 and strings[1]:
             self.program.dynamic.append((node, self.site(), strings[1]))
@@ -79,6 +81,16 @@ class Reader(Walk):
             self.program.dynamic.append((node, self.site(), strings[0]))
             self.program.imports.append(strings[0])
         self.children(node)
+
+    def path_call(self, node: cst.Call, method: str) -> None:
+        """`sys.path.insert(0, …)` and `site.addsitedir(…)`, under whatever name."""
+        values = [arg.value for arg in node.args]
+        if isinstance(node.func, cst.Attribute) and method in PATH_METHODS:
+            first = method == "insert" and len(values) == 2 and code_of(values[0]) == "0"
+            self.may_touch_path(node.func.value, values[1:] if method == "insert" else values, first)
+        elif len(values) == 1 and (method == "addsitedir" or isinstance(node.func, cst.Name)):
+            # A name alone may be `addsitedir` itself.
+            self.may_touch_path(node.func, values, False)
 
     def walrus(self, node: cst.NamedExpr) -> None:
         self.child(node, node.value)
@@ -149,6 +161,8 @@ class Reader(Walk):
 
     def augmented(self, node: cst.AugAssign) -> None:
         self.child(node, node.value)
+        if isinstance(node.target, cst.Name):
+            self.may_touch_path(node.target, [node.value], False)
         self.bind_target(node.target)
 
     def delete(self, node: cst.Del) -> None:
@@ -303,4 +317,5 @@ def read_program(module: cst.Module, package: str = "") -> Program:
     """Walks a parsed module. ``package`` is the dotted package of the file, against which relative imports count."""
     reader = Reader(module, package)
     reader.statements(module)
+    settle_paths(reader.program)
     return reader.program

@@ -118,6 +118,17 @@ class Scope:
         return scope
 
 
+@dataclass(frozen=True)
+class PathCandidate:
+    """A statement that may change `sys.path`: what is changed, by which values, and whether they come first."""
+
+    base: cst.CSTNode
+    values: tuple[cst.CSTNode, ...]
+    front: bool
+    scope: Scope
+    site: Site
+
+
 @dataclass
 class Program:
     """Everything the walk found."""
@@ -133,6 +144,9 @@ class Program:
     # Import statements and statements that touch sys.path, by block.
     imports_at: dict[int, list[Site]] = field(default_factory=dict)
     paths_at: dict[int, list[Site]] = field(default_factory=dict)
+    path_candidates: list[PathCandidate] = field(default_factory=list)
+    # Those of them that do change it.
+    paths: list[PathCandidate] = field(default_factory=list)
     from_imports: list[tuple[cst.ImportFrom, str, Site]] = field(default_factory=list)
     # Calls that fetch a module or class by a string.
     dynamic: list[tuple[cst.Call, Site, str]] = field(default_factory=list)

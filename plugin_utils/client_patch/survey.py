@@ -7,8 +7,19 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from .model import AMBIGUOUS, DYNAMIC, REFERENCE, UNKNOWN_ORIGIN, Construction, Finding
-from .names import ALTERNATE_CONSTRUCTORS, CLIENT_CLASSES, CLIENT_NAMES, ClientClass, Meanings, Resolver
+from .model import AMBIGUOUS, DYNAMIC, OTHER_CLIENT, REFERENCE, SUBCLASS, UNKNOWN_ORIGIN, Construction, Finding
+from .names import (
+    ALTERNATE_CONSTRUCTORS,
+    ASYNC_CLASSES,
+    ASYNC_NAMES,
+    CLIENT_NAMES,
+    MAY_CALL,
+    NEVER_CALLS,
+    PACKAGES,
+    ClientClass,
+    Meanings,
+    Resolver,
+)
 from .scopes import Binding, NameUse, Site
 from .source import Source
 from .templates import Wrappers
@@ -55,7 +66,8 @@ class ClientCall(PlacedCall):
 class Survey:
     """What there is to patch in one source.
 
-    ``exports`` are names of other modules of the checkout that mean client classes, ``modules`` all of those modules.
+    ``exports`` are names of other modules of the checkout that mean client classes, ``modules`` all of those modules,
+    ``own`` those that have an SDK's name and are none.
     """
 
     def __init__(
@@ -64,6 +76,7 @@ class Survey:
         wrappers: Wrappers,
         exports: Mapping[str, Meanings] | None = None,
         modules: Set[str] = frozenset(),
+        own: Set[str] = frozenset(),
     ) -> None:
         self.source = source
         self.program = source.program
@@ -71,7 +84,7 @@ class Survey:
         self.exports = exports or {}
         self.modules = modules
         starred = {f"{wrappers.pool_module}.{function}" for function in wrappers.functions}
-        self.resolver = Resolver(self.program, exports, starred)
+        self.resolver = Resolver(self.program, exports, starred, own)
         self.findings: list[Finding] = []
         self.constructions: list[ClientCall] = []
         self.pool_calls: dict[int, PoolCall] = {}
@@ -127,8 +140,8 @@ class Survey:
         _, _, last = imported.rpartition(".")
         inside = imported + "."
         return (
-            first in CLIENT_CLASSES
-            or last in CLIENT_NAMES
+            first in PACKAGES
+            or last in CLIENT_NAMES | ASYNC_NAMES
             or last in self.wrappers.functions
             or last == self.wrappers.pool_module.rpartition(".")[2]
             or self.wrappers.pool_module.startswith(inside)
@@ -164,6 +177,9 @@ class Survey:
         elif imported and last in CLIENT_NAMES and module not in self.modules:
             start, _ = self.source.span(node, use.site)
             self.report(start, UNKNOWN_ORIGIN, f"{last} comes from {module}, which is not known; left as it is")
+        elif last in ASYNC_CLASSES.get(module.partition(".")[0], ()):
+            start, _ = self.source.span(node, use.site)
+            self.report(start, OTHER_CLIENT, f"{name} works with asyncio; the pool serves requests only; left as it is")
 
     def _client_class(self, node: cst.CSTNode, use: NameUse) -> None:
         """Something that may be a client class: called here, handed on, or only mentioned."""
@@ -185,6 +201,13 @@ class Survey:
         if len(clients) < len(meanings) or len({item.kind for item in clients}) > 1:
             self.report(start, AMBIGUOUS, f"{clients[0].name} may be something else here; left as it is")
             return
+        if clients[0].base_constructor == NEVER_CALLS:
+            reason = "its own constructor never calls its base's, so there is nothing to pool; left as it is"
+            self.report(start, SUBCLASS, f"{clients[0].name}: {reason}")
+            return
+        if clients[0].base_constructor == MAY_CALL:
+            reason = "its own constructor does not always call its base's; what is there is pooled"
+            self.report(start, SUBCLASS, f"{clients[0].name}: {reason}")
         takes_timeout = not alternate and all(item.takes_timeout for item in clients)
         self.constructions.append(ClientCall(call, use.site, start, end, clients[0], use, takes_timeout))
 
@@ -208,7 +231,7 @@ class Survey:
 
     def _report_dynamic(self) -> None:
         for node, site, text in self.program.dynamic:
-            if text in CLIENT_NAMES or text.partition(".")[0] in CLIENT_CLASSES:
+            if text in CLIENT_NAMES or text.partition(".")[0] in PACKAGES:
                 start, _ = self.source.span(node, site)
                 self.report(start, DYNAMIC, f"{text} is fetched by its name; clients made of it are not pooled")
 

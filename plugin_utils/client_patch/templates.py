@@ -15,6 +15,8 @@ from .tree import code_of, dotted
 # What the templates are rendered with in place of the construction and of the names to import.
 CONSTRUCTION = "__construction__"
 NAMES = "__names__"
+# In place of the pool module's name, where that is chosen for each program.
+MODULE = "__pool_module__"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Wrappers:
     import_line: str
     pool_module: str
     request_timeout: int
+    needs_path: bool = True
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Wrappers:
@@ -57,9 +60,11 @@ class Wrappers:
         :raises TemplateError: if one does not fit.
         """
         line, module = _read_import(settings.templates.import_line)
+        if module == MODULE:
+            line, module = line.replace(MODULE, settings.written or MODULE), settings.module or MODULE
         api = _read_wrapper(settings.templates.api_client, "api_client")
         bot = _read_wrapper(settings.templates.bot_client, "bot_client")
-        return cls(api, bot, line, module, settings.request_timeout)
+        return cls(api, bot, line, module, settings.request_timeout, settings.needs_path)
 
     @property
     def functions(self) -> set[str]:

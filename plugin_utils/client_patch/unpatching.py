@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import libcst as cst
 
 from .editor import Editor, Shift
+from .guards import is_stand_in
 from .model import CHANGED_SINCE, FOREIGN_WRAPPER, TIMEOUT, Construction, Finding, NoClientError, Result, Settings
 from .names import API, Meanings
-from .patching import TIMEOUT_ARGUMENT, TIMEOUT_POSITION, argument, multi_line_strings
+from .patching import NO_CLIENT, TIMEOUT_ARGUMENT, argument, in_order, multi_line_strings
 from .source import Source
 from .survey import ClientCall, PlacedCall, PoolCall, Survey
 from .templates import Wrappers
@@ -83,7 +84,7 @@ class _LayerUnpatcher:
         if construction is None or not construction.enclosed or not call.pool.module:
             report(call.start, FOREIGN_WRAPPER, f"{call.pool.function} is called here by hand; left as it is")
             return "unchanged"
-        given, _ = argument(construction.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
+        given, _ = argument(construction.node, TIMEOUT_ARGUMENT, construction.client.timeout_position)
         if self.original is not None:
             report(call.start, CHANGED_SINCE, "has changed since it was patched; unwrapped, and else left as it is")
         elif given is not None and construction.client.kind == API:
@@ -97,8 +98,19 @@ class _LayerUnpatcher:
         text = Editor(original, strings).moved(was.start, was.end, shift)
         if text == self.source.slice(call.start, call.end):
             return "unchanged"
-        self.editor.replace(call.start, call.end, text)
+        self.editor.replace(call.start, call.end, text + self._comment_within(call))
         return "restored"
+
+    def _comment_within(self, call: _OuterCall) -> str:
+        """The comment that was taken into the pool call, which goes back behind the construction."""
+        source = self.source
+        if call.pool is None or not call.pool.node.args:
+            return ""
+        _, end = source.span(call.pool.node.args[0].value, call.site)
+        inside = source.slice(end, min(source.line_end(end), call.end))
+        behind = source.slice(call.end, source.line_end(call.end)).strip()
+        comment = inside[1:] if inside.startswith(",") else ""
+        return comment if comment.strip().startswith("#") and not behind else ""
 
     def _unwrap(self, call: _OuterCall) -> None:
         """Puts the pool call's first argument in the place of the call."""
@@ -111,7 +123,7 @@ class _LayerUnpatcher:
         text = self.editor.moved(start, end, self.editor.follow(start, end, hanging, column))
         if not isinstance(arg.value, cst.Call):
             text = f"({text})"
-        self.editor.replace(call.start, call.end, text)
+        self.editor.replace(call.start, call.end, text + self._comment_within(call))
 
 
 def _outer_calls(source: Source, survey: Survey) -> Iterator[_OuterCall]:
@@ -137,7 +149,7 @@ def _key(source: Source, survey: Survey, call: PlacedCall) -> str:
             dropped += [(pool.start, first), (last, pool.end)]
     for item in survey.constructions:
         if call.start <= item.start and item.end <= call.end:
-            given, _ = argument(item.node, TIMEOUT_ARGUMENT, TIMEOUT_POSITION)
+            given, _ = argument(item.node, TIMEOUT_ARGUMENT, item.client.timeout_position)
             if given is not None and item.client.kind == API:
                 dropped.append(source.span(given, item.site))
     texts = nodes_within(call.node, cst.SimpleString, cst.FormattedStringText)
@@ -158,7 +170,8 @@ def _squeezed(source: Source, start: int, end: int, dropped: list[tuple[int, int
     for offset in range(start, end):
         if not any(low <= offset < high for low, high in dropped):
             kept.append(source.text[offset])
-    return re.sub(r"[\s,]+", "", kept.decode("utf-8"))
+    # A comment can stand in the pool call, or behind it.
+    return re.sub(r"#[^\r\n]*|[\s,]+", "", kept.decode("utf-8"))
 
 
 def _argument_with(node: cst.Call, construction: ClientCall | None) -> cst.Arg:
@@ -188,6 +201,11 @@ def _remove_imports(source: Source, wrappers: Wrappers, original: Source | None)
             continue
         start, end = source.span(node, site)
         line_start, line_end = source.line_start(start), source.line_end(end)
+        if site.block.branch == "else" and len(site.block.statements) == 1:
+            # The `else:` was made for this import.
+            line_start = source.line_start(line_start - 1)
+            editor.replace(line_start, source.next_line(end), "")
+            continue
         before = source.slice(line_start, start)
         after = source.slice(end, line_end)
         if not before.strip() and not after.strip():
@@ -198,6 +216,13 @@ def _remove_imports(source: Source, wrappers: Wrappers, original: Source | None)
             editor.replace(line_start, following, "")
         elif after.startswith("; "):
             editor.replace(start, end + 2, "")
+    for binding in source.program.bindings:
+        # Stand-ins for functions of the pool, each behind an empty line.
+        if binding.name in wrappers.functions - set(source.program.uses) and is_stand_in(binding):
+            start, end = source.span(binding.value or source.module, binding.site)
+            first = source.line_start(source.line_start(start) - 1)
+            first = source.line_start(start) if source.slice(first, start).strip() else first
+            editor.replace(first, source.next_line(max(end - 1, start)), "")
     return source.encode(editor.result()) if editor.edits else source.raw
 
 
@@ -214,7 +239,9 @@ class Unpatcher:
         original: Source | None = None,
         exports: Mapping[str, Meanings] | None = None,
         modules: Set[str] = frozenset(),
+        own: Set[str] = frozenset(),
     ) -> None:
+        self.own = own
         self.source = source
         self.wrappers = Wrappers.from_settings(settings)
         self.exports = exports
@@ -222,7 +249,7 @@ class Unpatcher:
         self.original = original
 
     def _survey(self, source: Source) -> Survey:
-        return Survey(source, self.wrappers, self.exports, self.modules)
+        return Survey(source, self.wrappers, self.exports, self.modules, self.own)
 
     def run(self) -> Result:
         """The source without the patch.
@@ -237,7 +264,7 @@ class Unpatcher:
         for depth in range(_MAX_DEPTH):
             survey = self._survey(source)
             if depth == 0 and not survey.constructions:
-                raise NoClientError("constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot)")
+                raise NoClientError(NO_CLIENT, in_order(survey.findings))
             source.check_round_trip()
             step = _LayerUnpatcher(source, survey, original)
             raw = step.run()
@@ -248,8 +275,7 @@ class Unpatcher:
             if not step.unfinished:
                 break
         raw = _remove_imports(source, self.wrappers, self.original)
-        findings = sorted(set(findings), key=lambda item: (item.line, item.column))
-        return Result(raw, raw != self.source.raw, constructions, findings)
+        return Result(raw, raw != self.source.raw, constructions, in_order(findings))
 
 
 def unpatch(raw: bytes, settings: Settings, original: bytes | None = None, path: str = "<source>") -> Result:

@@ -7,8 +7,8 @@ from typing import Any
 
 import libcst as cst
 
-from .scopes import Binding, Block, Program, Scope, Site
-from .tree import child_fields, dotted, identifier
+from .scopes import Binding, Block, PathCandidate, Program, Scope, Site
+from .tree import child_fields, identifier
 
 
 class Walk:
@@ -131,18 +131,13 @@ class Walk:
             self.bind_target(target.value)
         else:
             whole = target.value if isinstance(target, cst.Subscript) else target
-            if dotted(whole) == "sys.path":
-                self.touch_path()
+            if isinstance(whole, (cst.Name, cst.Attribute)):
+                self.may_touch_path(whole, [value] if value is not None else [], True)
             self.visit(target)
 
-    def touch_path(self) -> None:
-        """Remember the statement as a change of `sys.path`, in its block and those around it."""
-        site = Site(self.block, self.index, self.part, self.order)
-        for block in self.block.ancestors():
-            self.program.paths_at.setdefault(id(block), []).append(site)
-            if block is block.scope.root:
-                break
-            site = Site(block.parent or block, block.index, 0, self.order)
+    def may_touch_path(self, base: cst.CSTNode, values: Sequence[cst.CSTNode], front: bool) -> None:
+        """Remember the statement as one that changes `sys.path` if `base` means that."""
+        self.program.path_candidates.append(PathCandidate(base, tuple(values), front, self.scope, self.site()))
 
     def note_import(self) -> None:
         """Remembers the statement as an import of its block, and `try:`/`if` around it as one of the outer block."""

@@ -8,17 +8,18 @@ paramiko:// only warns of an unknown host key; ansible:// goes by ssh's own rule
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jinja2
 import pytest
 from testinfra.host import Host
 
-from plugin_utils.client_patch import CONSTRUCTION, NAMES, Templates
+from plugin_utils.client_patch import CONSTRUCTION, MODULE, NAMES, Templates
 from plugin_utils.client_patch import Settings as PatchSettings
 from tests.verify.inventory import PROJECT, bot_settings
 
@@ -44,21 +45,31 @@ class Bot:
     def log(self) -> str:
         return f"{self.settings['bot_home']}/{self.settings['bot_log']}"
 
-    @property
-    def module(self) -> str:
-        return f"{self.settings['bot_home']}/{self.settings['webex_pool_module'].replace('.', '/')}.py"
+    def pool_module(self, vm: Host) -> tuple[str, str]:
+        """The name under which the script imports the pool module, and the module's file."""
+        name = self.settings["webex_pool_module"]
+        if name == "auto":
+            found = re.search(r"^\s*from (\S*webex_pool_config) import", vm.file(self.script).content_string, re.M)
+            name = found[1] if found is not None else "webex_pool_config"
+        relative = name.lstrip(".").replace(".", "/") + ".py"
+        # Relative to the script's package, to the checkout, or beside the script.
+        above = PurePosixPath(self.script).parents[max(len(name) - len(name.lstrip(".")) - 1, 0)]
+        places = [above] if name.startswith(".") else [PurePosixPath(self.settings["bot_home"]), above]
+        paths = [str(place / relative) for place in places]
+        return name, next((path for path in paths if vm.file(path).exists), paths[0])
 
-    @property
-    def patch(self) -> PatchSettings:
-        """What the role's templates make of these settings."""
+    def patch(self, module: str) -> PatchSettings:
+        """What the role's templates make of these settings, with the pool module of this name."""
         loader = jinja2.FileSystemLoader(PROJECT / "roles" / "client_patch" / "templates")
         environment = jinja2.Environment(loader=loader, keep_trailing_newline=False)
 
         def render(name: str) -> str:
-            return environment.get_template(name).render(self.settings, construction=CONSTRUCTION, names=NAMES)
+            given = {**self.settings, "webex_pool_module": MODULE}
+            return environment.get_template(name).render(given, construction=CONSTRUCTION, names=NAMES)
 
         templates = Templates(render("api_client.j2"), render("bot_client.j2"), render("import.j2"))
-        return PatchSettings(templates, self.settings["webex_request_timeout"])
+        timeout = self.settings["webex_request_timeout"]
+        return PatchSettings(templates, timeout, written=module, module=module.lstrip("."))
 
     @property
     def connections(self) -> int:

@@ -95,11 +95,13 @@ def test_open_file_limit_is_in_force(vm: Host, bot: Bot, first_look: Look) -> No
 
 def test_pool_module_is_the_projects(vm: Host, bot: Bot) -> None:
     ours = hashlib.sha256((PROJECT / "files" / "webex_pool_config.py").read_bytes()).hexdigest()
-    assert vm.file(bot.module).sha256sum == ours, f"{bot.module} is not files/webex_pool_config.py"
+    _, module = bot.pool_module(vm)
+    assert vm.file(module).sha256sum == ours, f"{module} is not files/webex_pool_config.py"
 
 
 def test_script_is_patched_and_compiles(vm: Host, bot: Bot) -> None:
-    again = patch(vm.file(bot.script).content, bot.patch, bot.script)
+    name, _ = bot.pool_module(vm)
+    again = patch(vm.file(bot.script).content, bot.patch(name), bot.script)
     left = [f"{found.name} in line {found.line}" for found in again.constructions if found.action != "unchanged"]
     assert left == [], f"clients without the pool, or with other settings: {left}"
     check = "import sys; compile(open(sys.argv[1], 'rb').read(), sys.argv[1], 'exec')"

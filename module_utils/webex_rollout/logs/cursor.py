@@ -11,14 +11,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import LogError
+from .dialect import Dialect
 from .files import LogAbsentError, LogFile, Parts, head_hash, parts_of, unpacked
-from .search import find_in
+from .heads import Heads
+from .sampling import days_of, learned, relearned
+from .search import Search, find_in
 from .signatures import SIGNATURES, Signature
 from .stamps import Clock
-from .tally import Counter, Record, Tally, load
+from .tally import Counter, Errors, Record, Tally, load
 
-# 1 called the pool's `log_level` `hears`.
-CURSOR_VERSION = 2
+# 1 called the pool's `log_level` `hears`; 2 knew one dialect, and no errors of other kinds.
+CURSOR_VERSION = 3
 HEAD_BYTES = 4096
 # A last line without its newline is read again next time, unless it is longer than this.
 MAX_HALF_LINE = 64 * 1024
@@ -39,10 +42,12 @@ class Cursor:
     taken: float
     looked: float
     tally: Tally = field(default_factory=Tally)
+    dialect: Dialect | None = None
+    """As it was learned from the log; None before it had a line."""
     version: int = CURSOR_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "dialect": self.dialect.to_dict() if self.dialect else None}
 
     @classmethod
     def from_dict(cls, raw: Any) -> Cursor:
@@ -50,6 +55,7 @@ class Cursor:
         try:
             cursor = load(cls, _of_this_version(raw))
             cursor.tally = Tally.from_dict(cursor.tally)
+            cursor.dialect = None if cursor.dialect is None else Dialect.from_dict(cursor.dialect)
         except ValueError as error:
             raise LogError(
                 f"the cursor into the log is damaged: {error}; take a new one, which starts the soak anew"
@@ -75,12 +81,16 @@ def _of_this_version(raw: Any) -> Any:
     """
     if not isinstance(raw, dict) or raw.get("version", CURSOR_VERSION) == CURSOR_VERSION:
         return raw
-    if raw["version"] != 1:
+    if raw["version"] not in (1, 2):
         raise ValueError(f"its version is {raw['version']!r}, not {CURSOR_VERSION}")
-    new = {**copy.deepcopy(raw), "version": CURSOR_VERSION}
+    new = {**copy.deepcopy(raw), "version": CURSOR_VERSION, "dialect": None}
     try:
-        pool = new["tally"]["pool"]
-        pool["log_level"] = pool.pop("hears")
+        tally = new["tally"]
+        if raw["version"] == 1:
+            tally["pool"]["log_level"] = tally["pool"].pop("hears")
+        tally.update(levels={}, tracebacks=0, loose_tracebacks=0, echoes=0, errors=asdict(Errors()))
+        # What was counted in the record at hand is counted; more of it is not.
+        tally["record"].update(level=None, trace=False, kind="")
     except (AttributeError, KeyError, TypeError):
         raise ValueError("its pool is missing, or is of another version") from None
     return new
@@ -93,14 +103,18 @@ def take_cursor(path: str) -> Cursor:
     """
     cursor = fresh_cursor(path)
     with parts_of(path) as parts:
+        cursor.dialect = dialect = learned(None, parts.files)
         # An empty file cannot be known again once it is rotated, the end of the part before it can.
         for file in reversed(parts.files):
             with unpacked(file) as (whole, _):
                 if whole.size:
                     cursor.move_to(whole, whole.size)
                     # What comes next may belong to the record, or the line, that is being written.
-                    head = whole.last_head(max(0, whole.size - MAX_HALF_LINE), whole.size)
-                    cursor.tally.record.time = Clock().read(head) if head else None
+                    heads = Heads(whole, dialect or Dialect())
+                    place = heads.last(max(0, whole.size - MAX_HALF_LINE), whole.size)
+                    if place:
+                        clock = _clock_for(whole, dialect, 0, whole.size, Clock())
+                        cursor.tally.record = Record(clock.read(place.head.stamp, place.at), place.head.level)
                     if whole.read(whole.size - 1, whole.size) != b"\n":
                         cursor.tally.open_line = []
                     break
@@ -137,6 +151,7 @@ def look(cursor: Cursor, signatures: Sequence[Signature] = SIGNATURES) -> Look:
     """
     cursor = copy.deepcopy(cursor)
     with parts_of(cursor.path) as parts:
+        cursor.dialect = learned(cursor.dialect, parts.files)
         return _read(cursor, sources_of(cursor, parts), signatures)
 
 
@@ -148,9 +163,10 @@ def look_at_all(path: str, signatures: Sequence[Signature] = SIGNATURES, rotated
     with parts_of(path) as parts:
         if parts.current is None:
             raise _missing(path)
-        seen = _read(fresh_cursor(path), [(file, 0) for file in parts.files[0 if rotated else -1 :]], signatures)
-    before = seen.cursor.tally
-    seen.cursor.tally = Tally(record=Record(before.record.time), open_line=None if before.open_line is None else [])
+        cursor = fresh_cursor(path)
+        cursor.dialect = learned(None, parts.files)
+        seen = _read(cursor, [(file, 0) for file in parts.files[0 if rotated else -1 :]], signatures)
+    seen.cursor.tally = seen.cursor.tally.anew()
     return seen
 
 
@@ -188,15 +204,28 @@ def pieces(cursor: Cursor, sources: Sequence[tuple[LogFile, int]]) -> Iterator[P
 def _read(cursor: Cursor, sources: Sequence[tuple[LogFile, int]], signatures: Sequence[Signature]) -> Look:
     """Count the sources, each from where on, and move the cursor to their end."""
     tally = seen = cursor.tally
-    counter = Counter(tally, signatures, Clock(tally.last_time))
+    clock = Clock(tally.last_time)
     for piece in pieces(cursor, sources):
-        _count(piece.file, counter, piece.start, piece.end)
+        file = piece.file
+        cursor.dialect = relearned(cursor.dialect, file, piece.start, file.size)
+        dialect = cursor.dialect or Dialect()
+        _clock_for(file, dialect, piece.start, file.size, clock)
+        _count(file, Counter(tally, signatures, clock, dialect), piece.start, piece.end)
         if piece.last:
             seen = copy.deepcopy(tally)
-            half = Counter(seen, signatures, Clock(tally.last_time))
-            _count(piece.file, half, piece.end, piece.file.size)
+            half = Counter(
+                seen, signatures, _clock_for(file, dialect, piece.start, file.size, Clock(tally.last_time)), dialect
+            )
+            _count(file, half, piece.end, file.size)
             half.settle()
     return Look(seen, cursor)
+
+
+def _clock_for(file: LogFile, dialect: Dialect | None, start: int, end: int, clock: Clock) -> Clock:
+    """The clock, set to read the stamps of [start, end) of a file."""
+    clock.written = file.written
+    clock.days = days_of(dialect, file, start, end) if dialect else ()
+    return clock
 
 
 def _count(file: LogFile, counter: Counter, start: int, end: int) -> None:
@@ -206,9 +235,9 @@ def _count(file: LogFile, counter: Counter, start: int, end: int) -> None:
     tally = counter.tally
     tally.bytes_read += end - start
     if tally.first_time is None:
-        first = file.first_head(start, end)
-        tally.first_time = Clock().read(first) if first else None
-    for found in find_in(file, counter.texts, start, end, tally.open_line is not None):
+        tally.first_time = counter.first_time(file, start, end)
+    search = Search(counter.texts, counter.dialect)
+    for found in find_in(file, search, start, end, tally.open_line is not None, tally.record.level):
         counter.add(found)
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import re
 import stat
 import tempfile
 import zlib
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LogError
-from .stamps import STAMP_LENGTH, is_head, last_mark
+from .names import newest_name, rotated_names
 
 # Bytes read at a time: long enough that the call costs nothing, short enough to stay in the processor's cache.
 BLOCK = 128 * 1024
@@ -35,6 +34,7 @@ class LogFile:
         self.path = path
         status = os.fstat(fd)
         self.device, self.inode, self.size = status.st_dev, status.st_ino, status.st_size
+        self.written = status.st_mtime
 
     def read(self, start: int, end: int) -> bytes:
         return os.pread(self.fd, max(0, end - start), start)
@@ -64,52 +64,6 @@ class LogFile:
             high = start
         return low
 
-    def head_at(self, position: int) -> bytes | None:
-        """The stamp at ``position``, when a record starts there."""
-        if position and self.read(position - 1, position) != b"\n":
-            return None
-        line = self.read(position, position + STAMP_LENGTH)
-        return line if is_head(line) else None
-
-    def last_head(self, low: int, high: int) -> bytes | None:
-        """The stamp of the last record that starts in [low, high)."""
-        step = 4096  # nearly always enough, and read anew for every span
-        while high > low:
-            start = max(low - 1, high - step, 0)
-            block = self.read(start, high)
-            at = len(block)
-            while True:
-                at = last_mark(block, 0, at)
-                if at < 0:
-                    break
-                head = self.head_at(start + at + 1)
-                if head is not None:
-                    return head
-            if start <= low:
-                return self.head_at(0) if low == 0 else None
-            high = start + 2
-            step = BLOCK
-        return None
-
-    def first_head(self, low: int, high: int) -> bytes | None:
-        """The stamp of the first record that starts in [low, high); only the first block is looked at."""
-        block = self.read(low, min(high, low + BLOCK))
-        at = 0
-        while at < len(block):
-            head = self.head_at(low + at)
-            if head is not None:
-                return head
-            newline = block.find(b"\n", at)
-            if newline < 0:
-                return None
-            at = newline + 1
-        return None
-
-
-# What RotatingFileHandler, TimedRotatingFileHandler and logrotate (also with dateext, compress) append to a log's name.
-# Nothing else beside the log is taken for a part of it: not `jarvis.log.bak`, nor the output of somebody's grep.
-_ROTATED = re.compile(r"\.(\d{1,3})(\.gz)?|[.-]\d{4}-?\d\d-?\d\d([_-][\d-]+)?(\.gz)?")
-
 
 def open_log(path: str) -> LogFile:
     """:raises FileNotFoundError: as it is, for the caller to judge. :raises LogError: when it cannot be read."""
@@ -131,27 +85,14 @@ def open_log(path: str) -> LogFile:
     return LogFile(fd, path)
 
 
-def _rotated_names(path: str) -> list[str]:
-    """The log's rotated parts, oldest first."""
-    folder, base = Path(path).parent, Path(path).name
+@contextmanager
+def suppress_elsewhere(name: str, path: str) -> Iterator[None]:
+    """Leave out a part in another directory than the log's that cannot be read, or is somebody else's."""
     try:
-        names = {entry.name for entry in folder.iterdir() if entry.name.startswith(base)}
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise LogError(f"the directory of log {path} cannot be read: {error.strerror}") from error
-    numbered, dated = [], []
-    for name in names:
-        match = _ROTATED.fullmatch(name[len(base) :])
-        # Both are there while logrotate compresses: the plain one is whole.
-        if match is None or (name.endswith(".gz") and name[: -len(".gz")] in names):
-            continue
-        if match.group(1):
-            numbered.append((int(match.group(1)), name))
-        else:
-            dated.append(name)
-    ordered = sorted(dated) + [name for _, name in sorted(numbered, reverse=True)]
-    return [str(folder / name) for name in ordered]
+        yield
+    except LogError:
+        if Path(name).parent == Path(path).parent:
+            raise
 
 
 class Parts:
@@ -160,11 +101,13 @@ class Parts:
     def __init__(self, path: str) -> None:
         self.path = path
         for _ in range(10):
-            names = _rotated_names(path)
+            path = newest_name(self.path)
+            names = rotated_names(path)
             self.files: list[LogFile] = []
             try:
                 for name in names:
-                    self.files.append(open_log(name))
+                    with suppress_elsewhere(name, path):
+                        self.files.append(open_log(name))
                 self.current: LogFile | None = open_log(path)
                 self.files.append(self.current)
             except LogError:
@@ -175,7 +118,7 @@ class Parts:
                 if error.filename != path:
                     self.close()
                     continue
-            if names == _rotated_names(path) and self._in_place():
+            if names == rotated_names(path) and self._in_place():
                 return
             self.close()
         raise LogAbsentError(f"log {path} was being rotated each time it was looked at: try again")
@@ -188,7 +131,7 @@ class Parts:
                 return False
             if (status.st_dev, status.st_ino) != (file.device, file.inode):
                 return False
-        return self.current is not None or not Path(self.path).exists()
+        return self.current is not None or not Path(newest_name(self.path)).exists()
 
     def close(self) -> None:
         for file in self.files:
@@ -223,7 +166,9 @@ def unpacked(file: LogFile) -> Iterator[tuple[LogFile, str]]:
         except (EOFError, OSError, zlib.error) as error:
             problem = f"{file.path} is damaged ({error}); what follows in it is lost"
         copy.flush()
-        yield LogFile(copy.fileno(), file.path[: -len(".gz")]), problem
+        whole = LogFile(copy.fileno(), file.path[: -len(".gz")])
+        whole.written = file.written
+        yield whole, problem
 
 
 def head_hash(file: LogFile, length: int) -> str | None:

@@ -14,7 +14,7 @@ from ..errors import LogError, RolloutError
 from .cursor import Cursor, Look, fresh_cursor, look, look_at_all, take_cursor
 from .ready_line import find_ready, search_begin
 from .signatures import Signature, signatures_with
-from .tally import evidence
+from .tally import described, evidence
 
 # For gigabytes; what takes longer than this is no log.
 SECONDS = 120.0
@@ -102,7 +102,8 @@ def _in_zone(timezone: str, given: Sequence[Mapping[str, str]], function: Callab
 
 
 def _take(_: Sequence[Signature], path: str) -> dict[str, Any]:
-    return {"cursor": take_cursor(path).to_dict()}
+    taken = take_cursor(path)
+    return {"cursor": taken.to_dict(), "dialect": described(taken.dialect)}
 
 
 def _look(signatures: Sequence[Signature], cursor: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,4 +115,4 @@ def _look_at_all(signatures: Sequence[Signature], path: str, rotated: bool) -> d
 
 
 def _shown(seen: Look, signatures: Sequence[Signature]) -> dict[str, Any]:
-    return {**evidence(seen.tally, signatures), "cursor": seen.cursor.to_dict()}
+    return {**evidence(seen.tally, signatures, seen.cursor.dialect), "cursor": seen.cursor.to_dict()}

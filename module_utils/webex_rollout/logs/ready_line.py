@@ -8,9 +8,10 @@ from typing import Any
 
 from .cursor import Cursor, pieces, sources_of
 from .files import LogAbsentError, parts_of
-from .search import find_in
+from .pool_lines import pool_lines
+from .search import Search, find_in
 from .signatures import Signature
-from .tally import Tally, pool_lines
+from .tally import Tally
 
 
 def find_ready(_: Sequence[Signature], cursor: Mapping[str, Any], pid: int) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def find_ready(_: Sequence[Signature], cursor: Mapping[str, Any], pid: int) -> d
         with parts_of(at.path) as parts:
             for piece in pieces(at, sources_of(at, parts)):
                 inside_line = tally.open_line is not None
-                for found in find_in(piece.file, (), piece.start, piece.end, inside_line):
+                for found in find_in(piece.file, Search(), piece.start, piece.end, inside_line):
                     tally.open_line = None if found.open_line is None else []
                     seen = seen or any(_is_it(line, pid) for line in found.pool_lines)
     except LogAbsentError:

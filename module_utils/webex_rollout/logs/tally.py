@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar, cast
 
+from .dialect import Dialect
+from .files import LogFile
+from .heads import Heads, Place
+from .kinds import MAX_KINDS, OTHER
+from .levels import ERROR, WARNING
+from .pool_lines import Pool, pool_lines
+from .search import Found, Met
 from .signatures import FAILURE, RECOVERED, SIGNATURES, Signature
 from .stamps import Clock
 
@@ -15,8 +21,6 @@ BURST_SECONDS = 5.0
 HOUR = 3600
 # Hours kept for the chart; two weeks are more than the longest soak.
 MAX_HOURS = 24 * 14
-# Ready lines kept word for word; a bot configures three sessions per start.
-MAX_READY = 24
 
 
 @dataclass
@@ -31,26 +35,63 @@ class Count:
 
 
 @dataclass
-class Pool:
-    """What the pool module logged about itself. Its counters are cumulative per process; here they are summed over the
-    processes seen, from zero where the start of the process was seen, else from its first line (an underestimate)."""
+class Record:
+    """The record being read: when it was stamped, its level, and what was met in it so far."""
 
-    ready: list[dict[str, Any]] = field(default_factory=list)
-    ready_lines: int = 0
-    stats_lines: int = 0
-    last: dict[str, dict[str, int]] = field(default_factory=dict)
-    sums: dict[str, int] = field(default_factory=dict)
-    last_stats_time: float | None = None
-    # The lowest level of record that the bot's logging lets through, where the pool module reports it.
-    log_level: int | None = None
+    time: float | None = None
+    level: int | None = None
+    names: list[str] = field(default_factory=list)
+    """Of the signatures."""
+    trace: bool = False
+    """Whether it has a traceback; in a log without levels, also the last line of one."""
+    kind: str = ""
+    """Of its error."""
 
 
 @dataclass
-class Record:
-    """The record being read: when it was stamped, and the names of the signatures met in it so far."""
+class Errors:
+    """Records at ERROR or above, or with a traceback in one at WARNING or above, whatever they say."""
 
-    time: float | None = None
-    names: list[str] = field(default_factory=list)
+    records: int = 0
+    incidents: int = 0
+    """Of one kind within `BURST_SECONDS` of the one that opened an incident are one."""
+    others: int = 0
+    """Incidents in which no signature of a failure stands."""
+    hours: dict[str, int] = field(default_factory=dict)
+    """Incidents by hour, as in `Tally.hours`; `other_hours` those without a signature."""
+    other_hours: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, int] = field(default_factory=dict)
+    """Incidents by kind; what is beyond `MAX_KINDS` is one kind, `OTHER`."""
+    bursts: dict[str, float] = field(default_factory=dict)
+    """When the last incident of a kind was opened."""
+
+    def add(self, kind: str, time_: float | None, failure: bool) -> None:
+        """Count an error; ``failure`` where a signature of one stands in it."""
+        self.records += 1
+        kind = kind or OTHER
+        if kind not in self.kinds and len(self.kinds) >= MAX_KINDS:
+            kind = OTHER
+        burst = self.bursts.get(kind)
+        if time_ is not None:
+            if burst is not None and abs(time_ - burst) <= BURST_SECONDS:
+                return
+            self.bursts[kind] = time_
+        self.incidents += 1
+        self.others += not failure
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        add_hour(self.hours, time_)
+        if not failure:
+            add_hour(self.other_hours, time_)
+
+
+def add_hour(hours: dict[str, int], time_: float | None) -> None:
+    """Count something in its hour, where it has one; the oldest hours are forgotten."""
+    if time_ is None:
+        return
+    hour = str(int(time_ // HOUR) * HOUR)
+    hours[hour] = hours.get(hour, 0) + 1
+    if len(hours) > MAX_HOURS:
+        del hours[min(hours, key=int)]
 
 
 @dataclass
@@ -63,6 +104,13 @@ class Tally:
     incidents: int = 0
     recovered: int = 0
     hours: dict[str, int] = field(default_factory=dict)
+    levels: dict[str, int] = field(default_factory=dict)
+    tracebacks: int = 0
+    loose_tracebacks: int = 0
+    """Below a record under WARNING: a print, or words of a message. No evidence."""
+    echoes: int = 0
+    """Records that stood in a message before they were logged. No evidence."""
+    errors: Errors = field(default_factory=Errors)
     pool: Pool = field(default_factory=Pool)
     first_time: float | None = None
     last_time: float | None = None
@@ -80,10 +128,24 @@ class Tally:
         tally.counts = {name: load(Count, count) for name, count in tally.counts.items()}
         tally.pool = load(Pool, tally.pool)
         tally.record = load(Record, tally.record)
+        tally.errors = load(Errors, tally.errors)
         return tally
 
+    def anew(self) -> Tally:
+        """One without counts that goes on where this one ends."""
+        record = Record(self.record.time, self.record.level)
+        return Tally(record=record, open_line=None if self.open_line is None else [])
 
-_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "list": list, "dict": dict, "None": type(None)}
+
+_TYPES: dict[str, Any] = {
+    "bool": bool,
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "list": list,
+    "dict": dict,
+    "None": type(None),
+}
 _Loaded = TypeVar("_Loaded")
 
 
@@ -105,61 +167,13 @@ def load(cls: type[_Loaded], raw: Any) -> _Loaded:
     return cls(**raw)
 
 
-@dataclass
-class Found:
-    """What a span of the log holds. A *mask* has bit n set for the n-th text searched for."""
-
-    # How many lines there are with exactly these texts.
-    lines: dict[int, int] = field(default_factory=dict)
-    # Stamp and mask of the records with a text, in order; without a stamp it is the record that was at hand before.
-    records: list[list[Any]] = field(default_factory=list)
-    pool_lines: list[bytes] = field(default_factory=list)
-    # The stamp of the last record, when that is not among `records`.
-    tail: bytes | None = None
-    # The texts in what is left of a line that began before the span, and whether the span ends within that line.
-    continued: int = 0
-    same_line: bool = False
-    # The texts so far in a last line without a newline.
-    open_line: int | None = None
-
-
-_FIELD = re.compile(rb"([a-z_]+)=(\S+)")
-# The newline: half a number is another number.
-_POOL_LINE = re.compile(rb"webex-pool (ready|stats)((?: [a-z_]+=\S+)+)([ \r]*\n\Z)?")
-# Not `isdigit` and `int`: they disagree about a superscript two, and a number of 400 digits overflows a float.
-_NUMBER = re.compile(r"[0-9]{1,15}")
-_COUNTERS = ("requests", "retried", "failed", "recycled")
-_NUMBERS = (*_COUNTERS, "open", "hears")
-
-
-@dataclass(frozen=True)
-class PoolLine:
-    """An event of the pool module that stands in a line of the log: ready or stats; its fields as text, and the counts
-    among them as numbers. ``whole`` is true when the line ends with them; a sentence about a pool line goes on."""
-
-    event: str
-    pid: int
-    values: dict[str, str]
-    numbers: dict[str, int]
-    whole: bool
-
-
-def pool_lines(line: bytes) -> Iterator[PoolLine]:
-    """The events of the pool module in a line; one whose pid or counts are not numbers of up to 15 digits is none."""
-    for match in _POOL_LINE.finditer(line):
-        values = {key.decode(): value.decode("utf-8", "replace") for key, value in _FIELD.findall(match.group(2))}
-        counts = {key: values[key] for key in ("pid", *_NUMBERS) if key in values}
-        if "pid" in counts and all(_NUMBER.fullmatch(value) for value in counts.values()):
-            numbers = {key: int(value) for key, value in counts.items()}
-            yield PoolLine(match.group(1).decode(), numbers.pop("pid"), values, numbers, match.group(3) is not None)
-
-
 class Counter:
     """Adds up what was found, span after span, in a tally."""
 
-    def __init__(self, tally: Tally, signatures: Sequence[Signature], clock: Clock) -> None:
+    def __init__(self, tally: Tally, signatures: Sequence[Signature], clock: Clock, dialect: Dialect) -> None:
         self.tally = tally
         self._clock = clock
+        self.dialect = dialect
         # Pool lines are taken in after the records of their span; their order in time is their own.
         self._pool_clock = Clock(tally.pool.last_stats_time)
         self._kinds = {signature.name: signature.kind for signature in signatures}
@@ -169,6 +183,11 @@ class Counter:
         self.texts = [text.encode() for text in texts]
         self._names_of_text = list(texts.values())
         self._names_of_mask: dict[int, list[str]] = {}
+
+    def first_time(self, file: LogFile, start: int, end: int) -> float | None:
+        """When the first record in [start, end) of a file was written; None without one, or a time stamp of it."""
+        place = Heads(file, self.dialect).first(start, end)
+        return None if place is None else self._clock.read(place.head.stamp, place.at)
 
     def names(self, mask: int) -> list[str]:
         """The signatures a mask stands for."""
@@ -182,20 +201,18 @@ class Counter:
         """Take in the next span."""
         tally = self.tally
         begun = tally.open_line or []
-        more = [name for name in self.names(found.continued) if name not in begun]
+        more = [name for name in self.names(found.continued) if name not in begun] if self._counts() else []
         if more:
             tally.lines += not begun
             self._count_lines(more, 1)
             self._extend_record(more)
-        for mask, number in found.lines.items():
-            tally.lines += number
-            self._count_lines(self.names(mask), number)
-        for stamp, mask in found.records:
-            if stamp is not None:
-                self._begin_record(stamp)
-            self._extend_record(self.names(mask))
+        for met in found.records:
+            self._met(met)
         if found.tail is not None:
             self._begin_record(found.tail)
+        for name, number in found.levels.items():
+            tally.levels[name] = tally.levels.get(name, 0) + number
+        tally.echoes += found.echoes
         for line in found.pool_lines:
             self._pool_line(line)
         if found.open_line is None:
@@ -203,14 +220,33 @@ class Counter:
         else:
             tally.open_line = [*begun, *more] if found.same_line else list(self.names(found.open_line))
 
+    def _counts(self) -> bool:
+        """Whether what stands in the record at hand counts."""
+        return not self.dialect.levelled or (self.tally.record.level or 0) >= WARNING
+
+    def _met(self, met: Met) -> None:
+        if met.place is not None:
+            self._begin_record(met.place)
+        record = self.tally.record
+        if not self._counts():
+            self.tally.loose_tracebacks += met.trace and not record.trace
+            record.trace = record.trace or met.trace
+            return
+        for mask, number in met.lines.items():
+            self.tally.lines += number
+            self._count_lines(self.names(mask), number)
+            self._extend_record(self.names(mask))
+        record.trace = record.trace or met.trace
+        record.kind = record.kind or met.kind
+
     def _count_lines(self, names: Sequence[str], number: int) -> None:
         for name in names:
             self.tally.counts.setdefault(name, Count()).lines += number
 
-    def _begin_record(self, stamp: bytes) -> None:
+    def _begin_record(self, place: Place) -> None:
         self.settle()
-        time_ = self._clock.read(stamp)
-        self.tally.record = Record(time_)
+        time_ = self._clock.read(place.head.stamp, place.at)
+        self.tally.record = Record(time_, place.head.level)
         if time_ is not None:
             self.tally.last_time = time_
 
@@ -223,18 +259,20 @@ class Counter:
 
     def settle(self) -> None:
         """Count the record at hand; nothing more is to come of it."""
-        record = self.tally.record
-        if not record.names:
-            return
-        self.tally.record = Record()
+        record, tally = self.tally.record, self.tally
+        record.trace = record.trace and self._counts()
+        tally.record = Record(record.time, record.level)
         kinds = [self._kinds.get(name) for name in record.names]
         failures = [name for name, kind in zip(record.names, kinds) if kind == FAILURE]
         if RECOVERED in kinds:
-            self.tally.recovered += 1
+            tally.recovered += 1
             for name in record.names:
-                self.tally.counts[name].recovered += 1
+                tally.counts[name].recovered += 1
         elif failures:
             self._failed(failures, record.time)
+        tally.tracebacks += record.trace
+        if record.trace or (record.level or 0) >= ERROR:
+            tally.errors.add(record.kind, record.time, bool(failures))
 
     def _failed(self, names: Sequence[str], time_: float | None) -> None:
         self.tally.failures += 1
@@ -250,47 +288,28 @@ class Counter:
         if within_burst:
             return
         self.tally.incidents += 1
-        if time_ is not None:
-            hour = str(int(time_ // HOUR) * HOUR)
-            hours = self.tally.hours
-            hours[hour] = hours.get(hour, 0) + 1
-            if len(hours) > MAX_HOURS:
-                del hours[min(hours, key=int)]
+        add_hour(self.tally.hours, time_)
 
     def _pool_line(self, line: bytes) -> None:
         """Take in a line that contains ``webex-pool ``, if it is one the pool module wrote: a record of its own whose
         message is nothing but the event and key=value pairs. A sentence in a chat that mentions one is not."""
-        seen = next((each for each in pool_lines(line) if each.whole), None)
-        time_ = self._pool_clock.read(line)
-        if seen is None or time_ is None:
+        head = self.dialect.read(line)
+        if self.dialect.layouts and head is None:
             return
-        pool, pid = self.tally.pool, seen.values["pid"]
-        if "hears" in seen.numbers:
-            pool.log_level = seen.numbers["hears"]
-        if seen.event == "ready":
-            pool.ready_lines += 1
-            pool.ready = [*pool.ready, dict(seen.values, time=time_)][-MAX_READY:]
-            pool.last.setdefault(pid, dict.fromkeys((*_COUNTERS, "open"), 0))
-        else:
-            self._pool_stats(pid, {key: seen.numbers.get(key, 0) for key in (*_COUNTERS, "open")}, time_)
-
-    def _pool_stats(self, pid: str, now: dict[str, int], time_: float) -> None:
-        pool = self.tally.pool
-        pool.stats_lines += 1
-        pool.last_stats_time = time_
-        before = pool.last.pop(pid, now)
-        if any(now[key] < before[key] for key in _COUNTERS):  # the number was given to a new process
-            before = dict.fromkeys(_COUNTERS, 0)
-        for key in _COUNTERS:
-            pool.sums[key] = pool.sums.get(key, 0) + now[key] - before[key]
-        pool.last[pid] = now  # the process that logged last stands last
-        while len(pool.last) > MAX_READY:
-            del pool.last[next(iter(pool.last))]
+        if line.startswith(b"{") and head is not None and head.text:
+            line = head.text + b"\n" if head.text.startswith(b"webex-pool ") and line.endswith(b"\n") else b""
+        seen = next((each for each in pool_lines(line) if each.whole), None)
+        stamp = None if head is None else head.stamp
+        self._pool_clock.written, self._pool_clock.days = self._clock.written, self._clock.days
+        time_ = self._pool_clock.read(stamp)
+        if seen is not None and (time_ is not None or not self.dialect.dated):
+            self.tally.pool.add(seen, time_)
 
 
-def evidence(tally: Tally, signatures: Sequence[Signature] = SIGNATURES) -> dict[str, Any]:
+def evidence(
+    tally: Tally, signatures: Sequence[Signature] = SIGNATURES, dialect: Dialect | None = None
+) -> dict[str, Any]:
     """A tally in the words of the module's result."""
-    pool = tally.pool
     return {
         "lines": tally.lines,
         # Not `failed`: that name in a module's result says that the task failed.
@@ -308,17 +327,20 @@ def evidence(tally: Tally, signatures: Sequence[Signature] = SIGNATURES) -> dict
             }
             for signature in signatures
         },
-        "pool": {
-            "ready": pool.ready,
-            "ready_lines": pool.ready_lines,
-            "stats": [dict(last, pid=pid) for pid, last in pool.last.items()],
-            "stats_lines": pool.stats_lines,
-            "last_stats_time": pool.last_stats_time,
-            "log_level": pool.log_level,
-            **{key: pool.sums.get(key, 0) for key in _COUNTERS},
-        },
-        "ready_line": pool.ready_lines > 0,
+        "levels": {name: tally.levels.get(name, 0) for name in ("warning", "error", "critical")},
+        "tracebacks": tally.tracebacks,
+        "loose_tracebacks": tally.loose_tracebacks,
+        "echoes": tally.echoes,
+        "errors": tally.errors.records,
+        "error_incidents": tally.errors.incidents,
+        "error_others": tally.errors.others,
+        "error_hours": tally.errors.hours,
+        "error_other_hours": tally.errors.other_hours,
+        "error_kinds": tally.errors.kinds,
+        "pool": tally.pool.shown(),
+        "ready_line": tally.pool.ready_lines > 0,
         "dated": tally.first_time is not None or tally.last_time is not None,
+        "dialect": described(dialect),
         "first_time": tally.first_time,
         "last_time": tally.last_time,
         "hours": tally.hours,
@@ -326,3 +348,8 @@ def evidence(tally: Tally, signatures: Sequence[Signature] = SIGNATURES) -> dict
         "rotations": tally.rotations,
         "gaps": tally.gaps,
     }
+
+
+def described(dialect: Dialect | None) -> str:
+    """A log's dialect in a sentence; None is one that was not learned yet."""
+    return "not known yet: the log had no lines" if dialect is None else dialect.described()

@@ -1,6 +1,7 @@
-"""The patch engine at length: python -m tests.bench.patch [programs|files|speed].
+"""The patch engine at length: python -m tests.bench.patch [programs|checkouts|files|speed].
 
-Ten thousand generated programs with all their properties; every Python file of this machine's standard library and
+Ten thousand generated programs with all their properties; as many generated checkouts, laid out and started in all
+ways, each started before and after its patch; every Python file of this machine's standard library and
 site-packages (and of other Pythons, if given), with CPython's symbol table as the judge of each name; and the time a
 long bot takes. Exits with 1 if a promise is broken.
 """
@@ -14,6 +15,7 @@ import platform
 import statistics
 import sys
 import sysconfig
+import tempfile
 import time
 import tokenize
 import warnings
@@ -28,14 +30,16 @@ from hypothesis import HealthCheck, given, seed, settings
 from libcst.metadata import MetadataWrapper, QualifiedNameProvider
 
 from plugin_utils.client_patch import NoClientError, PatchError, patch
+from plugin_utils.client_patch.names import PACKAGES
 from tests.unit.patch.case_files import SETTINGS
+from tests.unit.patch.checkouts import check, install
 from tests.unit.patch.oracle import compare
 from tests.unit.patch.programs import Program, any_program
 from tests.unit.patch.properties import check_program
 
 PROJECT = Path(__file__).resolve().parents[3]
 BOT = PROJECT / "tests" / "lab" / "checkout" / "webex_bots" / "jarvis.py"
-SDKS = (b"webexteamssdk", b"webexpythonsdk", b"webex_bot")
+SDKS = tuple(name.encode() for name in PACKAGES)
 LONG_BOT = 2500  # lines
 LONG_BOT_LIMIT = 1.5  # s
 
@@ -60,6 +64,24 @@ def check_programs(number: int, examples: int) -> Counter[str]:
     warnings.simplefilter("ignore", SyntaxWarning)
     check()
     return seen
+
+
+# -- generated checkouts
+
+
+def check_checkouts(first: int, count: int) -> tuple[Counter[str], list[str]]:
+    """One worker's share: what became of them, and those whose patched program does not start as before."""
+    seen: Counter[str] = Counter()
+    broken = []
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as directory:
+        installed = install(Path(directory) / "installed")
+        for number in range(first, first + count):
+            try:
+                seen[check(number, Path(directory) / str(number), installed)] += 1
+            except AssertionError as error:
+                broken.append(f"checkout {number}: {str(error)[:300]}")
+    return seen, broken
 
 
 # -- real files
@@ -186,6 +208,22 @@ def _print_programs(examples: int, workers: int) -> dict[str, object]:
     return dict(seen)
 
 
+def _print_checkouts(examples: int, workers: int) -> tuple[Counter[str], list[str]]:
+    share = 100
+    starts = range(0, examples, share)
+    seen: Counter[str] = Counter()
+    broken: list[str] = []
+    with ProcessPoolExecutor(workers) as pool:
+        for part, failed in pool.map(check_checkouts, starts, [share] * len(starts)):
+            seen += part
+            broken += failed
+    print(f"generated checkouts, started before and after their patch: {sum(seen.values()) + len(broken):,}")
+    for name, count in seen.most_common():
+        print(f"  {name:<48} {count:>7,}")
+    print(f"  {'written, and does not start as before':<48} {len(broken):>7,}")
+    return seen, broken
+
+
 def _print_files(roots: Iterable[Path], workers: int) -> Files:
     paths = sorted({path for root in roots for path in root.rglob("*.py") if path.is_file()})
     total = Files()
@@ -213,16 +251,16 @@ def _print_speed() -> Speed:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.patch", description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", help="programs, files, speed; all if none is named")
-    parser.add_argument("--examples", type=int, default=10_000, help="generated programs")
+    parser.add_argument("parts", nargs="*", help="programs, checkouts, files, speed; all if none is named")
+    parser.add_argument("--examples", type=int, default=10_000, help="generated programs, and as many checkouts")
     parser.add_argument("--also", type=Path, action="append", default=[], help="another Python's library, for files")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - {"programs", "files", "speed"}
+    unknown = set(arguments.parts) - {"programs", "checkouts", "files", "speed"}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    parts = arguments.parts or ["speed", "files", "programs"]
+    parts = arguments.parts or ["speed", "files", "checkouts", "programs"]
     figures: dict[str, object] = {"python": platform.python_version(), "cores": os.cpu_count()}
     print(f"Python {figures['python']}, {figures['cores']} cores, LibCST {cst.LIBCST_VERSION}")
     broken = []
@@ -238,6 +276,10 @@ def main() -> int:
         broken += [f"crashed: {item}" for item in files.crashed]
         broken += [f"changed: {item}" for item in files.changed if item.endswith("(constructs no client)")]
         broken += [f"name: {item}" for item in files.disagreements]
+    if "checkouts" in parts:
+        became, failed = _print_checkouts(arguments.examples, arguments.workers)
+        figures["checkouts"] = dict(became)
+        broken += failed
     if "programs" in parts:
         figures["programs"] = _print_programs(arguments.examples, arguments.workers)
     if arguments.json is not None:

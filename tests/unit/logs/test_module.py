@@ -50,7 +50,7 @@ def append(log: Path, hour: int = 16) -> None:
 
 def test_take_then_look(capsys: pytest.CaptureFixture[str], log: Path) -> None:
     taken = run(capsys, path=str(log), take=True)
-    assert set(taken) == {"changed", "cursor", "invocation", "now", "seconds"}
+    assert set(taken) == {"changed", "cursor", "dialect", "invocation", "now", "seconds"}
     append(log)
     seen = run(capsys, path=str(log), cursor=taken["cursor"])
     assert (seen["changed"], seen["incidents"], seen["signatures"]["remote_disconnected"]["lines"]) == (False, 1, 1)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.webex_rollout.logs.cursor import look, look_at_all, take_cursor
+from ansible.module_utils.webex_rollout.logs.dialect import Dialect
+from ansible.module_utils.webex_rollout.logs.learning import learn
 from ansible.module_utils.webex_rollout.logs.stamps import Clock
 
 
@@ -16,6 +18,12 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clocks went back from 03:00 to 02:00 on 2026-10-25, forward from 02:00 to 03:00 on 2026-03-29."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
+
+
+def moment(clock: Clock, line: bytes) -> float | None:
+    """When a line was written that begins with an ISO date."""
+    head = (learn([line], 0.0) if line else Dialect()).read(line)
+    return clock.read(head.stamp) if head else None
 
 
 def epoch(text: str) -> float:
@@ -35,29 +43,29 @@ def epoch(text: str) -> float:
     ],
 )
 def test_stamps_are_read(berlin: None, stamp: str, when: str) -> None:
-    assert Clock().read(stamp.encode()) == pytest.approx(epoch(when), abs=0.001)
+    assert moment(Clock(), stamp.encode()) == pytest.approx(epoch(when), abs=0.001)
 
 
-@pytest.mark.parametrize("line", ["", "2026", "26-01-01 12:00:00", "  2026-01-01 12:00:00", "2026-13-01 12:00:00"])
+@pytest.mark.parametrize("line", ["", "2026", "apples", "2026-13-01 12:00:00", "2026-01-32 12:00:00"])
 def test_what_is_no_stamp_is_none(berlin: None, line: str) -> None:
-    assert Clock().read(line.encode()) is None
+    assert moment(Clock(), line.encode()) is None
 
 
 def test_an_hour_that_does_not_come_is_no_moment(berlin: None) -> None:
-    assert Clock().read(b"2026-03-29 02:30:00,000") is None
+    assert moment(Clock(), b"2026-03-29 02:30:00,000") is None
 
 
 def test_the_hour_that_comes_twice_is_told_apart_by_the_order(berlin: None) -> None:
     clock = Clock()
     stamps = [b"2026-10-25 01:59:00", b"2026-10-25 02:30:00", b"2026-10-25 02:59:58", b"2026-10-25 02:00:01"]
-    read = [clock.read(stamp) for stamp in [*stamps, b"2026-10-25 02:31:00", b"2026-10-25 03:00:00"]]
+    read = [moment(clock, stamp) for stamp in [*stamps, b"2026-10-25 02:31:00", b"2026-10-25 03:00:00"]]
     begin = epoch("2026-10-25T01:59:00+02:00")
-    assert [moment - begin for moment in read] == [0, 31 * 60, 3658, 3661, 5520, 7260]
+    assert [each - begin for each in read] == [0, 31 * 60, 3658, 3661, 5520, 7260]
 
 
 def test_records_slightly_out_of_order_stay_in_their_hour(berlin: None) -> None:
     clock = Clock()
-    first, second = clock.read(b"2026-10-25 02:30:00,900"), clock.read(b"2026-10-25 02:30:00,100")
+    first, second = moment(clock, b"2026-10-25 02:30:00,900"), moment(clock, b"2026-10-25 02:30:00,100")
     assert first - second == pytest.approx(0.8)
 
 

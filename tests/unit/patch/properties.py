@@ -49,15 +49,15 @@ def check_tree_is_kept(before: bytes, after: bytes) -> None:
 def check_bytes_are_kept(program: Program, after: bytes) -> None:
     """Outside the constructions nothing has changed but for the import."""
     before = program.text
+    # A comment behind a call is kept with the call.
+    comment = re.compile(r"[ \t]*#[^\r\n]*")
+    ends = [found.end() if (found := comment.match(before, end)) else end for _, end in program.ranges]
     kept = [
-        before[end:start]
-        for end, start in zip(
-            [0, *(e for _, e in program.ranges)], [*(s for s, _ in program.ranges), len(before)], strict=True
-        )
+        before[end:start] for end, start in zip([0, *ends], [*(s for s, _ in program.ranges), len(before)], strict=True)
     ]
     text = after.decode("utf-8-sig")
     added = re.compile(
-        rf"(?:^[ \t]*from {re.escape(POOL_MODULE)} import [\w, ]+(?:\r\n|\n|\Z))|"
+        rf"(?:^else:(?:\r\n|\n))?(?:^[ \t]*from {re.escape(POOL_MODULE)} import [\w, ]+(?:\r\n|\n|\Z))|"
         rf"from {re.escape(POOL_MODULE)} import [\w, ]+; ",
         re.MULTILINE,
     )

@@ -248,6 +248,15 @@ def test_what_is_no_file_is_no_script(run: Run, checkout: Path, people: People) 
     assert told["failed"] and f"{JARVIS} is no regular file" in told["msg"]
 
 
+def test_module_asks_the_bots_python_where_an_import_leads(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    asked = {"file": "tools/webex_pool_config.py", "imports": [["webex_pool_config", ["tools"]]]}
+    assert run(tmp_path, python=sys.executable, prove=asked)["problem"] == ""
+    asked["imports"] = [["webex_pool_config", [""]]]
+    problem = run(tmp_path, python=sys.executable, prove=asked)["problem"]
+    assert problem == f"no directory that is searched holds tools/webex_pool_config.py ({sys.executable})"
+
+
 # -- the action, as Ansible runs it
 
 
@@ -300,6 +309,7 @@ def test_action_patches_and_unpatches(tmp_path: Path) -> None:
 def test_playbook_patches_a_local_checkout(tmp_path: Path) -> None:
     before = (LAB / JARVIS).read_text()
     script = checkout_with(tmp_path, before)
+    shutil.copytree(LAB / "src", tmp_path / "src")
     done = patch_checkout(tmp_path)
     assert done.returncode == 0, done.stdout
     assert script.read_text().count("configure_webex_api_session(") == before.count("WebexTeamsAPI(") > 0
@@ -308,13 +318,18 @@ def test_playbook_patches_a_local_checkout(tmp_path: Path) -> None:
 
 def test_nothing_is_written_that_the_bots_python_does_not_compile(tmp_path: Path) -> None:
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'SyntaxError: too new for me' >&2\nexit 1\n")
+    # It says where imports lead, and compiles nothing.
+    python.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *compile*stdin*) echo 'SyntaxError: too new for me' >&2; exit 1;; esac\n"
+        f'exec {sys.executable} "$@"\n'
+    )
     python.chmod(0o755)
     script = checkout_with(tmp_path, CLIENT)
     done = patch_checkout(tmp_path, python)
     assert done.returncode != 0
     shown = " ".join(done.stdout.split())
-    assert f"{python} does not compile the patched source: {JARVIS}: SyntaxError: too new for me. Nothing was" in shown
+    assert f"{python} does not compile the patched source: {JARVIS}: SyntaxError: too new for me." in shown
+    assert "Nothing was written." in shown
     assert script.read_text() == CLIENT
 
 
@@ -333,11 +348,38 @@ def test_playbook_acts_as_the_checkouts_owner_where_root_runs_it(people: People)
     assert {path.stat().st_uid for path in home.rglob("*")} == {4242}
     generators = people.base / "generators"
     generators.mkdir()
-    shutil.rmtree(home / "src")
-    (home / "src").symlink_to(generators)
+    (home / "webex_bots/webex_pool_config.py").unlink()
+    (home / "webex_bots/webex_pool_config.py").symlink_to(generators / "new.py")
     done = patch_checkout(home, python)
     assert done.returncode != 0 and "leads out of" in " ".join(done.stdout.split()), done.stdout
     assert list(generators.rglob("*")) == []
+
+
+def test_action_puts_the_import_where_it_resolves(tmp_path: Path) -> None:
+    """`__pool_module__` leaves the name to the engine; the role learns where the module has to be."""
+    checkout_with(tmp_path, CLIENT)
+    templates = {**vars(TEMPLATES), "import_line": "from __pool_module__ import __names__"}
+    shown = patch_alone(tmp_path, templates=templates)
+    assert "from webex_pool_config import configure_webex_api_session" in (tmp_path / JARVIS).read_text()
+    assert re.search(r"file.*webex_bots/webex_pool_config\.py", shown), shown
+
+
+def test_playbook_says_what_it_did_and_fails_for_what_it_could_not_do(tmp_path: Path) -> None:
+    checkout_with(tmp_path, CLIENT)
+    (tmp_path / "helper.py").write_text("# webexteamssdk\n")
+    (tmp_path / "taken.py").write_text(f"def configure_webex_api_session(): pass\n{CLIENT}")
+    done = patch_checkout(tmp_path)
+    shown = " ".join(done.stdout.split())
+    assert done.returncode == 2
+    for part in (
+        f"{JARVIS}: changed (1 wrapped)",
+        "taken.py: NOT patched: taken.py:1:1: configure_webex_api_session is the name of something else here",
+        "helper.py: skipped, constructs no client that can be pooled",
+        "webex_bots/webex_pool_config.py: the pool module, imported as webex_pool_config",
+        "Could not be patched, for the reasons above: taken.py.",
+    ):
+        assert part in shown
+    assert "configure_webex_api_session(" in (tmp_path / JARVIS).read_text()
 
 
 # -- what the terminal shows

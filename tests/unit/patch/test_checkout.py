@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from plugin_utils.client_patch import Settings, Templates
 from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, SourceError
 from plugin_utils.client_patch.model import Finding
+from plugin_utils.client_patch.surroundings import Started
+from plugin_utils.client_patch.templates import MODULE
 
-from .case_files import SETTINGS
+from .case_files import SETTINGS, TEMPLATES
 
 CLIENT = "from webexteamssdk import WebexTeamsAPI\napi = WebexTeamsAPI(TOKEN)\n"
 BOT = "bots/jarvis.py"
@@ -148,7 +151,7 @@ def test_module_that_cannot_be_parsed_is_reported() -> None:
         ({BOT: "x = (\n"}, "bots/jarvis.py:1:5: cannot be parsed as Python: '(' was never closed"),
         (
             {BOT: "x = 1\n"},
-            "bots/jarvis.py constructs no Webex client (WebexTeamsAPI, WebexAPI or WebexBot), nor does a",
+            "bots/jarvis.py constructs no Webex client that can be pooled, nor does a",
         ),
         (
             {BOT: "import a\n", "a.py": CLIENT},
@@ -231,3 +234,51 @@ def test_lab_toodles_keeps_its_longer_timeout() -> None:
     source = Checkout(_lab, "webex_bots/toodles.py", SETTINGS).patch().files["webex_bots/toodles.py"].source
     assert b"single_request_timeout=180" in source
     assert source.index(b"from src.utils.webex_pool_config") > source.index(b"sys.path.insert")
+
+
+# -- where the pool module goes for one bot on a VM
+
+OPEN = Settings(Templates(TEMPLATES.api_client, TEMPLATES.bot_client, f"from {MODULE} import __names__\n"))
+
+
+def placed(files: Mapping[str, str], **started: object) -> CheckoutResult:
+    return Checkout(Files(files).read, BOT, OPEN, (), started=Started(**started)).patch()
+
+
+@pytest.mark.parametrize(
+    ("files", "started", "written", "file"),
+    [
+        ({}, {}, "webex_pool_config", "bots/webex_pool_config.py"),
+        ({}, {"module": "bots.jarvis"}, "bots.webex_pool_config", "bots/webex_pool_config.py"),
+        ({"src/__init__.py": "", "src/utils/__init__.py": ""}, {}, "webex_pool_config", "bots/webex_pool_config.py"),
+        (
+            {"src/__init__.py": "", "src/utils/__init__.py": ""},
+            {"path": ("",)},
+            "src.utils.webex_pool_config",
+            "src/utils/webex_pool_config.py",
+        ),
+        ({}, {"setting": "bots.pool", "path": ("",)}, "bots.pool", "bots/pool.py"),
+    ],
+)
+def test_place_follows_from_the_start(
+    files: Mapping[str, str], started: Mapping[str, object], written: str, file: str
+) -> None:
+    result = placed({BOT: CLIENT, **files}, **started)
+    assert f"from {written} import configure_webex_api_session" in result.files[BOT].source.decode()
+    assert result.place is not None and result.place.file == file
+
+
+def test_place_of_what_the_report_did_is_kept() -> None:
+    path = "import os, sys\nsys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))\n"
+    files = {BOT: f"{path}import src.utils.text\n{CLIENT}", "src/utils/text.py": ""}
+    once = placed(files)
+    assert once.place is not None and once.place.file == "src/utils/webex_pool_config.py"
+    again = placed({**files, BOT: once.files[BOT].source.decode()})
+    assert again.place == once.place and not again.files[BOT].changed
+
+
+def test_place_that_the_bots_python_refuses_is_refused_with_its_reason() -> None:
+    with pytest.raises(
+        SourceError, match=r"bots/jarvis.py:2: the import of the pool module would not resolve: no \(p\)"
+    ):
+        placed({BOT: CLIENT}, prove=lambda place, asked: "no (p)")

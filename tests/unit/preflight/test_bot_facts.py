@@ -24,7 +24,6 @@ GOOD: dict[str, Any] = {
     "user_exists": True,
     "checkout_exists": True,
     "script_exists": True,
-    "module_directory_exists": True,
     "script_problem": "",
     "log": {"path": "/srv/IR/logs/jarvis.log", "exists": True, "readable": True, "writable": True},
     "python": {
@@ -76,7 +75,6 @@ def test_nothing_speaks_against_a_sound_bot() -> None:
         ("user_exists", False, ["no user vinay", "bot_user"]),
         ("checkout_exists", False, ["/srv/IR is not there", "bot_home"]),
         ("script_exists", False, ["/srv/IR/webex_bots/jarvis.py is not there", "bot_script"]),
-        ("module_directory_exists", False, ["/srv/IR/src/utils is not there", "bot_home"]),
         ("python", {"error": "no such file"}, ["/srv/IR/.venv/bin/python", "no such file", "bot_python"]),
         ("python.syntax_error", "line 7: invalid syntax", ["jarvis.py", "3.11.2", "line 7: invalid syntax"]),
         (

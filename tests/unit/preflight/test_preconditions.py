@@ -14,7 +14,12 @@ import yaml
 from plugin_utils.preconditions import canary_problem, core_problem, settings_problems
 from plugin_utils.settings import PROJECT, value_of
 
-NOWHERE = {"ansible_host": "192.0.2.1", "ansible_connection": "local", "ansible_python_interpreter": "/nosuch/python"}
+NOWHERE = {
+    "ansible_host": "192.0.2.1",
+    "ansible_user": "vinay",
+    "ansible_connection": "local",
+    "ansible_python_interpreter": "/nosuch/python",
+}
 
 
 def run(tmp_path: Path, *options: str, cwd: Path = PROJECT, bots: Any = None, **env: str) -> tuple[int, str]:

@@ -174,7 +174,7 @@ def test_preflight_sees_a_checkout_that_is_closed_to_all_others(case: Case) -> N
     pid = case.its_own()
     seen = collect(case.bot, needs())
     assert [process["pid"] for process in seen["processes"]] == [pid]
-    assert (seen["user_exists"], seen["script_exists"], seen["module_directory_exists"]) == (True, True, True)
+    assert (seen["user_exists"], seen["script_exists"]) == (True, True)
     assert seen["log"] == {
         "path": str(case.home / "logs/jarvis.log"),
         "exists": True,

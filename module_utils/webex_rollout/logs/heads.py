@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the records of a file begin, read in its dialect."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .dialect import HEAD_BYTES, MAX_JSON, Dialect, Head, Layout, patterns
+from .files import BLOCK, LogFile
+from .kinds import is_exception
+
+# A traceback that another one caused belongs to the same failure.
+_CHAINED = b" above exception"
+_TRACEBACK = b"Traceback (most recent"
+# In how many bytes before a record what it repeats is looked for: a message of Webex, twice, with what is around it.
+ECHO_BYTES = 20 * 1024
+_ECHO_LEAST, _ECHO_MOST = 16, 100
+_AS_IT_IS = re.compile(rb"[ !#-&(-\[\]-~]*")
+
+
+class Place(NamedTuple):
+    """The head of a record, and the offset at which it stands."""
+
+    at: int
+    head: Head
+
+
+class Heads:
+    """Finds and reads heads, by offset."""
+
+    def __init__(self, file: LogFile, dialect: Dialect) -> None:
+        self._file = file
+        self._dialect = dialect
+        marks = {_mark(layout) for layout in dialect.layouts} or {b"\n"}
+        self._marks = [b"\n"] if b"\n" in marks else sorted(marks)
+        self._patterns = [patterns(layout).head for layout in dialect.layouts if not layout.json]
+        self._json = dialect.json
+        self._first = self._marks[0][1:] if len(self._marks) == 1 else b""
+        self._kept, self._kept_at = b"", 0
+
+    def at(self, position: int) -> Place | None:
+        """The head at an offset, when a record begins there."""
+        if position and self._file.read(position - 1, position) != b"\n":
+            return None
+        return self._read(b"", position, 0)
+
+    def in_block(self, block: bytes, base: int, start: int) -> Place | None:
+        """The same for a line that begins at ``start`` in a block, which begins at ``base`` in the file."""
+        return self._read(block, base, start)
+
+    def _read(self, block: bytes, base: int, start: int) -> Place | None:
+        # Nearly all lines end here. A byte order mark may stand before the first.
+        if self._first and base + start and start < len(block) and not block.startswith(self._first, start):
+            return None
+        line = self._line(block, base, start, HEAD_BYTES)
+        if not self._dialect.layouts:
+            return Place(base + start, Head(text=line)) if self._bare(line, base + start) else None
+        if self._json and not self._dialect.is_head(line):
+            return None
+        if self._json and line.startswith(b"{") and not line.endswith(b"\n"):
+            line = self._line(block, base, start, MAX_JSON)
+        head = self._dialect.read(line)
+        return None if head is None else Place(base + start, head)
+
+    def _line(self, block: bytes, base: int, start: int, length: int) -> bytes:
+        """Up to so much of a line, with its newline if that is within."""
+        line = block[start : start + length]
+        newline = line.find(b"\n")
+        if newline < 0 and start + length > len(block):
+            line = self._file.read(base + start, base + start + length)
+            newline = line.find(b"\n")
+        return line if newline < 0 else line[: newline + 1]
+
+    def _bare(self, line: bytes, position: int) -> bool:
+        """Whether a line begins a record in a log without time and level: any but a traceback's."""
+        if not line.strip() or line[:1] in (b" ", b"\t") or _CHAINED in line or line.startswith(b"The above exception"):
+            return False
+        before = self._file.read(max(0, position - 400), position)
+        if line.startswith(_TRACEBACK):
+            return _CHAINED not in before
+        if is_exception(line):
+            above = before[:-1].rpartition(b"\n")[2]
+            return above[:1] not in (b" ", b"\t")
+        return True
+
+    def last(self, low: int, high: int) -> Place | None:
+        """The last head in [low, high)."""
+        step = 4096  # nearly always enough, and read anew for every span
+        while high > low:
+            start = max(low - 1, high - step, 0)
+            block = self._file.read(start, high)
+            found = self.above(block, start, 0, len(block))
+            if found is not None:
+                return found
+            if start <= low:
+                return self.at(0) if low == 0 else None
+            high = start + 2
+            step = BLOCK
+        return None
+
+    def above(self, block: bytes, base: int, low: int, high: int) -> Place | None:
+        """The last head that begins behind a newline in [low, high) of a block."""
+        while True:
+            high = max(block.rfind(mark, low, high) for mark in self._marks)
+            if high < 0:
+                return None
+            found = self._read(block, base, high + 1)
+            if found is not None:
+                return found
+
+    def first(self, low: int, high: int) -> Place | None:
+        """The first head in [low, high); only the first block is looked at."""
+        block = self._file.read(low, min(high, low + BLOCK))
+        if (low == 0 or self._file.read(low - 1, low) == b"\n") and block:
+            found = self._read(block, low, 0)
+            if found is not None:
+                return found
+        end = self.end(block, low, 0)
+        return self._read(block, low, end) if end < len(block) else None
+
+    def end(self, block: bytes, base: int, start: int) -> int:
+        """Where the record that begins at ``start`` in a block ends in it: at the next head, or with the block.
+
+        One that is cut off by the block's end is no head here."""
+        if self._json or len(self._patterns) != 1:
+            return self._end_slowly(block, base, start)
+        mark, match, length = self._marks[0], self._patterns[0].match, len(block)
+        while True:
+            start = block.find(mark, start) + 1
+            if start == 0 or start >= length:
+                return length
+            if match(block, start):
+                return start
+
+    def records(self, block: bytes, base: int, word: bytes) -> list[tuple[int, int]]:
+        """Where a word stands in a block, and where the record ends in which it does; once for each record."""
+        found = []
+        at, length = block.find(word), len(block)
+        if self._json or len(self._patterns) != 1:
+            while at >= 0:
+                until = self._end_slowly(block, base, at)
+                # In JSON the level may stand behind the message.
+                found.append((block.rfind(b"\n", 0, at) + 1 if self._json else at, until))
+                at = block.find(word, until)
+            return found
+        find, mark, match = block.find, self._marks[0], self._patterns[0].match
+        while at >= 0:
+            until = find(mark, at) + 1
+            while until and not match(block, until):
+                until = find(mark, until) + 1
+            found.append((at, until or length))
+            at = find(word, until) if until else -1
+        return found
+
+    def _end_slowly(self, block: bytes, base: int, start: int) -> int:
+        while True:
+            found = [place for place in (block.find(mark, start) for mark in self._marks) if place >= 0]
+            start = min(found, default=-1) + 1
+            if start == 0 or start >= len(block):
+                return len(block)
+            if self._read(block, base, start) is not None:
+                return start
+
+    def is_echo(self, place: int) -> bool:
+        """Whether the line at an offset stands within a line shortly before it.
+
+        webex_bot logs what it receives as JSON, with each line break as two characters, before it logs it as text: a
+        line of that text that looks like a record was written before, which no record of the bot's own ever is."""
+        # Up to what JSON would write otherwise.
+        line = _AS_IT_IS.match(self._file.read(place, place + _ECHO_MOST))[0]  # type: ignore[index]
+        if len(line) < _ECHO_LEAST:
+            return False
+        low = max(0, place - ECHO_BYTES)
+        text, base = self.around(low, place)
+        at = text.find(line, low - base, place - base)
+        while at >= 0:
+            if base + at and text[at - 1 : at] != b"\n":
+                return True
+            at = text.find(line, at + 1, place - base)
+        return False
+
+    def around(self, low: int, high: int) -> tuple[bytes, int]:
+        """Text that has [low, high) in it, as far as the file goes, and where it begins; kept for the next call."""
+        if not self._kept_at <= low <= high <= self._kept_at + len(self._kept):
+            self._kept, self._kept_at = self._file.read(low, high + BLOCK), low
+        return self._kept, self._kept_at
+
+
+def _mark(layout: Layout) -> bytes:
+    """What stands before each head of a layout: a newline, and what its first character always is."""
+    if layout.json:
+        return b"\n{"
+    if layout.colours:
+        return b"\n"
+    if not layout.opening:
+        return b"\n2" if layout.form in ("iso", "compact", "compact date") else b"\n"
+    first = layout.opening[0]
+    return b"\n" if first in "w " else b"\n" + first.encode("latin-1")

@@ -1,0 +1,343 @@
+"""Checkouts as people lay them out, how each is started, and stand-ins for the SDKs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TEAMS = "from webexteamssdk import WebexTeamsAPI\n"
+API = 'api = WebexTeamsAPI(access_token="x")\nprint("started", api.name)\n'
+CLIENT = TEAMS + API
+MAIN = 'if __name__ == "__main__":\n    main()\n'
+FUNCTION = f'{TEAMS}\n\ndef main():\n    api = WebexTeamsAPI(access_token="x")\n    print("started", api.name)\n'
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """`start`: arguments of Python; `expected`: the import that is put in, by the file that gets it."""
+
+    files: Mapping[str, str]
+    start: Sequence[str]
+    expected: Mapping[str, str]
+    directory: str = ""
+    # Directories on PYTHONPATH, as an installed package or a server puts them there.
+    path: Sequence[str] = ()
+    # Parts of the findings that must be told.
+    findings: Sequence[str] = field(default=())
+
+
+def one(script: str, text: str, expected: str, *start: str, **more: str) -> Checkout:
+    """A checkout with one script of interest."""
+    # A name of Python cannot hold a slash or a dot.
+    files = {name.replace("__", "/").replace("INIT", "__init__") + ".py": content for name, content in more.items()}
+    return Checkout({script: text, **files}, start or (script,), {script: expected})
+
+
+CASES = {
+    "01 below the root": one("tools/bot.py", CLIENT, "webex_pool_config"),
+    "01 below the root, started there": Checkout(
+        {"tools/bot.py": CLIENT}, ["bot.py"], {"tools/bot.py": "webex_pool_config"}, "tools"
+    ),
+    "01 a path that is not the checkout": one(
+        "a/b/bot.py",
+        "import os, sys\nsys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))\n" + CLIENT,
+        "webex_pool_config",
+    ),
+    "02 not shipped": Checkout(
+        {
+            "app.py": CLIENT,
+            "settings.py": "",
+            "Dockerfile": "FROM python\nCOPY app.py settings.py ./\nCMD python app.py\n",
+        },
+        ["app.py"],
+        {"app.py": "webex_pool_config"},
+        findings=["Dockerfile:2", "app.py without webex_pool_config.py"],
+    ),
+    "12 src/utils is a module": one(
+        "bot.py",
+        f"{TEAMS}from src.utils import now\n{API}print(now())\n",
+        "webex_pool_config",
+        src__utils="def now():\n    return 1\n",
+    ),
+    "12 a module named src": one("bot.py", f"import src\n{CLIENT}", "webex_pool_config", src=""),
+    "17 from sys import path": one(
+        "bots/bot.py",
+        f"import os\nfrom sys import path\n\n{TEAMS}\n"
+        f"path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))\nimport src.utils.text\n{API}",
+        "src.utils.webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="",
+        src__utils__text="",
+    ),
+    "17 import sys as s": one(
+        "bots/bot.py",
+        f"import sys as s\nfrom pathlib import Path\n{TEAMS}s.path.append(str(Path(__file__).resolve().parents[1]))\n"
+        f"import src.utils.text\n{API}",
+        "src.utils.webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="",
+        src__utils__text="",
+    ),
+    "17 paths = sys.path": one(
+        "bots/bot.py",
+        f"import sys\nfrom os.path import dirname as up, abspath\npaths = sys.path\n{TEAMS}"
+        f"paths.insert(0, up(up(abspath(__file__))))\nimport src.utils.text\n{API}",
+        "src.utils.webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="",
+        src__utils__text="",
+    ),
+    "17 site.addsitedir": one(
+        "bots/bot.py",
+        "import site, os\nsite.addsitedir(os.path.join(os.path.dirname(__file__), '..'))\n"
+        f"import src.utils.text\n{CLIENT}",
+        "src.utils.webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="",
+        src__utils__text="",
+    ),
+}
+# The report's own, and ten more.
+OTHERS = {
+    "the report's": one(
+        "webex_bots/jarvis.py",
+        "import os, sys\nsys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))\n"
+        f"from src.utils.text import greeting\n{CLIENT}print(greeting)\n",
+        "src.utils.webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="",
+        src__utils__text="greeting = 'hello'\n",
+    ),
+    "single file": one("bot.py", CLIENT, "webex_pool_config"),
+    "single file, -m": one("bot.py", CLIENT, "webex_pool_config", "-m", "bot"),
+    "Django": Checkout(
+        {
+            "manage.py": "import django\nfrom proj import urls\n",
+            "proj/__init__.py": "",
+            "proj/urls.py": "from importlib import import_module\nimport_module('notify.views').view()\n",
+            "notify/__init__.py": "",
+            "notify/models.py": "ROOM = 'r'\n",
+            "notify/views.py": "from django import http\nfrom .models import ROOM\n" + FUNCTION.replace("main", "view"),
+        },
+        ["manage.py"],
+        {"notify/views.py": "notify.webex_pool_config"},
+    ),
+    "Flask factory": Checkout(
+        {
+            "wsgi.py": "from shop import create_app\napp = create_app()\n",
+            "shop/__init__.py": "def create_app():\n    from .hooks import main\n    main()\n",
+            "shop/hooks.py": "from flask import Flask\n" + FUNCTION,
+            "Procfile": "web: gunicorn wsgi:app\n",
+        },
+        ["-m", "wsgi"],
+        {"shop/hooks.py": ".webex_pool_config"},
+    ),
+    "FastAPI": Checkout(
+        {
+            "app/__init__.py": "",
+            "app/main.py": f"from fastapi import FastAPI\nfrom app.settings import TOKEN\n{CLIENT}",
+            "app/settings.py": "TOKEN = 'x'\n",
+            "Dockerfile": 'FROM python\nCOPY app ./app\nCMD ["uvicorn", "app.main:app", "--port", "80"]\n',
+        },
+        ["-m", "app.main"],
+        {"app/main.py": "app.webex_pool_config"},
+    ),
+    "AWS lambda": Checkout(
+        {
+            "template.yaml": "Properties:\n  CodeUri: hook/\n  Handler: app.handler\n",
+            "hook/app.py": f"{CLIENT}\n\ndef handler(event, context):\n    return api.name\n",
+            "hook/__init__.py": "",
+        },
+        ["-c", "import app; app.handler({}, None)"],
+        {"hook/app.py": "webex_pool_config"},
+        "hook",
+    ),
+    "AWS lambda, zipped by a list": Checkout(
+        {"function.py": CLIENT, "Makefile": "zip:\n\tzip -q function.zip function.py\n"},
+        ["function.py"],
+        {"function.py": "webex_pool_config"},
+        findings=["Makefile:2", "function.py without webex_pool_config.py"],
+    ),
+    "Errbot plug-in": Checkout(
+        {
+            "plugins/notify/notify.plug": "[Core]\nName = Notify\nModule = notify\n",
+            "plugins/notify/notify.py": f"from errbot import BotPlugin\n{TEAMS}\n\nclass Notify(BotPlugin):\n"
+            "    def activate(self):\n        self.api = WebexTeamsAPI(access_token='x')\n        print('started')\n",
+        },
+        ["-c", "import notify; notify.Notify().activate()"],
+        {"plugins/notify/notify.py": "webex_pool_config"},
+        path=["plugins/notify"],
+    ),
+    "src layout with an entry point": Checkout(
+        {
+            "pyproject.toml": '[project]\nname = "mybot"\n[project.scripts]\nmybot = "mybot.cli:main"\n'
+            '[tool.setuptools.packages.find]\nwhere = ["src"]\n',
+            "src/mybot/__init__.py": "",
+            "src/mybot/cli.py": FUNCTION,
+        },
+        ["-c", "from mybot.cli import main; main()"],
+        {"src/mybot/cli.py": "mybot.webex_pool_config"},
+        path=["src"],
+    ),
+    "namespace package": Checkout(
+        {
+            "corp/bots/hello.py": f"from corp.bots.util import name\n{CLIENT}print(name)\n",
+            "corp/bots/util.py": "name = 'hello'\n",
+        },
+        ["-m", "corp.bots.hello"],
+        {"corp/bots/hello.py": "corp.bots.webex_pool_config"},
+    ),
+    "notebook export": one(
+        "notebooks/export.py",
+        f"#!/usr/bin/env python\n# coding: utf-8\n\n# In[1]:\n\n\n{TEAMS}\n\n# In[2]:\n\n\n{API}",
+        "webex_pool_config",
+    ),
+    "cookiecutter": Checkout(
+        {
+            "setup.py": "from setuptools import setup\nsetup(\n    packages=['hello_bot'],\n"
+            "    entry_points={'console_scripts': [\n        'hello = hello_bot.cli:main',\n    ]},\n)\n",
+            "MANIFEST.in": "include LICENSE\n",
+            "hello_bot/__init__.py": "",
+            "hello_bot/cli.py": "from hello_bot import hello_bot\n\n\ndef main():\n    hello_bot.main()\n",
+            "hello_bot/hello_bot.py": FUNCTION,
+            "tests/test_hello_bot.py": "from hello_bot import hello_bot\n",
+        },
+        ["-c", "from hello_bot.cli import main; main()"],
+        {"hello_bot/hello_bot.py": "hello_bot.webex_pool_config"},
+    ),
+    "a package run by -m": Checkout(
+        {
+            "mybot/__init__.py": "",
+            "mybot/__main__.py": f"from .util import name\n{CLIENT}print(name)\n",
+            "mybot/util.py": "name = 1\n",
+        },
+        ["-m", "mybot"],
+        {"mybot/__main__.py": ".webex_pool_config"},
+    ),
+    "a deep package": Checkout(
+        {
+            "corp/__init__.py": "",
+            "corp/bots/__init__.py": "",
+            "corp/bots/hello.py": f"from ..util import name\n{CLIENT}print(name)\n",
+            "corp/util.py": "name = 'hello'\n",
+        },
+        ["-m", "corp.bots.hello"],
+        {"corp/bots/hello.py": "..webex_pool_config"},
+    ),
+    "a module that two scripts import": Checkout(
+        {
+            "one.py": "from lib.clients import main\nmain()\n",
+            "lib/clients.py": FUNCTION,
+            "two.py": f"import lib.clients\n{CLIENT}",
+        },
+        ["two.py"],
+        {"lib/clients.py": "lib.webex_pool_config", "two.py": "webex_pool_config"},
+    ),
+    "an import of the package's own root": one(
+        "bots/one.py",
+        "import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), os.pardir))\n"
+        f"from bots.names import name\n{CLIENT}print(name)\n",
+        "bots.webex_pool_config",
+        bots__INIT="",
+        bots__names="name = 'n'\n",
+    ),
+    "py_modules by name": Checkout(
+        {"hello.py": FUNCTION + MAIN, "setup.cfg": "[metadata]\nname = hello\n[options]\npy_modules =\n    hello\n"},
+        ["hello.py"],
+        {"hello.py": "webex_pool_config"},
+        findings=["setup.cfg:4", "hello.py without webex_pool_config.py"],
+    ),
+}
+LAYOUTS = {**CASES, **OTHERS}
+
+# -- stand-ins for what is installed
+
+_API = """
+class {name}:
+    name = "{name}"
+    def __init__(self, *args, **kwargs):
+        import clients
+        clients.made(self)
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: self
+"""
+INSTALLED = {
+    "webexteamssdk/__init__.py": _API.format(name="WebexTeamsAPI"),
+    "webexpythonsdk/__init__.py": _API.format(name="WebexAPI"),
+    "webex_bot/__init__.py": "",
+    "webex_bot/webex_bot.py": _API.format(name="WebexBot"),
+    "ciscosparkapi/__init__.py": _API.format(name="CiscoSparkAPI"),
+    "webexteamsbot/__init__.py": _API.format(name="TeamsBot"),
+    "wxc_sdk/__init__.py": _API.format(name="WebexSimpleApi"),
+    "django/__init__.py": "",
+    "django/http.py": "",
+    "flask/__init__.py": "class Flask: pass\n",
+    "fastapi/__init__.py": "class FastAPI: pass\n",
+    "errbot/__init__.py": "class BotPlugin: pass\n",
+    "clients.py": """
+import atexit, collections
+counts = collections.OrderedDict()
+def made(client):
+    counts[id(client)] = [client, 0]
+def configured(client):
+    counts[id(client)][1] += 1
+def tell():
+    import os
+    with open(os.environ["CLIENTS"], "w") as file:
+        file.write(" ".join(str(count) for _, count in counts.values()))
+atexit.register(tell)
+""",
+}
+POOL = """
+import clients
+def configure_webex_api_session(client, **settings):
+    clients.configured(client)
+    return client
+configure_webex_bot_session = configure_webex_api_session
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a started program printed, and how often each client that it made was configured."""
+
+    code: int
+    output: str
+    configured: list[int]
+
+
+def write(home: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Files below a directory."""
+    for name, text in files.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return home
+
+
+def start(home: Path, checkout: Checkout, installed: Path) -> Run:
+    """Starts a checkout's program as its user would."""
+    told = home.parent / "clients.txt"
+    path = [*(str(home / item) for item in checkout.path), str(installed)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),
+        "CLIENTS": str(told),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, *checkout.start],
+        cwd=home / checkout.directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    counts = told.read_text().split() if told.exists() else []
+    return Run(done.returncode, done.stdout + done.stderr, [int(count) for count in counts])
