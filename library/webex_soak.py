@@ -9,13 +9,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: webex_soak
-short_description: Watch a bot's log after a release and reach a verdict
+short_description: Watch a bot after a release until its VM has reached a verdict
 description:
-  - Has the bot's log read on its VM, again and again for up to O(wait), and reaches a verdict
-    (C(promote), C(extend), C(roll back) or C(hold)) from the failures since the switch, the bot's own history, and bots
-    on the same VM that do not have the release yet. C(docs/verdict.md) derives it, with its probabilities of error.
-  - What was seen is kept in C(/var/lib/webex-rollout/<bot>/soak.json) (root, 0600), which C(webex-rollout sample) keeps
-    filling between two runs, so a later call continues where this one ended, however it ended.
+  - The VM reaches a verdict (C(promote), C(extend), C(roll back) or C(hold)) from what the bot is heard to
+    do, the failures since the switch, the bot's own history, and bots on the same VM that do not have the release yet.
+    C(docs/verdict.md) derives it, with its probabilities of error. This has it look, for up to O(wait), and shows it.
+  - What was seen is kept in C(/var/lib/webex-rollout/<bot>/soak.json) (root, 0600). C(webex-rollout watch) looks and
+    judges in the same way whoever is connected, and with O(act) rolls back what is worse.
   - A release that was promoted stays so; then nothing is read.
   - Book-keeping, so it never reports a change, and it acts on nothing.
   - Lengths of time are measured by the VM's time since boot. Setting the VM's clock neither shortens nor lengthens a
@@ -31,10 +31,9 @@ options:
       - V(begun) begins the watch with O(before), after the switch. A release that is kept already, with the same
         O(settings_hash), keeps its verdict and its history; the time and the counts begin anew.
       - V(read) returns what is kept.
-      - V(looked) and V(judged) are the action's own. The first reads the logs once, the second keeps O(record),
-        and states O(settings_hash) anew.
+      - V(looked) and V(stated) are the action's own. The first looks once, the second states O(settings_hash) anew.
     type: str
-    choices: [watched, begun, read, looked, judged]
+    choices: [watched, begun, read, looked, stated]
     default: watched
   release:
     description: The release under watch. Another one than is kept begins a new soak. Needed unless O(state=read).
@@ -81,9 +80,16 @@ options:
     type: float
   soak_max:
     description:
-      - Seconds after which the verdict is C(hold) if it was C(extend) until then, and the VM no longer looks by itself.
-        Needed to watch and to begin.
+      - Seconds after which the verdict is C(hold) if it was C(extend) until then. Needed to watch and to begin.
     type: float
+  watch:
+    description: Seconds for which the VM goes on looking after O(soak_max).
+    type: float
+    default: 0
+  act:
+    description: Whether the VM rolls back what is worse by itself.
+    type: bool
+    default: true
   min_requests:
     description: Requests before which nothing is promoted; at least one is always needed. Needed to watch.
     type: int
@@ -122,9 +128,6 @@ options:
     description: Why.
     type: str
     default: ""
-  record:
-    description: The verdict with all its evidence, for O(state=judged); filled in on the controller.
-    type: dict
   signatures:
     description: As in M(bot_log_info).
     type: list
@@ -266,19 +269,19 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout.clock import vm_clock
 from ansible.module_utils.webex_rollout.drift import unstable
 from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
 from ansible.module_utils.webex_rollout.store import Vm
 from ansible.module_utils.webex_rollout.system import utc
-from ansible.module_utils.webex_soak_options import OPTIONS, REQUESTS
+from ansible.module_utils.webex_rollout.watch import look
+from ansible.module_utils.webex_soak_options import GATE, OPTIONS, REQUESTS
 
 REQUIRED_IF = [
     ("state", "begun", ("release", "log", "soak_max")),
-    ("state", "looked", ("release", "log", "soak_max")),
-    ("state", "judged", ("release",)),
+    ("state", "looked", ("release", "log", *GATE)),
+    ("state", "stated", ("release",)),
 ]
 
 
@@ -289,12 +292,15 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
     :raises RolloutError: when the soak cannot be written.
     """
     store, state = vm.store(given["bot"]), given["state"]
-    if check or state == "read":
+    lost = unstable(vm, given["bot"], given["release"]) if state == "looked" else ""
+    if check or state == "read" or lost:
         soak, resumed = load(store), True
     else:
         with locked(store):
             kept = _same(load(store), given)
-            soak = _judged(kept, given) if state == "judged" else _looked(store.need().bot, kept, given)
+            soak = _stated(kept, given) if state == "stated" else _with(store.need().bot, kept, given)
+            if state == "looked":
+                look(store, soak)
             resumed = kept is not None and state != "begun"
             save(store, soak)
     bot = store.load()
@@ -303,6 +309,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
         "soak": None if soak is None else asdict(soak),
         "resumed": resumed and soak is not None,
         "gate_state": "none" if soak is None else soak.gate_state(running, given["settings_hash"]),
+        "unstable": lost,
     }
 
 
@@ -320,30 +327,29 @@ def _same(kept: Soak | None, given: dict[str, Any]) -> Soak | None:
     return None if other and given["state"] == "begun" else kept
 
 
-def _looked(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
-    """The soak after a look; one that begins, or begins anew, where there is none or it was interrupted."""
+def _with(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
+    """The soak with what this run says of it; one that begins, or begins anew, where there is none."""
     soak = kept
     if soak is None or given["state"] == "begun":
         soak = begin(bot, given["release"], given["log"], given["before"] or {}, kept)
     soak.settings_hash = given["settings_hash"] or soak.settings_hash
-    soak.until = given["soak_max"]
+    soak.until = given["soak_max"] + given["watch"]
+    soak.acts = given["act"]
+    soak.gate = {name: given[name] for name in GATE if given[name] is not None} or soak.gate
     soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
     soak.decide(given["decision"], given["who"], given["why"], utc(time.time()))
     own = {"timezone": given["timezone"], "signatures": given["signatures"]}
     soak.watch(
         [{**own, **{key: value for key, value in each.items() if value is not None}} for each in given["controls"]]
     )
-    soak.look(vm_clock())
     return soak
 
 
-def _judged(kept: Soak | None, given: dict[str, Any]) -> Soak:
-    """The soak with its verdict."""
+def _stated(kept: Soak | None, given: dict[str, Any]) -> Soak:
+    """The soak, of which this run knows the settings."""
     if kept is None:
-        raise SoakError(f"{given['bot']}: there is no soak of release {given['release']} to keep a verdict of")
+        raise SoakError(f"{given['bot']}: there is no soak of release {given['release']} to state the settings of")
     kept.settings_hash = given["settings_hash"] or kept.settings_hash
-    if given["record"]:
-        kept.record, kept.verdict = given["record"], given["record"]["verdict"]["verdict"]
     return kept
 
 
@@ -356,8 +362,6 @@ def main() -> None:
     vm = Vm()
     try:
         result = act(vm, given, module.check_mode)
-        if given["state"] == "looked":
-            result["unstable"] = unstable(vm, given["bot"], given["release"])
     except RolloutError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

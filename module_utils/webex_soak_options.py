@@ -28,6 +28,8 @@ OPTIONS: dict[str, Any] = {
     "settings_hash": TEXT,
     "soak_min": {"type": "float"},
     "soak_max": {"type": "float"},
+    "watch": {"type": "float", "default": 0},
+    "act": {"type": "bool", "default": True},
     "min_requests": {"type": "int"},
     "timeouts_per_hour": {"type": "float"},
     "alpha": {"type": "float", "default": 0.01},
@@ -40,9 +42,11 @@ OPTIONS: dict[str, Any] = {
     "timezone": TEXT,
 }
 
+# The settings of the gate, as `GateSettings` has them.
+GATE = ("soak_min", "soak_max", "min_requests", "timeouts_per_hour", "alpha", "beta")
+
 # What the action asks of the module; a task may not.
 REQUESTS: dict[str, Any] = {
-    "state": {**OPTIONS["state"], "choices": [*OPTIONS["state"]["choices"], "looked", "judged"]},
+    "state": {**OPTIONS["state"], "choices": [*OPTIONS["state"]["choices"], "looked", "stated"]},
     "who": TEXT,
-    "record": {"type": "dict"},
 }

@@ -22,12 +22,12 @@ from .guard import guard
 from .launch import run_found
 from .lock import Holder, acquire_lock, release_lock, repair_lock
 from .paths import STATE_DIR
-from .soak import sample
 from .status import print_status, status, status_problems
 from .steps.roll_back import roll_back
 from .store import Vm
 from .system import printable
 from .tree import is_roots
+from .watch import watch
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--force", action="store_true", help="give up edits made since; their bytes are kept")
     sub.add_argument("--reason", default="asked for by hand")
     command("guard", "roll back what was not confirmed in time (run by the timer)")
-    command("sample", "look once at the log of each soaking bot (run by the timer)")
+    command("watch", "look once at each bot that soaks or is watched on, judge, and act (run by the timer)", "sample")
     sub = command("lock", "acquire the machine's lock by hand, or renew it")
     sub.add_argument("--seconds", type=float, help="until it expires by itself (default: 900)")
     sub = command("unlock", "release the machine's lock by hand")
@@ -76,9 +76,9 @@ def _run(vm: Vm, given: argparse.Namespace) -> int:
         shown = status(vm, given.bot)
         print(json.dumps(shown, indent=1)) if given.json else print_status(shown)
         return 1 if status_problems(shown) else 0
-    if given.command in ("guard", "sample"):
+    if given.command in ("guard", "watch", "sample"):
         vm.who = given.command
-        problems = guard(vm) if given.command == "guard" else sample(vm)
+        problems = guard(vm) if given.command == "guard" else watch(vm)
         for problem in problems:
             print(printable(problem), file=sys.stderr)
         return 1 if problems else 0

@@ -11,8 +11,9 @@ from .errors import RolloutError
 from .files import unchanged_since
 from .processes import bot_pids
 from .procfs import read_stat
+from .sharing import put_there
 from .state import Phase, Release, Running, State
-from .store import Vm
+from .store import Store, Vm
 from .systemd import show_unit
 
 # systemd may start a killed bot again once; it has to settle anew then. The second time is the release's fault.
@@ -32,16 +33,20 @@ def failed_on_probation(state: State) -> str:
 
 
 def unstable(vm: Vm, bot: str, release: str) -> str:
-    """Why a release under watch is not what runs, or does not run steadily; empty while it does."""
+    """Why a release under watch is not what runs, or does not run any more; empty while it does."""
     state = vm.store(bot).load()
     if state is None or release != {Phase.CONFIRMED: state.current, Phase.CHECKED: state.candidate}.get(state.phase):
         now = f"release {state.current}, {state.phase}: {state.note or 'no reason given'}" if state else "no record"
         return f"release {release} is not what it runs any more ({now})"
-    unit, running = show_unit(state.unit), state.running
-    before = running.restarts if running and running.boot == boot_key() else 0
-    if unit.active == "failed" or unit.restarts - before > RESTARTS_ALLOWED:
-        return f"started again {unit.restarts - before} times since its start-up check; {unit.end_described()}"
-    return ""
+    unit = show_unit(state.unit)
+    return unit.end_described() if unit.active == "failed" else ""
+
+
+def edited_files(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:
+    """Files that are not what the release has. One shared with a bot whose rollout is further on is no edit."""
+    differing = [path for path, entry in looks.items() if entry.content != release.manifest[path].content]
+    shared = {path for path, rule in state.files.items() if rule.shared}
+    return sorted(path for path in differing if path not in shared or not put_there(store, path, looks[path]))
 
 
 def reasons_to_restart(state: State, manifest: Mapping[str, Entry]) -> list[str]:

@@ -67,23 +67,31 @@ class Evidence:
 
     bot: str
     elapsed: float
-    """Seconds since the release runs, on a clock that nobody can set."""
+    """Seconds in which the release's own process was heard at work, on a clock that nobody can set."""
     incidents: int = 0
     failures: int = 0
     """Records of failed calls, of which several can be one incident."""
     recovered: int = 0
     requests: int = 0
-    pool_failed: int = 0
-    """Failed calls the pool module counted itself, logged or not."""
-    ready_line: bool = False
-    """Whether the pool module reported in the log since the switch."""
-    log_level: int | None = None
-    """The lowest level that the bot's logging lets through, where the pool module reports it."""
-    dated: bool = True
-    gaps: Sequence[str] = ()
-    """Parts of the log that could not be read, one sentence each."""
-    problem: str = ""
-    """Why the log could not be read, if so."""
+    """Calls that ended, as the pool module counted them."""
+    failed_calls: int = 0
+    """Those without an answer, logged or not."""
+    server_errors: int = 0
+    """Those answered with an error of the server's own (5xx)."""
+    idle: float | None = None
+    """Seconds since a call was last answered as it should; None before the first of this boot."""
+    heard: bool = False
+    """Whether the pool module was heard in its channel since the switch."""
+    silence: str = ""
+    """Why the bot was not heard at the last look; empty where it was."""
+    crashes: int = 0
+    """How often the bot ended by itself and was started again."""
+    fault: str = ""
+    """What the release did that no statistics are needed for, such as ending again and again; empty for nothing."""
+    weather: str = ""
+    """Why nobody can be judged now; empty in good weather."""
+    promoted: bool = False
+    """Whether it was promoted before: then it stays so, unless it turns out to be worse."""
     history: History = field(default_factory=History)
     controls: Sequence[Control] = ()
     decision: Decision | None = None
@@ -91,13 +99,26 @@ class Evidence:
 
     @property
     def hours(self) -> float:
-        """Hours since the release runs."""
+        """Hours of soak."""
         return self.elapsed / HOUR
+
+    @property
+    def worked(self) -> int:
+        """Calls that were answered as they should."""
+        return max(0, self.requests - self.failed_calls - self.server_errors)
+
+    @property
+    def borne_out(self) -> int:
+        """Incidents in the log that the pool module bears out.
+
+        The log may hold what people write: a line without a call that failed is no failure of the release.
+        """
+        return min(self.incidents, self.failed_calls)
 
     @property
     def counted(self) -> int:
         """Incidents, with the failed calls only the pool module knows of."""
-        return self.incidents + max(0, self.pool_failed - self.failures)
+        return self.borne_out + max(0, self.failed_calls - self.failures)
 
 
 def history_of(look: Mapping[str, Any]) -> History:

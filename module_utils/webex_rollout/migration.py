@@ -2,7 +2,8 @@
 """What older programs left in the state, as this one writes it. Pure functions over the content of sealed files.
 
 A file is migrated when it is read and written in the new format when it is next saved; until then an older program
-can still be put back. Format 1 is that of version 0.1.0; its soaks were not sealed.
+can still be put back. Format 1 is that of version 0.1.0; its soaks were not sealed. Those of format 2
+had no channel.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ def migrated(name: str, version: int, content: dict[str, Any]) -> dict[str, Any]
 
     :raises KeyError: when it is not what that version wrote.
     """
-    if (name, version) == ("state.json", 1):
-        return _state_of_1(content)
-    return _soak_of_1(content) if (name, version) == ("soak.json", 1) else content
+    if name == "soak.json":
+        return _soak_of_2(_soak_of_1(content) if version == 1 else content) if version < 3 else content
+    return _state_of_1(content) if (name, version) == ("state.json", 1) else content
 
 
 def _state_of_1(state: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +45,12 @@ def _soak_of_1(soak: dict[str, Any]) -> dict[str, Any]:
         verdict = decision.pop("outcome")
         soak["decision"] = {**decision, "verdict": "pause" if verdict == "hold" else verdict}
     return soak
+
+
+def _soak_of_2(soak: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 took the log's word for all, and the controller judged. Its time is not known to have been heard, so it
+    begins anew; a verdict that was given stays. Nothing acts before a run has seen to it that the bot can be heard."""
+    return {**soak, "elapsed": 0.0, "work": {}, "gate": {}, "acts": False, "record": None}
 
 
 def _watched_of_1(watch: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,11 @@ def environment_file(bot: str) -> str:
     return f"{ENVIRONMENT_DIR}/{bot}.env"
 
 
+def runtime_directory(bot: str) -> str:
+    """Where a bot's pool module has its channel: the unit's own, gone with the boot, as the unit names it."""
+    return f"/run/webex-bots/{bot}"
+
+
 def absolute(home: str, path: str) -> str:
     """A path of a bot as its settings give it: relative to the checkout `home`, or absolute."""
     return os.path.normpath(os.path.join(home, path))

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 from .evidence import Control, Decision, Evidence, GateSettings, History
-from .verdict import Verdict, judge, summary
+from .verdict import Figures, Verdict, judge, summary
 
-# 1 had other names for some of the fields.
-RECORD_VERSION = 2
+# 1 had other names for some of the fields, 2 took the log for the channel.
+RECORD_VERSION = 3
 
 
 class RecordError(ValueError):
@@ -33,10 +33,10 @@ def evidence_of(record: Any) -> Evidence:
     :raises RecordError: when it is damaged, or of another format.
     """
     try:
-        if record["version"] == 1:
+        if record["version"] in (1, 2):
             raise RecordError(
-                f"the decision record has format 1, this program reads format {RECORD_VERSION}: judge it anew with "
-                "version 0.1.0 of this project"
+                f"the decision record has format {record['version']}, this program reads format {RECORD_VERSION}: "
+                "judge it anew with the version of this project that wrote it"
             )
         if record["version"] != RECORD_VERSION:
             raise ValueError(f"its version is {record['version']!r}, not {RECORD_VERSION}")
@@ -50,6 +50,12 @@ def evidence_of(record: Any) -> Evidence:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"the decision record is damaged: {type(error).__name__} {error}") from error
+
+
+def verdict_of(record: Mapping[str, Any]) -> Verdict:
+    """The verdict in a record, as it was given."""
+    raw = record["verdict"]
+    return Verdict(raw["verdict"], raw["reasons"], raw["missing"], Figures(**raw["figures"]))
 
 
 def _history(raw: Mapping[str, Any]) -> History:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The soak as the VM keeps it: when it began, how long it lasts, where its logs were read up to, what was decided.
 
-One sealed file a bot, ``soak.json`` in its directory of the state. A run looks through the module `webex_soak`, and
-between two runs the timer does (`sample`), so that the evidence is complete although nobody is connected and the log
-is rotated away meanwhile. Every look counts everything since the cursor was taken, so one that is lost loses nothing.
+One sealed file a bot, ``soak.json`` in its directory of the state. The watch looks, and a run through the module
+`webex_soak` by the same function, so that it does not matter who is connected. Every look counts everything since the
+cursor was taken, so one that is lost loses nothing.
 
 Lengths of time are measured by the machine's time since boot, which nobody can set; when the machine was restarted,
 only the time since then is certain, and only that counts.
@@ -17,19 +17,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from .clock import same_boot, up_seconds, vm_clock
+from .clock import same_boot, up_seconds
 from .disk import unseal
 from .errors import DamagedError, LogError, RolloutError, SoakError
 from .evidence import EXTEND, HOLD, HOUR, PROMOTE, ROLL_BACK, Control, Decision, Evidence, GateSettings, history_of
+from .heard import Signs, Work
 from .logs.reader import LogReader
 from .processes import Bot
-from .store import Store, Vm
+from .store import Store
 from .words import duration
 
 # More than this between the two clocks is no slewing: somebody, or a late synchronisation, has set the time.
 CLOCK_SET_SECONDS = 30
 # Points kept of the series; when there are more, every other one is left out, so that any length fits.
 MAX_POINTS = 1000
+# Counts that an outage of Webex makes.
+EXCUSABLE = ("incidents", "failures", "recovered")
 PAUSE = "pause"
 # What a human may decide, and the verdict that it is.
 DECISIONS = {"promote": PROMOTE, "rollback": ROLL_BACK, PAUSE: HOLD}
@@ -55,33 +58,34 @@ class Watched:
     """What counts as a failure in this log beside what always does."""
     user: str = ""
     """Who writes it, and so reads it. Empty in a soak of an earlier program, until it is loaded."""
-
-    @property
-    def pool(self) -> dict[str, Any]:
-        """What the pool module reported in this log since; empty before the first look."""
-        return dict(self.since.get("pool") or {})
+    excused: dict[str, int] = field(default_factory=dict)
+    """Counts of the time in which the soak stood still, as when Webex could not be reached: nobody's fault."""
 
     def count(self, name: str) -> int:
-        """A count of the log's: incidents, failures, recovered or lines."""
-        return int(self.since.get(name, 0))
-
-    def pool_count(self, name: str) -> int:
-        """A count of the pool module's: requests, retried, failed."""
-        return int(self.pool.get(name, 0))
+        """A count of the log's (incidents, failures, recovered or lines), without what is excused."""
+        return max(0, int(self.since.get(name, 0)) - self.excused.get(name, 0))
 
     @property
     def gaps(self) -> tuple[str, ...]:
         """Parts of the log that could not be read, one sentence each."""
         return tuple(self.since.get("gaps") or ())
 
-    def read(self) -> None:
-        """Read what was written since the last look. That it cannot be read becomes the log's problem."""
+    def read(self, excuse: bool = False) -> None:
+        """Read what was written since the last look; excuse it where the soak stood still meanwhile.
+
+        That it cannot be read becomes the log's problem.
+        """
+        before = {name: int(self.since.get(name, 0)) for name in EXCUSABLE}
         try:
             self.since = LogReader(self.user, self.signatures, self.timezone).look(self.cursor)
         except LogError as error:
             self.problem = str(error)
             return
         self.problem, self.cursor = "", self.since.pop("cursor")
+        if excuse:
+            for name in EXCUSABLE:
+                more = int(self.since.get(name, 0)) - before[name]
+                self.excused[name] = self.excused.get(name, 0) + max(0, more)
 
 
 @dataclass
@@ -95,8 +99,10 @@ class Soak:
     clock: dict[str, Any]
     """The machine's clock at the last look."""
     elapsed: float
-    """Seconds of soak: since the watch began, while the machine was up."""
+    """Seconds of soak: in which the release's own process was heard at work."""
     own: Watched
+    work: Work = field(default_factory=Work)
+    """What that process was heard to do."""
     controls: dict[str, Watched] = field(default_factory=dict)
     """Bots on this machine that do not have the release."""
     clock_set: float = 0.0
@@ -115,6 +121,10 @@ class Soak:
     """The last verdict; empty before the first."""
     record: dict[str, Any] | None = None
     """The last verdict with its evidence."""
+    gate: dict[str, Any] = field(default_factory=dict)
+    """The operator's settings of the gate, as `GateSettings` has them; empty until a run has stated them."""
+    acts: bool = True
+    """Whether the VM acts on the verdict, or only observes (`rollout_gate`)."""
 
     @classmethod
     def load(cls, raw: Any) -> Soak:
@@ -126,17 +136,23 @@ class Soak:
         if set(raw) != known:
             raise ValueError(f"missing or unknown: {sorted(known ^ set(raw))}")
         watched = {name: Watched(**each) for name, each in raw["controls"].items()}
-        soak = cls(**{**raw, "own": Watched(**raw["own"]), "controls": watched})
+        soak = cls(**{**raw, "own": Watched(**raw["own"]), "controls": watched, "work": Work.load(raw["work"])})
         numbers = (soak.elapsed, soak.clock["since_boot"], soak.clock["epoch"], soak.begun["epoch"])
         if not all(math.isfinite(number) for number in numbers) or soak.elapsed < 0 or "boot" not in soak.clock:
             raise ValueError("its times make no sense")
         return soak
 
-    def look(self, now: Mapping[str, Any]) -> None:
-        """Read what was written to the logs since the last look; `now` is the machine's clock."""
-        self._pass(now)
-        for watch in (self.own, *self.controls.values()):
-            watch.read()
+    def look(self, now: Mapping[str, Any], signs: Signs, fair: bool = True) -> None:
+        """Take in what the bot's process shows, and read what was written to the logs since the last look.
+
+        :param now: the machine's clock.
+        :param fair: whether Webex could be reached since the last look. In bad weather the soak stands still.
+        """
+        counted = self._pass(now, signs, fair)
+        self.own.read(excuse=not fair or bool(signs.drift or signs.exchanged))
+        for watch in self.controls.values():
+            # They are compared over the time that counts.
+            watch.read(excuse=not fair or (counted == 0 and bool(self.work.problem)))
         self._add_point()
 
     def watch(self, controls: Sequence[Mapping[str, Any]]) -> None:
@@ -161,9 +177,14 @@ class Soak:
             kept = {"verdict": decision, "who": who, "why": why, "when": when}
             self.decision = None if decision == "auto" else kept
 
-    def evidence(self, settings: GateSettings) -> Evidence:
+    @property
+    def settings(self) -> GateSettings:
+        """The operator's settings of the gate."""
+        return GateSettings(**self.gate)
+
+    def evidence(self) -> Evidence:
         """What the soak shows by now."""
-        own, decision = self.own, self.decision
+        own, work, decision = self.own, self.work, self.decision
         controls = tuple(
             Control(bot, watch.count("incidents"), (self.elapsed - watch.begun) / HOUR, history_of(watch.history))
             for bot, watch in sorted(self.controls.items())
@@ -174,18 +195,19 @@ class Soak:
             elapsed=self.elapsed,
             incidents=own.count("incidents"),
             failures=own.count("failures"),
-            recovered=own.count("recovered") or own.pool_count("retried"),
-            requests=own.pool_count("requests"),
-            pool_failed=own.pool_count("failed"),
-            ready_line=bool(own.since.get("ready_line", False)),
-            log_level=own.pool.get("log_level"),
-            dated=bool(own.since.get("dated", False)) or not own.count("lines"),
-            gaps=own.gaps,
-            problem=own.problem,
+            recovered=work.count("retried"),
+            requests=work.ended,
+            failed_calls=work.failed,
+            server_errors=work.count("server_errors"),
+            idle=None if work.worked_at is None else max(0.0, self.clock["since_boot"] - work.worked_at),
+            heard=work.ever,
+            silence=work.problem,
+            crashes=work.crashes,
+            promoted=self.verdict == PROMOTE,
             history=history_of(own.history),
             controls=controls,
             decision=Decision(DECISIONS[decision["verdict"]], decision["who"], decision["why"]) if decision else None,
-            settings=settings,
+            settings=self.settings,
         )
 
     def gate_state(self, running: str, settings_hash: str) -> str:
@@ -204,14 +226,12 @@ class Soak:
         counts = "not looked at yet"
         if self.own.since:
             incidents = self.own.count("incidents")
-            counts = (
-                f"{incidents} incident{'' if incidents == 1 else 's'} in {self.own.pool_count('requests')} requests"
-            )
+            counts = f"{incidents} incident{'' if incidents == 1 else 's'} in {self.work.ended} requests"
         hand = f", {self.decision['verdict']} by {self.decision['who']}" if self.decision else ""
         return f"{self.verdict or EXTEND} after {duration(self.elapsed)}, {counts}{hand}"
 
-    def _pass(self, now: Mapping[str, Any]) -> None:
-        """Add the time since the last look."""
+    def _pass(self, now: Mapping[str, Any], signs: Signs, fair: bool) -> float:
+        """Add the time since the last look, as far as the bot was heard in it; returns the seconds that count."""
         if same_boot(self.clock["boot"], now["boot"]):
             seconds = max(0.0, now["since_boot"] - self.clock["since_boot"])
             jump = now["epoch"] - self.clock["epoch"] - seconds
@@ -219,15 +239,22 @@ class Soak:
         else:
             seconds = up_seconds(now)
             self.boots += 1
-        self.elapsed += seconds
+            self.work.rebooted()
+        begun = float(self.begun["since_boot"]) if same_boot(self.begun["boot"], now["boot"]) else 0.0
+        counted = self.work.take(signs, float(now["since_boot"]), seconds, begun, fair)
+        if not fair:
+            self.work.still += seconds
+            counted = 0.0
+        self.elapsed += counted
         self.clock = dict(now)
+        return counted
 
     def _add_point(self) -> None:
         own = self.own
         if own.problem or not own.since:
             return
         others = sum(watch.count("incidents") for watch in self.controls.values())
-        counts = [own.pool_count("requests"), own.count("incidents"), own.count("recovered"), others]
+        counts = [self.work.ended, own.count("incidents"), self.work.count("retried"), others]
         self.series.append([round(self.clock["epoch"]), round(self.elapsed), *counts])
         if len(self.series) > MAX_POINTS:
             self.series = self.series[::2]
@@ -323,24 +350,3 @@ def save(store: Store, soak: Soak) -> None:
     :raises RolloutError: when the disk is full.
     """
     store.vm.write(store.soak_path, asdict(soak))
-
-
-def sample(vm: Vm) -> list[str]:
-    """Look once at each bot that soaks; returns what went wrong, a sentence each."""
-    problems = []
-    for path in sorted(vm.path.glob("*/soak.json")):
-        store = vm.store(path.parent.name)
-        try:
-            with locked(store):
-                soak = load(store)
-                if soak is None or soak.elapsed > soak.until:
-                    continue
-                soak.look(vm_clock())
-                save(store, soak)
-                if soak.own.problem:
-                    problems.append(f"{soak.bot}: {soak.own.problem}")
-        except OSError as error:
-            problems.append(f"{store.bot}: cannot keep its soak: {error.filename or path}: {error.strerror}")
-        except RolloutError as error:
-            problems.append(str(error))
-    return problems

@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .drift import stale_files
-from .entries import Entry
+from .drift import edited_files, stale_files
 from .errors import RolloutError
 from .lock import read_lock
 from .paths import GUARD_TIMER
 from .processes import bot_pids, doubt, doubtful_pids, find_namesakes
 from .procfs import HTTPS_PORTS, connections_of, open_files_of
-from .sharing import put_there
 from .soak import load as load_soak
-from .state import Phase, Release, State
+from .state import Phase
 from .steps.step import Result
 from .store import Store, Vm
 from .system import printable
@@ -41,7 +39,7 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
             "strays": [pid for pid in copies if pid != main],
             "doubtful": doubtful_pids(state.bot),
             "namesakes": [namesake._asdict() for namesake in find_namesakes(state.bot)],
-            "differs_from_release": _edited(store, state, release, looks),
+            "differs_from_release": edited_files(store, state, release, looks),
             "newer_than_process": stale_files(state, main, looks) if main else [],
             "releases": store.release_names(),
             "note": state.note,
@@ -62,13 +60,6 @@ def _soak_described(store: Store) -> str:
     except (OSError, RolloutError):
         return "damaged, the next run of rollout.yml shows what to do"
     return "" if soak is None else soak.described()
-
-
-def _edited(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:
-    """Files that are not what the release has. One shared with a bot whose rollout is further on is no edit."""
-    differing = [path for path, entry in looks.items() if entry.content != release.manifest[path].content]
-    shared = {path for path, rule in state.files.items() if rule.shared}
-    return sorted(path for path in differing if path not in shared or not put_there(store, path, looks[path]))
 
 
 def status(vm: Vm, bots: Sequence[str] = ()) -> dict[str, Any]:

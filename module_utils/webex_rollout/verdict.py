@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a bot's log speaks for a release, against it, or not yet; docs/verdict.md derives what is computed here.
+"""Whether what a bot does speaks for its release, against it, or not yet; docs/verdict.md derives the figures.
 
 A pure function of the evidence: no clock, no file, nothing remembered between two looks.
 
@@ -16,8 +16,14 @@ from .evidence import EXTEND, HOLD, PROMOTE, ROLL_BACK, Evidence
 from .likelihood import RISES, Rate, dispersion, exp, known_rate, shared_likelihoods, sound_ratio, worse_ratio
 from .words import duration, number
 
-# logging.ERROR: the level at which the bots log failed calls.
-ERROR_LEVEL = 40
+# Calls before "most of them" means anything.
+ENOUGH_CALLS = 20
+# Most calls fail: that is a finding by itself, and little evidence that it was not so before has to be added.
+MOST_FAIL_RATIO = 10.0
+# A bot that ended as often as this is not promoted, however long it took.
+CRASHES = 3
+# A bot that has done nothing for this long is not promoted just then: it may hang, or merely have nothing to do.
+IDLE = 3600.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,10 @@ class Figures:
     """For a higher rate of the other bots than they had before."""
     sound: float
     """For the old rate, against a rise."""
+    failing: float
+    """As `worse`, for all failed calls, also those that the log does not show."""
+    control_failing: float | None
+    """As `control_worse`, for the same."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ def earliest(evidence: Evidence) -> float | None:
             replace(control, incidents=round(control.incidents * more), hours=control.hours * more)
             for control in evidence.controls
         ]
-        later = replace(evidence, elapsed=elapsed, requests=int(evidence.requests * more), controls=controls)
+        requests = evidence.requests + int(evidence.worked * (more - 1))
+        later = replace(evidence, elapsed=elapsed, requests=requests, controls=controls)
         return not _missing(later, _figures(later))
 
     low, high = max(evidence.elapsed, settings.soak_min), settings.soak_max
@@ -95,8 +106,13 @@ def summary(evidence: Evidence, verdict: Verdict) -> str:
         f"{evidence.incidents} incident{'' if evidence.incidents == 1 else 's'} in {evidence.requests} requests over "
         f"{duration(evidence.elapsed)}"
     ]
-    if evidence.counted > evidence.incidents:
-        parts.append(f"{evidence.counted - evidence.incidents} more failed calls that the log does not show")
+    if evidence.failed_calls > evidence.failures:
+        parts.append(f"{evidence.failed_calls - evidence.failures} more failed calls that the log does not show")
+    if evidence.incidents > evidence.failed_calls:
+        unborne = evidence.incidents - evidence.failed_calls
+        parts.append(f"{unborne} of the incidents are no call's, so they do not count")
+    if evidence.server_errors:
+        parts.append(f"{evidence.server_errors} answered with an error of the server's own")
     if evidence.recovered:
         parts.append(f"{evidence.recovered} recovered")
     if figures.due is None:
@@ -117,9 +133,16 @@ def _verdict(evidence: Evidence, figures: Figures, missing: Sequence[str]) -> tu
     if decision is not None:
         why = f": {decision.why}" if decision.why else ""
         return decision.verdict, [f"decided by {decision.who}{why}"]
-    needed = 1 / settings.alpha
-    if figures.worse >= needed:
-        return _worse(evidence, figures, needed)
+    if evidence.weather:
+        return PROMOTE if evidence.promoted else EXTEND, [evidence.weather]
+    if evidence.fault:
+        return ROLL_BACK, [evidence.fault]
+    # Errors of other kinds are judged here too, once they are counted, by the same ratios.
+    word, reasons = _bad(evidence, figures)
+    if word and (word == ROLL_BACK or not evidence.promoted):
+        return word, reasons
+    if evidence.promoted:
+        return PROMOTE, ["it was promoted before, and is not worse since"]
     if not missing:
         return PROMOTE, [
             f"the likelihood ratio against a rise is {number(figures.sound)} ({number(1 / settings.beta)} needed)"
@@ -127,6 +150,23 @@ def _verdict(evidence: Evidence, figures: Figures, missing: Sequence[str]) -> tu
     if evidence.elapsed >= settings.soak_max:
         return HOLD, [f"{duration(settings.soak_max)} were not enough"]
     return EXTEND, []
+
+
+def _bad(evidence: Evidence, figures: Figures) -> tuple[str, list[str]]:
+    """What speaks against the release, if anything."""
+    needed = 1 / evidence.settings.alpha
+    if figures.worse >= needed:
+        return _worse(evidence, figures, needed)
+    failed, ended = evidence.failed_calls, evidence.requests
+    if ended >= ENOUGH_CALLS and 2 * failed > ended and figures.failing >= MOST_FAIL_RATIO:
+        said = f"{failed} of {ended} calls fail, and the likelihood ratio for a worse rate is {number(figures.failing)}"
+        against = figures.control_failing
+        if against is None or (against >= MOST_FAIL_RATIO and figures.common <= 1):
+            return ROLL_BACK, [said]
+    answered, errors = ended - failed, evidence.server_errors
+    if answered >= ENOUGH_CALLS and 2 * errors > answered:
+        return HOLD, [f"{errors} of {answered} answers were errors of the server's own (5xx)"]
+    return "", []
 
 
 def _times(rise: float) -> str:
@@ -158,16 +198,21 @@ def _worse(evidence: Evidence, figures: Figures, needed: float) -> tuple[str, li
 def _missing(evidence: Evidence, figures: Figures) -> list[str]:
     """What stands between this evidence and a promotion, a clause each; empty when nothing does."""
     settings = evidence.settings
-    missing = _flaws_of_log(evidence)
+    missing = _silence(evidence)
     wanted = max(1, settings.min_requests)
-    if evidence.requests < wanted:
-        missing.append(f"{wanted - evidence.requests} more requests ({wanted} needed)")
+    if evidence.worked < wanted:
+        missing.append(f"{wanted - evidence.worked} more requests ({wanted} needed)")
+    elif evidence.idle is None or evidence.idle > IDLE:
+        ago = "" if evidence.idle is None else f" (the last one was {duration(evidence.idle)} ago)"
+        missing.append(f"a request within the last hour{ago}")
     if evidence.elapsed < settings.soak_min:
         missing.append(
             f"{duration(settings.soak_min - evidence.elapsed)} of soak ({duration(settings.soak_min)} needed)"
         )
     if evidence.counted > settings.timeouts_per_hour * evidence.hours:
         missing.append(f"a rate within the budget ({figures.rate:.2g} an hour, {settings.timeouts_per_hour:g} allowed)")
+    if evidence.crashes >= CRASHES:
+        missing.append(f"a process that stays (it was started again {evidence.crashes} times)")
     if figures.sound * settings.beta < 1:
         missing.append(
             f"the likelihood ratio against a {_times(settings.rise)} rise ({number(figures.sound)} so far, "
@@ -176,22 +221,11 @@ def _missing(evidence: Evidence, figures: Figures) -> list[str]:
     return missing
 
 
-def _flaws_of_log(evidence: Evidence) -> list[str]:
-    """Why the absence of failures in this log would mean nothing."""
-    reasons = []
-    if evidence.problem:
-        reasons.append(f"a readable log ({evidence.problem})")
-    elif not evidence.ready_line:
-        reasons.append(
-            "a ready line of the pool module since the restart (without one, the log may leave out anything)"
-        )
-    if evidence.log_level is not None and evidence.log_level > ERROR_LEVEL:
-        reasons.append(f"a log that records errors (the bot's logging starts at level {evidence.log_level})")
-    if not evidence.dated:
-        reasons.append("records with a time stamp")
-    if evidence.gaps:
-        reasons.append(f"a log without gaps ({'; '.join(evidence.gaps)})")
-    return reasons
+def _silence(evidence: Evidence) -> list[str]:
+    """Why the absence of failures would mean nothing."""
+    if not evidence.heard:
+        return [f"a sign of the pool module since the restart ({evidence.silence or 'none so far'})"]
+    return [f"a bot that is heard ({evidence.silence})"] if evidence.silence else []
 
 
 def _figures(evidence: Evidence) -> Figures:
@@ -203,17 +237,19 @@ def _figures(evidence: Evidence) -> Figures:
     due = [rate.mean * control.hours for rate, control in zip(others, controls)]
     seen = sum(control.incidents for control in controls)
     group = (
-        Rate(sum(rate.shape for rate in others), sum(rate.shape for rate in others) / sum(due)) if sum(due) else None
+        Rate(sum(rate.shape for rate in others), sum(rate.shape for rate in others) / sum(due))
+        if sum(due) > 1e-9
+        else None
     )
-    clusters, counted = evidence.incidents / spread, evidence.counted / spread
+    clusters, counted = evidence.borne_out / spread, evidence.counted / spread
     against_rise = sound_ratio(counted, evidence.hours, own, settings.rise, budget / spread)
-    control_worse = None
+    control_worse = control_failing = None
     if group is not None:
         changes = (1.0, settings.rise, *RISES)
-        same, _, *worse = shared_likelihoods(clusters, seen / spread, evidence.hours, own, group, changes)
-        control_worse = sum(exp(log - same) for log in worse) / len(worse)
-        same, rise = shared_likelihoods(counted, seen / spread, evidence.hours, own, group, changes[:2])
-        against_rise = (against_rise + exp(same - rise)) / 2
+        control_worse = _against(shared_likelihoods(clusters, seen / spread, evidence.hours, own, group, changes))
+        likelihoods = shared_likelihoods(counted, seen / spread, evidence.hours, own, group, changes)
+        control_failing = _against(likelihoods)
+        against_rise = (against_rise + exp(likelihoods[0] - likelihoods[1])) / 2
     old_rate = history.incidents / history.hours if history.hours * 3600 >= 1 else None  # a log's resolution
     return Figures(
         rate=evidence.counted / evidence.hours if evidence.hours > 0 else 0.0,
@@ -226,4 +262,12 @@ def _figures(evidence: Evidence) -> Figures:
         control_worse=control_worse,
         common=worse_ratio(seen / spread, 1.0, group) if group is not None else 0.0,
         sound=against_rise,
+        failing=worse_ratio(counted, evidence.hours, own),
+        control_failing=control_failing,
     )
+
+
+def _against(likelihoods: Sequence[float]) -> float:
+    """The ratio for one of RISES relative to the other bots; log-likelihoods of no change, a rise, and those."""
+    same, _, *worse = likelihoods
+    return sum(exp(log - same) for log in worse) / len(worse)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from module_utils.webex_rollout.soak import Soak
 
 HOUR = 3600
 
@@ -33,12 +35,21 @@ def seconds_watched(soak: Mapping[str, Any], now: Mapping[str, Any]) -> float:
 
 
 def log_check(since: Mapping[str, Any], soak: Mapping[str, Any], per_hour: float) -> LogCheck:
-    """Compare what `bot_log_info` counted since the soak's cursor with `per_hour` failed calls."""
+    """Compare the calls that failed since the switch with `per_hour` of them.
+
+    The log says how many incidents they were; a line of it that no failed call bears out, as the pool module counts
+    them, is none. A bot that the VM has not heard, or not as it was rolled out, passes nothing.
+
+    :param since: what `bot_log_info` counted since the soak's cursor.
+    :param soak: what the VM keeps of the soak.
+    """
     seconds = seconds_watched(soak, since["now"])
     allowed = math.ceil(float(per_hour) * seconds / HOUR)
-    ready = bool(since["ready_line"])
+    seen = Soak.load(soak).evidence()
+    seen = replace(seen, incidents=int(since["incidents"]), failures=int(since["failures"]))
+    heard = "is heard" if seen.heard and not seen.silence else f"is not heard: {seen.silence or 'not once so far'}"
     evidence = (
-        f"{since['incidents']} failed calls, {since['recovered']} repeated, in {since['pool']['requests']} requests "
-        f"over {seconds:.0f} s (the pool module's ready line was {'' if ready else 'not '}seen)"
+        f"{seen.counted} failed calls, {seen.recovered} repeated, in {seen.requests} requests over {seconds:.0f} s "
+        f"(the pool module {heard})"
     )
-    return LogCheck(ready and since["incidents"] <= allowed, allowed, evidence)
+    return LogCheck(seen.heard and not seen.silence and seen.counted <= allowed, allowed, evidence)

@@ -120,20 +120,29 @@ def looks(events: Sequence[Event]) -> tuple[list[Mapping[str, Any]], list[Mappin
     """The looks at the bot's log, in order: those at its history, and those at what was written since the switch."""
     before: list[Mapping[str, Any]] = []
     after: list[Mapping[str, Any]] = []
+    known: dict[str, int] = {}
     for event in events:
         result = event.result
         if event.action == "bot_log_info" and "incidents" in result:
             (after if event.arguments.get("cursor") else before).append(result)
         elif event.action == "webex_soak":
+            known = requests_heard(result) or known
             before += [result["history"]] if isinstance(result.get("history"), Mapping) else []
             after += [result["since"]] if isinstance(result.get("since"), Mapping) else []
-    return before, after
+    return before, [{**look, **known} for look in after]
+
+
+def requests_heard(result: Mapping[str, Any]) -> dict[str, int]:
+    """``requests`` in what webex_soak returned, as the pool module counts them in its channel; empty if not heard."""
+    record = result.get("record")
+    seen = record.get("evidence") if isinstance(record, Mapping) else None
+    return {"requests": int(seen["requests"])} if isinstance(seen, Mapping) and seen.get("heard") else {}
 
 
 def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) -> LogSpan:
     """One look at a log as a span of time.
 
-    :param look: as bot_log_info returns it.
+    :param look: as bot_log_info returns it, and ``requests`` where the channel counts them.
     :param begun: seconds since the epoch; None: the look's first time stamp.
     :param ended: seconds since the epoch; None: the look's last time stamp.
     """
@@ -141,6 +150,7 @@ def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) 
     ended = ended if ended is not None else look.get("last_time")
     seconds = max(0.0, ended - begun) if begun is not None and ended is not None else None
     pool = look.get("pool") or {}
+    logged = int(pool["requests"]) if pool.get("ready_lines") or pool.get("stats_lines") else None
     incidents = int(look.get("incidents", 0))
     # JSON has made texts of the keys.
     hours = sorted((int(hour), int(count)) for hour, count in (look.get("hours") or {}).items())
@@ -151,7 +161,7 @@ def log_span(look: Mapping[str, Any], begun: float | None, ended: float | None) 
         incidents=incidents,
         lines=int(look.get("lines", 0)),
         recovered=int(look.get("recovered", 0)),
-        requests=int(pool["requests"]) if pool.get("ready_lines") or pool.get("stats_lines") else None,
+        requests=look.get("requests", logged),
         hours=[Hour(moment(hour), count) for hour, count in hours],
         gaps=[str(gap) for gap in look.get("gaps") or []],
         per_hour=round(incidents / (seconds / HOUR), 4) if seconds else None,

@@ -101,7 +101,7 @@ class LogSpan:
     recovered: Count
     """Calls that failed and were tried again"""
     requests: Count | None
-    """Requests made, as the pool module counts them; null where it logged nothing"""
+    """Requests made, as the pool module counts them; null where it is not heard and logs nothing"""
     hours: list[Hour]
     """The hours that had any incidents; empty also where the log was not read by the hour"""
     gaps: list[str]

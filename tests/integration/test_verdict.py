@@ -79,14 +79,14 @@ def test_a_run_that_does_not_wait_ends_well_and_shows_when_to_come_back(shared_l
 
 def test_the_vm_keeps_looking_while_nobody_is_connected(shared_lab: Lab) -> None:
     before = soak(shared_lab)
-    timer = shared_lab.machine.execute(["systemctl", "is-active", "webex-rollout-soak.timer"]).stdout.strip()
+    timer = shared_lab.machine.execute(["systemctl", "is-active", "webex-rollout-watch.timer"]).stdout.strip()
     assert timer == "active"
 
     def requests() -> int:
-        shared_lab.machine.execute(["systemctl", "start", "webex-rollout-soak.service"])
-        return soak(shared_lab)["own"]["since"]["pool"]["requests"]
+        shared_lab.machine.execute(["systemctl", "start", "webex-rollout-watch.service"])
+        return soak(shared_lab)["work"]["counts"]["requests"]
 
-    known = before["own"]["since"]["pool"]["requests"]
+    known = before["work"]["counts"]["requests"]
     wait_for(lambda: requests() > known + 5, "requests counted by the VM itself", timeout=60, pause=2)
     after = soak(shared_lab)
     assert after["elapsed"] > before["elapsed"]

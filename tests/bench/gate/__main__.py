@@ -61,10 +61,23 @@ def main() -> int:
     special = {
         "outage of all bots, x20": Case(1.0, 1.0, False, outage=20.0),
         "outage of all bots, x20, bursty": Case(1.0, 1.0, True, outage=20.0),
+        "outage of all, every call fails": Case(1.0, 1.0, False, outage=60.0),
+        "outage of all, seen by the VM": Case(1.0, 1.0, False, outage=60.0, seen=True),
+        "outage, seen, worse release": Case(1.0, 10.0, False, outage=60.0, seen=True),
+        "every call fails": Case(1.0, 60.0, False),
         "no request is made": Case(0.0, 1.0, False, silent=True),
         "no request, failing before": Case(6.0, 0.1, False, silent=True),
-        "no ready line": Case(6.0, 0.1, False, no_ready_line=True),
-        "no ready line, and worse": Case(1.0, 10.0, False, no_ready_line=True),
+        "not heard": Case(6.0, 0.1, False, unheard=True),
+        "not heard, and worse": Case(1.0, 3.0, False, unheard=True),
+        "dead, hung, edited after 2 h": Case(6.0, 0.1, False, ends=2.0),
+        "dead, hung, edited after 23 h": Case(6.0, 0.1, False, ends=23.0),
+        "idle after 2 h": Case(6.0, 0.1, False, idles=2.0),
+        "idle after 22 h": Case(6.0, 0.1, False, idles=22.0),
+        "nights without a message": Case(6.0, 0.1, False, nights=True),
+        "nights, as before": Case(1.0, 1.0, False, nights=True),
+        "nights, as before, bursty": Case(2.0, 1.0, True, nights=True),
+        "nights, x10": Case(1.0, 10.0, False, nights=True),
+        "nights, x10, bursty": Case(1.0, 10.0, True, nights=True),
     }
     names = [f"{case.base:g}/h x{case.effect:.2g} {'bursty' if case.bursty else 'Poisson'}" for case in grid] + list(
         special
@@ -92,17 +105,20 @@ def judge_table(cases: Sequence[Case], results: Sequence[Sequence[Ending]], tria
     pairs = list(zip(cases, results, strict=True))
     harmless = [endings for case, endings in pairs if case.effect <= 1 or not case.base]
     risen = [endings for case, endings in pairs if case.effect >= SETTINGS.rise and case.base]
-    blind = [endings for case, endings in pairs if case.no_ready_line or case.silent]
+    blind = [endings for case, endings in pairs if case.unheard or case.silent or min(case.ends, case.idles) < 24]
+    outages = [endings for case, endings in pairs if case.outage > 1 and case.effect <= 1]
+    quiet = [endings for case, endings in pairs if case.nights and case.effect < 1]
     back = max(share(endings, ROLL_BACK) for endings in harmless)
     missed = max(share(endings, PROMOTE) for endings in risen)
     unseen = sum(ending.verdict == PROMOTE for endings in blind for ending in endings)
+    taken = sum(ending.verdict == ROLL_BACK for endings in outages for ending in endings)
+    kept = min(share(endings, PROMOTE) for endings in quiet)
     musts = (
         (f"false roll-back at most 1 % (worst cell {back:.2%})", not too_often(round(back * trials), trials, 0.01)),
         (f"missed x10 rise at most 5 % (worst cell {missed:.2%})", not too_often(round(missed * trials), trials, 0.05)),
-        (
-            f"never promoted without requests or a ready line ({unseen} of {trials * len(blind)})",
-            unseen == 0,
-        ),
+        (f"never promoted unheard, idle or without requests ({unseen} of {trials * len(blind)})", unseen == 0),
+        (f"never rolled back in an outage of all ({taken} of {trials * len(outages)})", taken == 0),
+        (f"nights without a message keep no good release from promotion ({kept:.0%})", kept >= 0.95),
     )
     print()
     for text, holds in musts:

@@ -18,6 +18,8 @@ OTHERS = {"tars": 0.26, "toodles": 0.21, "barnacles": 0.19, "money_ball": 0.17, 
 """How often the other bots fail, relative to the canary: as in the lab's history."""
 
 REQUESTS_PER_HOUR = 60
+OUTAGE = (HOUR, 4 * HOUR)
+"""From when to when in the soak Webex cannot be reached, in seconds."""
 BURST_SECONDS = 5.0
 CLUSTER_SIZE = 3.0
 CLUSTER_GAP = 20.0
@@ -40,9 +42,18 @@ class Case:
     bursty: bool
     outage: float = 1.0
     """By how much all bots' rates are raised, for three hours after the first one of the soak."""
-    no_ready_line: bool = False
+    seen: bool = False
+    """Whether the VM sees for itself that Webex cannot be reached, while all bots suffer."""
+    unheard: bool = False
+    """The bot has no channel, or it is not the release that runs."""
     silent: bool = False
     """No request is made."""
+    ends: float = math.inf
+    """Hours after which the bot is dead, stopped, hung or edited, and not heard any more."""
+    idles: float = math.inf
+    """Hours after which it does nothing any more, though its websocket is pinged."""
+    nights: bool = False
+    """People write from 8 to 18 h only, on seven days a week; the soak begins at any hour."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +91,32 @@ def incidents(times: Sequence[float]) -> list[float]:
     return kept
 
 
-def history(rate: float, bursty: bool, rng: random.Random) -> History:
+def history(rate: float, case: Case, begun: float, rng: random.Random) -> History:
     """What a bot's log before the switch holds."""
-    times = incidents(arrivals(rate, HISTORY_HOURS, bursty, rng))
+    times = incidents(by_day(arrivals(rate, HISTORY_HOURS, case.bursty, rng), case, begun))
     return History(len(times), HISTORY_HOURS, tuple(sorted(Counter(int(time // HOUR) for time in times).items())))
+
+
+def by_day(times: list[float], case: Case, begun: float) -> list[float]:
+    """Without what fails at night, when nobody writes."""
+    return [time for time in times if is_day(time, begun)] if case.nights else times
+
+
+def is_day(seconds: float, begun: float) -> bool:
+    """Whether people write at this time.
+
+    :param begun: hour of the day at 0 seconds.
+    """
+    return 8 <= (begun + seconds / HOUR) % 24 < 18
+
+
+def requests(case: Case, begun: float) -> list[float]:
+    """When the canary makes requests."""
+    if case.silent:
+        return []
+    last = min(case.ends, case.idles, LOOKS[-1] / HOUR) * HOUR
+    times = [number * HOUR / REQUESTS_PER_HOUR for number in range(1, int(last * REQUESTS_PER_HOUR / HOUR) + 1)]
+    return by_day(times, case, begun)
 
 
 def with_outage(times: list[float], rate: float, case: Case, rng: random.Random) -> list[float]:
@@ -98,24 +131,37 @@ def trial(case: Case, settings: GateSettings, seed: str) -> Ending:
     """One soak, from the first look to the first verdict that is not `extend`."""
     rng = random.Random(seed)
     longest = settings.soak_max / HOUR
+    begun = rng.uniform(0, 24) if case.nights else 0.0
     rates = {"canary": case.base * case.effect, **{bot: case.base * share for bot, share in OTHERS.items()}}
-    before = {bot: history(rates[bot] if bot in OTHERS else case.base, case.bursty, rng) for bot in rates}
+    before = {
+        bot: history(rates[bot] if bot in OTHERS else case.base, case, begun - HISTORY_HOURS, rng) for bot in rates
+    }
     logged = {
-        bot: incidents(with_outage(arrivals(rate, longest, case.bursty, rng), rate, case, rng))
+        bot: incidents(with_outage(by_day(arrivals(rate, longest, case.bursty, rng), case, begun), rate, case, rng))
         for bot, rate in rates.items()
     }
-    evidence = Evidence(
-        "canary", 0.0, ready_line=not case.no_ready_line, dated=True, history=before["canary"], settings=settings
-    )
+    made = requests(case, begun)
+    if case.seen:
+        logged = {bot: [time for time in times if not OUTAGE[0] < time <= OUTAGE[1]] for bot, times in logged.items()}
+        made = [time for time in made if not OUTAGE[0] < time <= OUTAGE[1]]
+    evidence = Evidence("canary", 0.0, heard=not case.unheard, history=before["canary"], settings=settings)
     for look in LOOKS:
-        seen = {bot: _until(times, look) for bot, times in logged.items()}
+        seen = {bot: _until(times, min(look, case.ends * HOUR)) for bot, times in logged.items()}
+        elapsed = 0.0 if case.unheard else min(float(look), case.ends * HOUR)
+        if case.seen:
+            elapsed -= max(0.0, min(elapsed, OUTAGE[1]) - OUTAGE[0])
+        done = _until(made, look)
         evidence = replace(
             evidence,
-            elapsed=float(look),
+            elapsed=elapsed,
             incidents=seen["canary"],
             failures=seen["canary"],
-            requests=0 if case.silent else int(look / HOUR * REQUESTS_PER_HOUR),
-            controls=[Control(bot, seen[bot], look / HOUR, before[bot]) for bot in OTHERS],
+            failed_calls=0 if case.unheard else seen["canary"],
+            requests=0 if case.unheard else max(done, seen["canary"]),
+            idle=look - made[done - 1] if done else None,
+            silence="it does not run" if case.unheard or look > case.ends * HOUR else "",
+            weather="Webex cannot be reached" if case.seen and OUTAGE[0] < look <= OUTAGE[1] else "",
+            controls=[Control(bot, seen[bot], elapsed / HOUR, before[bot]) for bot in OTHERS] if elapsed else [],
         )
         verdict = judge(evidence)
         if verdict.verdict != EXTEND:

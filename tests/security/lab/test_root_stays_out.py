@@ -51,7 +51,7 @@ def story(shared_lab: Lab) -> dict[str, Step]:
     play("check", check=True, extra=QUICK)
     play("rollout", extra={**QUICK, "rollout_wait": 60})
     with recorder(lab) as recording:
-        lab.machine.execute(["systemctl", "start", "webex-rollout-soak.service"])
+        lab.machine.execute(["systemctl", "start", "webex-rollout-watch.service"])
         lab.machine.execute(["/usr/local/sbin/webex-rollout", "status"], check=False)
     steps["watch"] = Step(recording.touches)
     play("verify", "playbooks/verify.yml", extra=QUICK)

@@ -36,10 +36,10 @@ FLOORS = (
     {"store"},
     {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "webhooks", "metrics", "weather"},
     {"logs", "evidence"},
-    {"likelihood"},
+    {"likelihood", "heard"},
     {"verdict", "record", "soak"},
     {"steps", "starters", "facts"},
-    {"guard", "status"},
+    {"guard", "status", "watch"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

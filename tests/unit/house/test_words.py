@@ -51,6 +51,7 @@ ALLOWED = (
     ("tests/unit/logs/cursor_v1.json", "hears", "as an older program wrote it"),
     ("tests/unit/logs/test_cursor.py", "hears", "reads that"),
     ("tests/unit/logs/test_pool_lines.py", "hears", "the field in the pool module's lines"),
+    ("tests/unit/watch/test_watch.py", "hears", "forged lines of the pool module"),
     ("tests/unit/soak/test_soak.py", "hears", "the field in the pool module's lines"),
     ("plugin_utils/settings.py", "rollout_hold", "refuses the old name with the new one"),
     ("tests/unit/preflight/test_settings.py", "rollout_hold", "test of that refusal"),

@@ -200,7 +200,7 @@ class Scene:
             "requests": requests,
         }
         look = log_look(since.pop("hours", {}), SWITCH, self.now, self.now, pool=pool, **since)
-        record = {"version": 2, "evidence": {"bot": bot}}
+        record = {"version": 3, "evidence": {"bot": bot, "heard": True, "requests": requests}}
         result = {
             "reasons": [],
             "missing": [],

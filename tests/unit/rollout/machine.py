@@ -182,10 +182,16 @@ class FakeSystemd:
         pid = self.running(name)
         if pid:
             os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # as systemd does: a stopped one would never end
             while self.running(name):
                 time.sleep(0.005)
         self.write(name, pid=0, ended="inactive")
         return ""
+
+    def _restart(self, name: str, rest: Sequence[str]) -> str:
+        self._stop(name, rest)
+        self.write(name, restarts=0)
+        return self._start(name, rest)
 
     def _enable(self, name: str, rest: Sequence[str]) -> str:
         self.write(name, enabled=True, **({"on": True} if "--now" in rest else {}))

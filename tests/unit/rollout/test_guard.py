@@ -209,9 +209,9 @@ def test_unstable_shows_what_became_of_a_release_under_watch(machine: Machine) -
     confirm(machine.vm, "jarvis", probation=600)
     assert unstable(machine.vm, "jarvis", release) == ""
     machine.systemd.restart_behind(UNIT)
-    assert unstable(machine.vm, "jarvis", release) == ""  # once may happen to the best
-    machine.systemd.restart_behind(UNIT)
-    assert unstable(machine.vm, "jarvis", release).startswith("started again 2 times")
+    assert unstable(machine.vm, "jarvis", release) == ""  # how often is the watch's to judge
+    machine.systemd.write(UNIT, pid=0, ended="failed")
+    assert "is failed" in unstable(machine.vm, "jarvis", release)
     roll_back(machine.vm, "jarvis", to="0", reason="tired of it")
     assert unstable(machine.vm, "jarvis", release).endswith("(release 0, rolled_back: tired of it)")
 

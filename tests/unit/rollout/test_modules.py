@@ -245,7 +245,7 @@ def test_needs_root(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_all_commands_are_known_and_the_internal_one_is_not_shown(machine: Machine) -> None:
     shown = call(machine, "--help").stdout
     commands = set(re.findall(r"^    ([a-z-]+)", shown, re.MULTILINE))
-    assert commands == {"status", "rollback", "guard", "sample", "lock", "unlock"}
+    assert commands == {"status", "rollback", "guard", "watch", "lock", "unlock"}
 
 
 def test_command_line_rolls_back_and_shows_it(

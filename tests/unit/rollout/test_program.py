@@ -66,6 +66,6 @@ def test_older_program_is_not_installed_over_newer_state(tmp_path: Path) -> None
     state = tmp_path / "jarvis/state.json"
     state.write_bytes(seal({}))
     webex_program.refuse_newer_state(tmp_path)
-    state.write_bytes(seal({}).replace(b'"version": 2', b'"version": 3'))
-    with pytest.raises(RolloutError, match=r"jarvis/state\.json was written by a newer program \(format 3"):
+    state.write_bytes(seal({}).replace(b'"version": 3', b'"version": 4'))
+    with pytest.raises(RolloutError, match=r"jarvis/state\.json was written by a newer program \(format 4"):
         webex_program.refuse_newer_state(tmp_path)

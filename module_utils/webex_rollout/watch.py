@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The watch: looks at every bot of the VM, judges what soaks, and acts on the verdict, whoever is connected.
+
+A run of the playbook looks by the same function (`look`), so that it does not matter who looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .clock import boot_clock, same_boot, vm_clock
+from .drift import edited_files, note_running, stale_files
+from .errors import BusyError, RolloutError
+from .evidence import PROMOTE, ROLL_BACK
+from .heard import Signs, listen
+from .paths import runtime_directory
+from .record import to_record
+from .soak import Soak, load, locked, save
+from .state import Phase, State
+from .steps.roll_back import roll_back_held
+from .store import Store, Vm
+from .systemd import Unit, show_unit, systemctl
+from .verdict import CRASHES, Verdict, judge
+
+# A bot that is not heard for this long is started anew, once; after as long again the release is at fault.
+UNHEARD_SECONDS = 300.0
+# `CRASHES` ends within so many seconds, in good weather, are the release's fault. A bot may die of what
+# is not its own.
+CRASH_SECONDS = 3600.0
+# The timer ticks for those that soak; the others are looked at this often.
+PROMOTED_EVERY, TICK = 300.0, 30.0
+
+
+def look(store: Store, soak: Soak, fair: bool = True) -> Verdict:
+    """Look at a bot that soaks, and judge what is known by now. The soak's mutex is held; nothing is written.
+
+    :param fair: whether Webex could be reached since the last look.
+    """
+    state = store.need()
+    unit = show_unit(state.unit)
+    signs = listen(state.bot.user, runtime_directory(state.bot.name), unit.main_pid)
+    _compare(store, state, soak, signs)
+    now, work = vm_clock(), soak.work
+    if work.restarts < 0 and state.running is not None and same_boot(state.running.boot, now["boot"]):
+        work.restarts = state.running.restarts
+    soak.look(now, signs, fair)
+    work.crashed(unit.restarts, now["since_boot"], fair and not work.drift)
+    weather = "" if fair else "Webex cannot be reached from the VM"
+    evidence = replace(soak.evidence(), fault=_fault(soak, unit, now["since_boot"]), weather=weather)
+    verdict = judge(evidence)
+    if verdict.verdict != soak.verdict or soak.verdict != PROMOTE or soak.record is None:
+        soak.verdict, soak.record = verdict.verdict, to_record(evidence, verdict)
+    return verdict
+
+
+def _compare(store: Store, state: State, soak: Soak, signs: Signs) -> None:
+    """Note in the signs why what runs is not the release that soaks, if so."""
+    release = state.candidate if state.phase in (Phase.SWITCHED, Phase.CHECKED) else state.current
+    if release != soak.release:
+        signs.drift = f"release {soak.release} is not what it runs any more"
+        return
+    kept = store.release(release)
+    looks = {path: entry for path, (entry, _) in state.bot.files.look_at_each(kept.manifest).items()}
+    edited = edited_files(store, state, kept, looks)
+    if edited:
+        signs.drift = f"edited since it was rolled out: {', '.join(edited)}"
+    elif signs.pid and not signs.problem:
+        # One that another bot's rollout has replaced meanwhile is neither an edit nor a reason to start this one anew.
+        same = {path: entry for path, entry in kept.manifest.items() if looks[path].content == entry.content}
+        stale = stale_files(state, signs.pid, same)
+        signs.exchanged = f"it was not started from {', '.join(stale)} as they are" if stale else ""
+
+
+def _fault(soak: Soak, unit: Unit, now: float) -> str:
+    """What the release did that no statistics are needed for; empty for nothing.
+
+    A unit that somebody has stopped is none, nor is what somebody has edited.
+    """
+    work = soak.work
+    crashes = sum(now - when < CRASH_SECONDS for when in work.crash_times)
+    if crashes >= CRASHES:
+        return f"it was started again {crashes} times; {unit.end_described()}"
+    lost = bool(work.problem) and not work.drift and unit.active != "inactive"
+    if lost and work.restarted is not None and now - max(work.restarted, work.heard_at or 0.0) > UNHEARD_SECONDS:
+        return f"not heard again since it was started anew: {work.problem}"
+    return ""
+
+
+def watch(vm: Vm) -> list[str]:
+    """Look once at each bot that soaks or is watched on, and act; returns what is wrong, a sentence each."""
+    problems: dict[str, str] = {}
+    for name in vm.bot_names():
+        try:
+            problem = _watch_bot(vm, name)
+        except BusyError:
+            continue  # somebody acts on it right now
+        except RolloutError as error:
+            problem = str(error)
+        except OSError as error:
+            problem = f"cannot keep its soak: {error.filename or vm.path}: {error.strerror}"
+        except Exception as error:  # the watch over the other bots goes on, whatever this is
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            problems[name] = problem
+    return [f"{name}: {problem}" for name, problem in problems.items()]
+
+
+def _watch_bot(vm: Vm, name: str) -> str:
+    """Look at one bot, if it is due, and act; returns what is wrong with it."""
+    store = vm.store(name)
+    with locked(store):
+        soak = load(store)
+        if soak is None or not _due(soak):
+            return ""
+        verdict = look(store, soak)
+        save(store, soak)
+    if verdict.verdict == ROLL_BACK and soak.acts:
+        return _roll_back(store, soak, "; ".join(verdict.reasons))
+    if soak.acts:
+        _start_anew(store, soak)
+    return soak.work.problem or soak.own.problem
+
+
+def _due(soak: Soak) -> bool:
+    """Whether a bot is to be looked at now."""
+    if soak.elapsed > soak.until:
+        return False
+    if soak.verdict != PROMOTE and soak.elapsed <= soak.settings.soak_max:
+        return True
+    now = vm_clock()
+    rested = now["since_boot"] - soak.clock["since_boot"]
+    return not same_boot(soak.clock["boot"], now["boot"]) or rested >= PROMOTED_EVERY - TICK
+
+
+def _roll_back(store: Store, soak: Soak, reason: str) -> str:
+    """Take a release back that was confirmed; while a run is at it, that is the run's."""
+    with store.mutex(wait=0):
+        state = store.need()
+        if state.phase is not Phase.CONFIRMED or state.current != soak.release or not state.previous:
+            return reason
+        store.vm.audit("watch", state.bot.name, "rolls back", release=soak.release, reason=reason)
+        roll_back_held(store, state, state.previous, reason)
+    return f"was rolled back: {reason}"
+
+
+def _start_anew(store: Store, soak: Soak) -> None:
+    """Start a bot anew, once, that its unit runs but that has not been heard for long.
+
+    One that was edited is left as it is: a start would bring up what nobody has rolled out.
+    """
+    work, now = soak.work, boot_clock()
+    if work.drift or work.restarted is not None or not work.silent_for(now) > UNHEARD_SECONDS:
+        return
+    with store.mutex(wait=0):
+        state = store.need()
+        if state.phase is not Phase.CONFIRMED or state.current != soak.release:
+            return
+        if show_unit(state.unit).active != "active":
+            return
+        with locked(store):
+            soak = load(store) or soak
+            soak.work.restarted = now
+            save(store, soak)
+        store.vm.audit("watch", state.bot.name, "starts anew", release=soak.release, reason=work.problem)
+        systemctl("restart", state.unit)
+        note_running(state, store.release(state.current))
+        store.save(state)
