@@ -286,7 +286,9 @@ class _Channel:
             file.unlink()
 
     def _process(self, now: int) -> bytes:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = "00000000-0000-0000-0000-000000000000"
+        with contextlib.suppress(OSError):  # a confined bot may not see it (ProcSubset=pid)
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         python = ".".join(map(str, sys.version_info[:3]))
         lines = [
             f"process pid={os.getpid()} start={_start_time()} boot={boot} opened={now} python={python} {_VERSIONS}",

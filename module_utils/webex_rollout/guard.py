@@ -4,20 +4,25 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 
 from .clock import Deadline
 from .drift import failed_on_probation
 from .errors import BusyError, RolloutError
 from .processes import bot_pids
+from .reach import is_fair, weather_of
 from .state import Phase, State
 from .steps.roll_back import mark_rolling_back, roll_back_held
 from .steps.step import start_runner
 from .store import Store, Vm
 from .timer import rest_guard
+from .weather import BAD
 
 # Every start of a bot may register a device with Webex, whose number is limited: stop trying before none is left.
 TRIES_AT_MOST = 8
+# So long a rollback waits for Webex to be reached again.
+WEATHER_SECONDS = 3600.0
 
 
 def _due(state: State) -> str:
@@ -65,9 +70,19 @@ def _guarded(vm: Vm, name: str, step: Callable[[Store, State], None], problems: 
         problems[name] = f"{type(error).__name__}: {error}"
 
 
+def _waits_for_weather(store: Store, state: State) -> bool:
+    """Whether a rollback waits because Webex cannot be reached: the release that it brings back could not start either,
+    and each try would be used up for nothing. Not for ever: the VM may be wrong about the weather."""
+    weather = weather_of(store, state)
+    long = weather.state == BAD and time.time() - weather.since >= WEATHER_SECONDS
+    return not is_fair(weather) and not long
+
+
 def _mark_due(store: Store, state: State) -> None:
     """Write down that a bot has to be rolled back."""
     reason = _due(state)
+    if reason and state.phase is not Phase.ROLLING_BACK and _waits_for_weather(store, state):
+        return
     if reason and state.phase is not Phase.ROLLING_BACK:
         store.vm.audit("guard", state.bot.name, "due", phase=state.phase, attempt=state.attempt, reason=reason)
         target = state.previous if state.phase is Phase.CONFIRMED else state.current
@@ -81,7 +96,7 @@ def _mark_due(store: Store, state: State) -> None:
 
 def _roll_back_marked(store: Store, state: State) -> None:
     """Roll back a bot that is marked, and whose next try is due."""
-    if state.phase is Phase.ROLLING_BACK and _due(state):
+    if state.phase is Phase.ROLLING_BACK and _due(state) and not _waits_for_weather(store, state):
         roll_back_held(store, state, state.roll_back_to or state.current, state.note)
 
 

@@ -247,6 +247,15 @@ class Work:
         self.unheard += seconds - counted
         return counted
 
+    def answered_lately(self, signs: Signs) -> bool:
+        """Whether Webex has answered the bot since the last look, more often than not: then it can be reached."""
+        counts = {"answered": 0, "failed": 0}
+        for name, heard in signs.channels.items():
+            before = self.last.get(name, {})
+            counts["answered"] += heard.answered - before.get("answered", 0)
+            counts["failed"] += heard.failed - sum(before.get(each, 0) for each in FAILURES)
+        return counts["answered"] > max(0, counts["failed"])
+
     def silent_for(self, now: float) -> float:
         """Seconds for which nothing has been heard of it, at `now` since boot."""
         return 0.0 if self.since is None else max(0.0, now - self.since)

@@ -14,6 +14,7 @@ from .errors import BusyError, RolloutError
 from .evidence import PROMOTE, ROLL_BACK
 from .heard import Signs, listen
 from .paths import runtime_directory
+from .reach import is_fair, weather_of
 from .record import to_record
 from .soak import Soak, load, locked, save
 from .state import Phase, State
@@ -21,6 +22,7 @@ from .steps.roll_back import roll_back_held
 from .store import Store, Vm
 from .systemd import Unit, show_unit, systemctl
 from .verdict import CRASHES, Verdict, judge
+from .weather import load_weather
 
 # A bot that is not heard for this long is started anew, once; after as long again the release is at fault.
 UNHEARD_SECONDS = 300.0
@@ -31,22 +33,21 @@ CRASH_SECONDS = 3600.0
 PROMOTED_EVERY, TICK = 300.0, 30.0
 
 
-def look(store: Store, soak: Soak, fair: bool = True) -> Verdict:
-    """Look at a bot that soaks, and judge what is known by now. The soak's mutex is held; nothing is written.
-
-    :param fair: whether Webex could be reached since the last look.
-    """
+def look(store: Store, soak: Soak) -> Verdict:
+    """Look at a bot that soaks, and judge what is known by now. The soak's mutex is held; the soak is not written."""
     state = store.need()
     unit = show_unit(state.unit)
     signs = listen(state.bot.user, runtime_directory(state.bot.name), unit.main_pid)
+    weather = weather_of(store, state)
+    fair = is_fair(weather) or soak.work.answered_lately(signs)
     _compare(store, state, soak, signs)
     now, work = vm_clock(), soak.work
     if work.restarts < 0 and state.running is not None and same_boot(state.running.boot, now["boot"]):
         work.restarts = state.running.restarts
     soak.look(now, signs, fair)
     work.crashed(unit.restarts, now["since_boot"], fair and not work.drift)
-    weather = "" if fair else "Webex cannot be reached from the VM"
-    evidence = replace(soak.evidence(), fault=_fault(soak, unit, now["since_boot"]), weather=weather)
+    bad = "" if fair else f"Webex cannot be reached from the VM ({weather.reason or 'the last look failed'})"
+    evidence = replace(soak.evidence(), fault=_fault(soak, unit, now["since_boot"]), weather=bad)
     verdict = judge(evidence)
     if verdict.verdict != soak.verdict or soak.verdict != PROMOTE or soak.record is None:
         soak.verdict, soak.record = verdict.verdict, to_record(evidence, verdict)
@@ -116,7 +117,7 @@ def _watch_bot(vm: Vm, name: str) -> str:
         save(store, soak)
     if verdict.verdict == ROLL_BACK and soak.acts:
         return _roll_back(store, soak, "; ".join(verdict.reasons))
-    if soak.acts:
+    if soak.acts and is_fair(load_weather(store)):
         _start_anew(store, soak)
     return soak.work.problem or soak.own.problem
 

@@ -39,6 +39,7 @@ FLOORS = (
     {"likelihood", "heard"},
     {"verdict", "record", "soak"},
     {"steps", "starters", "facts"},
+    {"reach"},
     {"guard", "status", "watch"},
     {"cli"},
 )

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether what a bot does now says anything about its release: for each bot the weather, as its user has it."""
+
+from __future__ import annotations
+
+import contextlib
+
+from .become import account_of
+from .errors import RolloutError
+from .procfs import UNREADABLE, read_nul_list
+from .state import State
+from .store import Store
+from .systemd import show_unit
+from .weather import BAD, Weather, ask, load_weather, looked, network_variables, save_weather
+
+
+def weather_of(store: Store, state: State) -> Weather:
+    """The weather after one more look, which is kept. A look that cannot be kept is taken all the same."""
+    variables = network_variables(_environment(store, state))
+    weather = looked(load_weather(store), ask(account_of(state.bot.user), variables))
+    with contextlib.suppress(OSError):
+        save_weather(store, weather)
+    return weather
+
+
+def is_fair(weather: Weather) -> bool:
+    """Whether Webex could be reached at the last look, and lately; where that cannot be told, it counts as reached."""
+    return weather.state != BAD and not (weather.looks and weather.looks[-1].state == BAD)
+
+
+def _environment(store: Store, state: State) -> list[str]:
+    """The variables that the bot runs with, or would."""
+    pid = show_unit(state.unit).main_pid
+    if pid:
+        with contextlib.suppress(*UNREADABLE):
+            return read_nul_list(f"/proc/{pid}/environ")
+    found = None
+    with contextlib.suppress(RolloutError):
+        found = store.release(state.carried_from).runner.process if state.carried_from else None
+    return found.environment if found else []
