@@ -30,7 +30,8 @@ demo: $(VENV)/.installed ## Show the fault on a replica VM, roll out, show it go
 
 test: lint unit integration security ## Lint, unit tests, and the lab tests (root)
 
-test-all: test ## The same, and whole rollouts with each set-up of accounts (root; long)
+test-all: test ## The same, and what takes long: whole rollouts under each confinement and set-up of accounts (root)
+	$(BIN)/python -m pytest tests/integration tests/security/lab -q -n 2 --dist loadfile -m slow
 	$(BIN)/python -m pytest tests/security/accounts -q
 
 lint: $(VENV)/.installed ## ruff, mypy, yamllint, ansible-lint (production profile), codespell, shellcheck
@@ -46,10 +47,10 @@ unit: $(VENV)/.installed ## Unit tests alone
 	$(BIN)/python -m pytest tests/unit -q -n 2
 
 integration: $(VENV)/.installed ## Lab tests alone (root)
-	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile -m "not slow"
 
 security: $(VENV)/.installed ## What must not be possible across each trust boundary, on labs (root)
-	$(BIN)/python -m pytest tests/security/lab -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest tests/security/lab -q -n 2 --dist loadfile -m "not slow"
 
 lab-up: $(VENV)/.installed ## Start the replica VM with six failing bots (root; ACCOUNTS=deploy or root: who connects)
 	$(BIN)/python -m tests.lab up --name $(LAB) --accounts $(ACCOUNTS)

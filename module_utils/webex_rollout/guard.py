@@ -16,6 +16,7 @@ from .state import Phase, State
 from .steps.roll_back import mark_rolling_back, roll_back_held
 from .steps.step import start_runner
 from .store import Store, Vm
+from .systemd import show_unit
 from .timer import rest_guard
 from .weather import BAD
 
@@ -73,7 +74,7 @@ def _guarded(vm: Vm, name: str, step: Callable[[Store, State], None], problems: 
 def _waits_for_weather(store: Store, state: State) -> bool:
     """Whether a rollback waits because Webex cannot be reached: the release that it brings back could not start either,
     and each try would be used up for nothing. Not for ever: the VM may be wrong about the weather."""
-    weather = weather_of(store, state)
+    weather = weather_of(store, state, show_unit(state.unit).main_pid)
     long = weather.state == BAD and time.time() - weather.since >= WEATHER_SECONDS
     return not is_fair(weather) and not long
 

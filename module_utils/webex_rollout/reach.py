@@ -10,13 +10,15 @@ from .errors import RolloutError
 from .procfs import UNREADABLE, read_nul_list
 from .state import State
 from .store import Store
-from .systemd import show_unit
 from .weather import BAD, Weather, ask, load_weather, looked, network_variables, save_weather
 
 
-def weather_of(store: Store, state: State) -> Weather:
-    """The weather after one more look, which is kept. A look that cannot be kept is taken all the same."""
-    variables = network_variables(_environment(store, state))
+def weather_of(store: Store, state: State, main_pid: int) -> Weather:
+    """The weather after one more look, which is kept. A look that cannot be kept is taken all the same.
+
+    :param main_pid: of the bot's unit; 0 where none runs.
+    """
+    variables = network_variables(_environment(store, state, main_pid))
     weather = looked(load_weather(store), ask(account_of(state.bot.user), variables))
     with contextlib.suppress(OSError):
         save_weather(store, weather)
@@ -28,9 +30,8 @@ def is_fair(weather: Weather) -> bool:
     return weather.state != BAD and not (weather.looks and weather.looks[-1].state == BAD)
 
 
-def _environment(store: Store, state: State) -> list[str]:
+def _environment(store: Store, state: State, pid: int) -> list[str]:
     """The variables that the bot runs with, or would."""
-    pid = show_unit(state.unit).main_pid
     if pid:
         with contextlib.suppress(*UNREADABLE):
             return read_nul_list(f"/proc/{pid}/environ")

@@ -38,7 +38,7 @@ def look(store: Store, soak: Soak) -> Verdict:
     state = store.need()
     unit = show_unit(state.unit)
     signs = listen(state.bot.user, runtime_directory(state.bot.name), unit.main_pid)
-    weather = weather_of(store, state)
+    weather = weather_of(store, state, unit.main_pid)
     fair = is_fair(weather) or soak.work.answered_lately(signs)
     _compare(store, state, soak, signs)
     now, work = vm_clock(), soak.work

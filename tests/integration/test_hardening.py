@@ -79,6 +79,8 @@ REACHED = {
 }
 """What a bot can do under each profile. That of the system answers questions to anybody; it obeys root alone."""
 
+pytestmark = pytest.mark.slow
+
 
 def exposure(lab: Lab) -> float:
     """`systemd-analyze security`'s figure for jarvis's unit: 0 is best, 10 worst."""

@@ -95,6 +95,7 @@ def test_the_second_run_changes_nothing(shared_lab: Lab) -> None:
     assert processes(shared_lab) == before
 
 
+@pytest.mark.slow
 def test_a_stage_alone_gathers_what_preflight_would(shared_lab: Lab) -> None:
     run = run_playbook(shared_lab, "playbooks/stage.yml", extra={**QUICK, "rollout_stage": "fleet"})
     assert run.rc == 0, run.output

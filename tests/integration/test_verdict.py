@@ -57,6 +57,7 @@ def test_a_hold_lets_no_other_bot_follow(shared_lab: Lab) -> None:
     assert runs_as(shared_lab)[1:] == [""] * 5
 
 
+@pytest.mark.slow
 def test_a_human_pauses_and_is_named(shared_lab: Lab) -> None:
     run = run_playbook(shared_lab, extra={**QUICK, "rollout_verdict": "pause", "rollout_verdict_why": "holidays"})
     assert run.rc == 0, run.output
@@ -94,6 +95,7 @@ def test_the_vm_keeps_looking_while_nobody_is_connected(shared_lab: Lab) -> None
     assert len(after["series"]) > len(before["series"])
 
 
+@pytest.mark.slow
 def test_a_gate_that_observes_changes_nothing(shared_lab: Lab) -> None:
     run = run_playbook(shared_lab, extra={**QUICK, "rollout_gate": "observe"})
     assert run.rc == 0, run.output
@@ -124,6 +126,7 @@ def test_the_next_run_continues_and_the_fleet_follows(shared_lab: Lab) -> None:
         assert secret not in run.page
 
 
+@pytest.mark.slow
 def test_a_restored_checkout_is_healed_without_a_new_soak(shared_lab: Lab) -> None:
     """`git restore .` and a restart by hand take the patch away from bots that were promoted."""
     script = shared_lab.machine.root / f"{VM_CHECKOUT}/webex_bots/jarvis.py".lstrip("/")

@@ -29,6 +29,8 @@ id -u >> /home/vinay/ran-as 2>&1
 exec -a "$0" {VM_CHECKOUT}/.venv/bin/python.real "$@"
 """
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_script_that_is_another_users_is_refused(lab: Lab) -> None:
     """Root reads nothing through the link, nor is her process taken for the bot and ended."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.chaos.faults import MOMENTS
 from tests.chaos.scenario import failure
 from tests.lab.lab import Lab, temporary
@@ -22,6 +24,8 @@ if os.getuid() == 0:
     open("{RAN_AS_ROOT}", "w").write("jarvis.py")
     os._exit(0)
 """
+
+pytestmark = pytest.mark.slow
 
 
 def arm_script(lab: Lab) -> None:

@@ -184,9 +184,7 @@ def test_requests_are_what_the_channel_counts_whatever_the_log_says(report: Make
     scene = Scene().play("Stage canary").deploy("jarvis")
     scene.soak("jarvis", 60, {"verdict": "extend"}, 31)
     scene.run.events[-1].result["since"]["pool"]["requests"] = 7
-    scene.add(
-        "jarvis", "bot_log_info", "Check the log", log_look({}, SWITCH, SWITCH + 99, SWITCH + 99), cursor={"a": 1}
-    )
+    scene.add("jarvis", "bot_log_info", "Check the log", log_look({}, SWITCH, SWITCH + 99, SWITCH + 99))
     assert bot(report(scene.end()))["after"]["requests"] == 31
 
 
