@@ -40,6 +40,7 @@ class Heads:
         self._patterns = [patterns(layout).head for layout in dialect.layouts if not layout.json]
         self._json = dialect.json
         self._first = self._marks[0][1:] if len(self._marks) == 1 else b""
+        self._block, self._block_at = b"", 0
         self._kept, self._kept_at = b"", 0
 
     def at(self, position: int) -> Place | None:
@@ -156,11 +157,11 @@ class Heads:
         webex_bot logs what it receives as JSON, with each line break as two characters, before it logs it as text: a
         line of that text that looks like a record was written before, which no record of the bot's own ever is."""
         # Up to what JSON would write otherwise.
-        line = _AS_IT_IS.match(self._file.read(place, place + _ECHO_MOST))[0]  # type: ignore[index]
+        low = max(0, place - ECHO_BYTES)
+        text, base = self.around(low, min(place + _ECHO_MOST, self._file.size))
+        line = _AS_IT_IS.match(text, place - base, place - base + _ECHO_MOST)[0]  # type: ignore[index]
         if len(line) < _ECHO_LEAST:
             return False
-        low = max(0, place - ECHO_BYTES)
-        text, base = self.around(low, place)
         at = text.find(line, low - base, place - base)
         while at >= 0:
             if base + at and text[at - 1 : at] != b"\n":
@@ -170,9 +171,15 @@ class Heads:
 
     def around(self, low: int, high: int) -> tuple[bytes, int]:
         """Text that has [low, high) in it, as far as the file goes, and where it begins; kept for the next call."""
-        if not self._kept_at <= low <= high <= self._kept_at + len(self._kept):
-            self._kept, self._kept_at = self._file.read(low, high + BLOCK), low
+        for text, base in ((self._block, self._block_at), (self._kept, self._kept_at)):
+            if base <= low <= high <= base + len(text):
+                return text, base
+        self._kept, self._kept_at = self._file.read(low, high + BLOCK // 4), low
         return self._kept, self._kept_at
+
+    def stand_in(self, block: bytes, base: int) -> None:
+        """What is asked for next is likely to be in this block, which begins at ``base`` in the file."""
+        self._block, self._block_at = block, base
 
 
 class LevelSearch:

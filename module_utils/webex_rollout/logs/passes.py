@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple
 
 from .dialect import HEAD_BYTES, Dialect
@@ -90,13 +88,14 @@ class Passes:
     def _records(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> list[tuple[int, int]]:
         """Where in the block there may be records at WARNING or above; those at ERROR or above become hits."""
         errors, regions = self._levels.records(block, base)
+        ends = [records[-1][1] for records in (errors, regions) if records]
         self.warnings = len(regions)
         for low, high in regions:
             if low >= fresh:
                 break
             self.warnings -= not _firsts(block, self._warnings, low, high, fresh)
-        # What stands before a record's level may be the word for another.
-        warned = b"\n".join([block[low:high] for low, high in regions])
+        # What stands before a record's level may be the word for another. Most warnings are the same few.
+        warned = b"\n".join({block[low:high] for low, high in regions})
         both = regions if any(word in warned for word in self._errors) else []
         for low, high in [*errors, *both]:
             hits += [Hit(at, self._level) for at in _firsts(block, self._errors, low, high, fresh)]
@@ -104,8 +103,9 @@ class Passes:
             self.warnings += bool(_firsts(block, self._warnings, low, high, fresh))
             regions.append((block.rfind(b"\n", 0, low) + 1, high))
         if self._counts:
-            regions.append((0, self._heads.end(block, base, max(0, fresh - 1))))
-        self._counts = any(high == len(block) for _, high in regions)
+            ends.append(self._heads.end(block, base, max(0, fresh - 1)))
+            regions.append((0, ends[-1]))
+        self._counts = len(block) in ends
         return regions
 
     def _tracebacks(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> None:
@@ -120,18 +120,16 @@ class Passes:
                 at = block.find(TRACEBACK, at + 1)
 
     def _search_within(self, block: bytes, fresh: int, regions: Sequence[tuple[int, int]], hits: list[Hit]) -> None:
-        # One search in all of them, as they are many and short.
-        joined = b"\n".join([block[low:high] for low, high in regions])
-        starts: list[int] = []
+        # Many are short, and the same: one search in what differs.
+        pieces = [block[low:high] for low, high in regions]
+        distinct = set(pieces)
+        joined = b"\n".join(distinct)
         for anchor, texts in self._within:
-            at = joined.find(anchor)
-            while at >= 0:
-                starts = starts or [0, *accumulate(high - low + 1 for low, high in regions)]
-                number = bisect_right(starts, at) - 1
-                low, high = regions[number]
-                for text, mask in texts:
-                    _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
-                at = joined.find(anchor, starts[number + 1])
+            if anchor in joined:
+                wanted = {piece for piece in distinct if anchor in piece}
+                for low, high in (region for region, piece in zip(regions, pieces) if piece in wanted):
+                    for text, mask in texts:
+                        _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
 
 
 def _firsts(block: bytes, words: Sequence[bytes], low: int, high: int, fresh: int) -> list[int]:
