@@ -106,7 +106,10 @@ class Heads:
     def above(self, block: bytes, base: int, low: int, high: int) -> Place | None:
         """The last head that begins behind a newline in [low, high) of a block."""
         while True:
-            high = max(block.rfind(mark, low, high) for mark in self._marks)
+            if self._first:
+                high = block.rfind(self._marks[0], low, high)
+            else:
+                high = max(block.rfind(mark, low, high) for mark in self._marks)
             if high < 0:
                 return None
             found = self._read(block, base, high + 1)
@@ -199,7 +202,7 @@ class LevelSearch:
         self._whole_lines = whole_lines
         # In any case the line's rest, so that no line is searched twice; with its end, if the record is one line.
         behind = b"" if head is None else rb"(?:[^\n]*\n(?=" + head.pattern + rb")|[^\n]*)"
-        shared = commonprefix([*errors, *warnings])
+        shared = commonprefix([*errors, *warnings])  # noqa: RUF071 - of bytes, not of paths
         if shared and errors and warnings:
             one, other = (b"|".join(re.escape(word[len(shared) :]) for word in words) for words in (errors, warnings))
             patterns = [re.escape(shared) + rb"(?:(" + one + rb")|" + other + rb")"]
