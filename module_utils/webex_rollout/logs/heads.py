@@ -201,7 +201,7 @@ class LevelSearch:
         self._heads = heads
         self._whole_lines = whole_lines
         # In any case the line's rest, so that no line is searched twice; with its end, if the record is one line.
-        behind = b"" if head is None else rb"(?:[^\n]*\n(?=" + head.pattern + rb")|[^\n]*)"
+        behind = b"" if head is None else rb"(?:[^\n]*\n(?=" + _without_groups(head.pattern) + rb")|[^\n]*)"
         shared = commonprefix([*errors, *warnings])  # noqa: RUF071 - of bytes, not of paths
         if shared and errors and warnings:
             one, other = (b"|".join(re.escape(word[len(shared) :]) for word in words) for words in (errors, warnings))
@@ -231,6 +231,11 @@ class LevelSearch:
             warned = {until: at for at, until in reversed(warnings) if until not in failed}
             errors, warnings = (sorted((at, until) for until, at in each.items()) for each in (failed, warned))
         return errors, warnings
+
+
+def _without_groups(pattern: bytes) -> bytes:
+    """The same pattern without the groups that it does not refer to itself, which cost time."""
+    return re.sub(rb"\(\?P<(\w+)>", lambda name: name[0] if b"(?P=" + name[1] + b")" in pattern else b"(?:", pattern)
 
 
 def _mark(layout: Layout) -> bytes:

@@ -73,7 +73,7 @@ class Passes:
                     _add_places(block, text, mask, max(0, met - len(text), fresh - len(text) + 1), len(block), hits)
         if self.levelled:
             self._tracebacks(block, base, fresh, hits)
-            self._search_within(block, fresh, self._records(block, base, fresh, hits), hits)
+            self._records(block, base, fresh, hits)
         else:
             hits += [
                 Hit(found.start() + 1, self._exception)
@@ -85,28 +85,39 @@ class Passes:
         hits.sort()
         return hits
 
-    def _records(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> list[tuple[int, int]]:
-        """Where in the block there may be records at WARNING or above; those at ERROR or above become hits."""
+    def _records(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> None:
+        """Records at ERROR or above, and the signatures in all that may be at WARNING or above."""
         errors, regions = self._levels.records(block, base)
         ends = [records[-1][1] for records in (errors, regions) if records]
-        self.warnings = len(regions)
+        self.warnings = number = len(regions)
         for low, high in regions:
             if low >= fresh:
                 break
             self.warnings -= not _firsts(block, self._warnings, low, high, fresh)
         # What stands before a record's level may be the word for another. Most warnings are the same few.
-        warned = b"\n".join({block[low:high] for low, high in regions})
-        both = regions if any(word in warned for word in self._errors) else []
+        pieces = [block[low:high] for low, high in regions]
+        distinct = set(pieces)
+        warned = b"\n".join(distinct)
+        both = regions[:] if any(word in warned for word in self._errors) else []
         for low, high in [*errors, *both]:
             hits += [Hit(at, self._level) for at in _firsts(block, self._errors, low, high, fresh)]
         for low, high in errors:
             self.warnings += bool(_firsts(block, self._warnings, low, high, fresh))
             regions.append((block.rfind(b"\n", 0, low) + 1, high))
+            pieces.append(block[regions[-1][0] : high])
         if self._counts:
             ends.append(self._heads.end(block, base, max(0, fresh - 1)))
             regions.append((0, ends[-1]))
+            pieces.append(block[: ends[-1]])
         self._counts = len(block) in ends
-        return regions
+        distinct.update(pieces[number:])
+        joined = b"\n".join(distinct)
+        for anchor, texts in self._within:
+            if anchor in joined:
+                wanted = {piece for piece in distinct if anchor in piece}
+                for low, high in (region for region, piece in zip(regions, pieces) if piece in wanted):
+                    for text, mask in texts:
+                        _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
 
     def _tracebacks(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> None:
         """The first traceback of each record, or the first that begins in this block; not one within a line."""
@@ -118,18 +129,6 @@ class Passes:
                 at = block.find(TRACEBACK, self._heads.end(block, base, at))
             else:
                 at = block.find(TRACEBACK, at + 1)
-
-    def _search_within(self, block: bytes, fresh: int, regions: Sequence[tuple[int, int]], hits: list[Hit]) -> None:
-        # Many are short, and the same: one search in what differs.
-        pieces = [block[low:high] for low, high in regions]
-        distinct = set(pieces)
-        joined = b"\n".join(distinct)
-        for anchor, texts in self._within:
-            if anchor in joined:
-                wanted = {piece for piece in distinct if anchor in piece}
-                for low, high in (region for region, piece in zip(regions, pieces) if piece in wanted):
-                    for text, mask in texts:
-                        _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
 
 
 def _firsts(block: bytes, words: Sequence[bytes], low: int, high: int, fresh: int) -> list[int]:
