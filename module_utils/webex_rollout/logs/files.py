@@ -17,7 +17,7 @@ from ..errors import LogError
 from .names import newest_name, rotated_names
 
 # Bytes read at a time: long enough that the call costs nothing, short enough to stay in the processor's cache.
-BLOCK = 128 * 1024
+BLOCK = 256 * 1024
 # Of a packed part; it is unpacked to the disk of whoever reads it.
 UNPACKED_LIMIT = 1024 * 1024 * 1024
 

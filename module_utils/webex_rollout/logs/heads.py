@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from os.path import commonprefix
 from typing import NamedTuple
 
 from .dialect import HEAD_BYTES, MAX_JSON, Dialect, Head, Layout, patterns
@@ -16,6 +18,7 @@ _TRACEBACK = b"Traceback (most recent"
 # In how many bytes before a record what it repeats is looked for: a message of Webex, twice, with what is around it.
 ECHO_BYTES = 20 * 1024
 _ECHO_LEAST, _ECHO_MOST = 16, 100
+_NEWLINE = ord("\n")
 _AS_IT_IS = re.compile(rb"[ !#-&(-\[\]-~]*")
 
 
@@ -37,6 +40,7 @@ class Heads:
         self._patterns = [patterns(layout).head for layout in dialect.layouts if not layout.json]
         self._json = dialect.json
         self._first = self._marks[0][1:] if len(self._marks) == 1 else b""
+        self._block, self._block_at = b"", 0
         self._kept, self._kept_at = b"", 0
 
     def at(self, position: int) -> Place | None:
@@ -102,7 +106,10 @@ class Heads:
     def above(self, block: bytes, base: int, low: int, high: int) -> Place | None:
         """The last head that begins behind a newline in [low, high) of a block."""
         while True:
-            high = max(block.rfind(mark, low, high) for mark in self._marks)
+            if self._first:
+                high = block.rfind(self._marks[0], low, high)
+            else:
+                high = max(block.rfind(mark, low, high) for mark in self._marks)
             if high < 0:
                 return None
             found = self._read(block, base, high + 1)
@@ -133,25 +140,10 @@ class Heads:
             if match(block, start):
                 return start
 
-    def records(self, block: bytes, base: int, word: bytes) -> list[tuple[int, int]]:
-        """Where a word stands in a block, and where the record ends in which it does; once for each record."""
-        found = []
-        at, length = block.find(word), len(block)
-        if self._json or len(self._patterns) != 1:
-            while at >= 0:
-                until = self._end_slowly(block, base, at)
-                # In JSON the level may stand behind the message.
-                found.append((block.rfind(b"\n", 0, at) + 1 if self._json else at, until))
-                at = block.find(word, until)
-            return found
-        find, mark, match = block.find, self._marks[0], self._patterns[0].match
-        while at >= 0:
-            until = find(mark, at) + 1
-            while until and not match(block, until):
-                until = find(mark, until) + 1
-            found.append((at, until or length))
-            at = find(word, until) if until else -1
-        return found
+    def search_for(self, errors: Sequence[bytes], warnings: Sequence[bytes]) -> LevelSearch:
+        """A search for records in which one of these words stands."""
+        head = self._patterns[0] if len(self._patterns) == 1 and not self._json else None
+        return LevelSearch(self, errors, warnings, head, self._json)
 
     def _end_slowly(self, block: bytes, base: int, start: int) -> int:
         while True:
@@ -168,11 +160,11 @@ class Heads:
         webex_bot logs what it receives as JSON, with each line break as two characters, before it logs it as text: a
         line of that text that looks like a record was written before, which no record of the bot's own ever is."""
         # Up to what JSON would write otherwise.
-        line = _AS_IT_IS.match(self._file.read(place, place + _ECHO_MOST))[0]  # type: ignore[index]
+        low = max(0, place - ECHO_BYTES)
+        text, base = self.around(low, min(place + _ECHO_MOST, self._file.size))
+        line = _AS_IT_IS.match(text, place - base, place - base + _ECHO_MOST)[0]  # type: ignore[index]
         if len(line) < _ECHO_LEAST:
             return False
-        low = max(0, place - ECHO_BYTES)
-        text, base = self.around(low, place)
         at = text.find(line, low - base, place - base)
         while at >= 0:
             if base + at and text[at - 1 : at] != b"\n":
@@ -182,9 +174,68 @@ class Heads:
 
     def around(self, low: int, high: int) -> tuple[bytes, int]:
         """Text that has [low, high) in it, as far as the file goes, and where it begins; kept for the next call."""
-        if not self._kept_at <= low <= high <= self._kept_at + len(self._kept):
-            self._kept, self._kept_at = self._file.read(low, high + BLOCK), low
+        for text, base in ((self._block, self._block_at), (self._kept, self._kept_at)):
+            if base <= low <= high <= base + len(text):
+                return text, base
+        self._kept, self._kept_at = self._file.read(low, high + BLOCK // 4), low
         return self._kept, self._kept_at
+
+    def stand_in(self, block: bytes, base: int) -> None:
+        """What is asked for next is likely to be in this block, which begins at ``base`` in the file."""
+        self._block, self._block_at = block, base
+
+
+class LevelSearch:
+    """Finds the records in which one of some words stands."""
+
+    def __init__(
+        self,
+        heads: Heads,
+        errors: Sequence[bytes],
+        warnings: Sequence[bytes],
+        head: re.Pattern[bytes] | None,
+        whole_lines: bool,
+    ) -> None:
+        """:param head: what matches a record's beginning, if one pattern does.
+        :param whole_lines: whether a record begins with its line instead of with the word."""
+        self._heads = heads
+        self._whole_lines = whole_lines
+        # In any case the line's rest, so that no line is searched twice; with its end, if the record is one line.
+        behind = b"" if head is None else rb"(?:[^\n]*\n(?=" + _without_groups(head.pattern) + rb")|[^\n]*)"
+        shared = commonprefix([*errors, *warnings])  # noqa: RUF071 - of bytes, not of paths
+        if shared and errors and warnings:
+            one, other = (b"|".join(re.escape(word[len(shared) :]) for word in words) for words in (errors, warnings))
+            patterns = [re.escape(shared) + rb"(?:(" + one + rb")|" + other + rb")"]
+        else:  # one that begins with no text is searched for at a tenth of the speed
+            patterns = [rb"(" + re.escape(word) + rb")" for word in errors]
+            patterns += [re.escape(word) + rb"(){0}" for word in warnings]
+        self._finds = [re.compile(pattern + behind).finditer for pattern in patterns]
+
+    def records(self, block: bytes, base: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Where in a block a word stands first in a record, and where that ends: of the errors' words, and of the
+        warnings' in the other records."""
+        errors: list[tuple[int, int]] = []
+        warnings: list[tuple[int, int]] = []
+        for find in self._finds:
+            until = 0
+            for found in find(block):
+                at, end = found.span()
+                if at < until:
+                    continue
+                until = end if block[end - 1] == _NEWLINE else self._heads.end(block, base, end)
+                if self._whole_lines:  # the level may stand behind the message
+                    at = block.rfind(b"\n", 0, at) + 1
+                (warnings if found.start(1) < 0 else errors).append((at, until))
+        if len(self._finds) > 1:
+            failed = {until: at for at, until in reversed(errors)}
+            warned = {until: at for at, until in reversed(warnings) if until not in failed}
+            errors, warnings = (sorted((at, until) for until, at in each.items()) for each in (failed, warned))
+        return errors, warnings
+
+
+def _without_groups(pattern: bytes) -> bytes:
+    """The same pattern without the groups that it does not refer to itself, which cost time."""
+    return re.sub(rb"\(\?P<(\w+)>", lambda name: name[0] if b"(?P=" + name[1] + b")" in pattern else b"(?:", pattern)
 
 
 def _mark(layout: Layout) -> bytes:

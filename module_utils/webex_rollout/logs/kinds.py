@@ -13,7 +13,7 @@ OTHER = "other"
 
 _NAMED = rb"[A-Z]\w{0,60}(?:Error|Exception|Timeout|Interrupt|Disconnected|Exit|Group|Closed(?:OK|Error)?)"
 _EXCEPTION = re.compile(rb"(?:(?:[A-Za-z_]\w{0,60}\.){1,8}[A-Z]\w{0,80}|" + _NAMED + rb")(?=: |:?\r?\n|:?\Z)")
-_LAST_LINE = re.compile(rb"(?:[A-Za-z_]\w{0,60}\.){0,8}([A-Za-z_]\w{0,80})(?=:|\s|\Z)")
+_LAST_LINE = re.compile(rb"\n(?:[A-Za-z_]\w{0,60}\.){0,8}([A-Za-z_]\w{0,80})(?=:|\s|\Z)")
 _IN_MESSAGE = re.compile(rb"(?<![\w.])(?:[A-Za-z_]\w{0,60}\.){0,8}([A-Z]\w{2,60}(?:Error|Exception|Timeout))(?!\w)")
 _VARYING = (
     (re.compile(rb"[a-z]+://\S+"), b"<url>"),
@@ -41,10 +41,9 @@ def kind_of(message: bytes, trace: bytes) -> str:
     """
     _, marked, rest = trace.rpartition(TRACEBACK)
     if marked:
-        for line in rest.split(b"\n")[1:]:
-            found = _LAST_LINE.match(line)
-            if found:
-                return found[1].decode("ascii", "replace")[:MAX_LENGTH]
+        found = _LAST_LINE.search(rest)
+        if found:
+            return found[1].decode("ascii", "replace")[:MAX_LENGTH]
     named = _IN_MESSAGE.search(message[:400])
     if named:
         return named[1].decode("ascii", "replace")[:MAX_LENGTH]

@@ -66,6 +66,10 @@ def learn(lines: Sequence[bytes], written: float) -> Dialect:
     plain = [line[:HEAD_BYTES].rstrip(b"\r\n") for line in told if not line.startswith(b"{")]
     if not layouts or len(plain) * 2 > len(told):
         layouts += _dated_layouts(plain, written)
+    else:  # lines of a JSON message, or another logger's: one whose records show their level, as JSON's do
+        records = [line for line in plain if _stamped(line)]
+        if len(records) >= LEAST_SHARE * len(told):
+            layouts += [each for each in _dated_layouts(records, written) if each.levelled]
     if not layouts:
         layouts = _undated_layouts(plain)
     return Dialect(tuple(layouts[:MAX_LAYOUTS]), len(told))

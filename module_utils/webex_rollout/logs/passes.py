@@ -46,6 +46,7 @@ class Passes:
         # What begins a level at ERROR or above, and one below that.
         self._errors = dialect.words(ERROR)
         self._warnings = dialect.words(WARNING, ERROR)
+        self._levels = heads.search_for(self._errors, self._warnings)
         everywhere = {POOL_MARK: self.pool}
         if not self.levelled:
             everywhere[TRACEBACK] = self.trace
@@ -72,7 +73,7 @@ class Passes:
                     _add_places(block, text, mask, max(0, met - len(text), fresh - len(text) + 1), len(block), hits)
         if self.levelled:
             self._tracebacks(block, base, fresh, hits)
-            self._search_within(block, fresh, self._records(block, base, fresh, hits), hits)
+            self._records(block, base, fresh, hits)
         else:
             hits += [
                 Hit(found.start() + 1, self._exception)
@@ -84,32 +85,39 @@ class Passes:
         hits.sort()
         return hits
 
-    def _records(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> list[tuple[int, int]]:
-        """Where in the block there may be records at WARNING or above; those at ERROR or above become hits."""
-        regions: list[tuple[int, int]] = []
-        open_end = False
-        for word in self._errors:
-            for at, until in self._heads.records(block, base, word):
-                regions.append((block.rfind(b"\n", 0, at) + 1, until))
-                open_end = open_end or until == len(block)
-                met = block.find(word, at)
-                if met + len(word) > fresh:
-                    hits.append(Hit(met, self._level))
-        for word in self._warnings:
-            found = self._heads.records(block, base, word)
-            regions += found
-            open_end = open_end or (bool(found) and found[-1][1] == len(block))
-            self.warnings += len(found)
-            for at, _ in found:  # seen in the block before
-                if block.find(word, at) + len(word) > fresh:
-                    break
-                self.warnings -= 1
+    def _records(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> None:
+        """Records at ERROR or above, and the signatures in all that may be at WARNING or above."""
+        errors, regions = self._levels.records(block, base)
+        ends = [records[-1][1] for records in (errors, regions) if records]
+        self.warnings = number = len(regions)
+        for low, high in regions:
+            if low >= fresh:
+                break
+            self.warnings -= not _firsts(block, self._warnings, low, high, fresh)
+        # What stands before a record's level may be the word for another. Most warnings are the same few.
+        pieces = [block[low:high] for low, high in regions]
+        distinct = set(pieces)
+        warned = b"\n".join(distinct)
+        both = regions[:] if any(word in warned for word in self._errors) else []
+        for low, high in [*errors, *both]:
+            hits += [Hit(at, self._level) for at in _firsts(block, self._errors, low, high, fresh)]
+        for low, high in errors:
+            self.warnings += bool(_firsts(block, self._warnings, low, high, fresh))
+            regions.append((block.rfind(b"\n", 0, low) + 1, high))
+            pieces.append(block[regions[-1][0] : high])
         if self._counts:
-            until = self._heads.end(block, base, max(0, fresh - 1))
-            regions.append((0, until))
-            open_end = open_end or until == len(block)
-        self._counts = open_end
-        return regions
+            ends.append(self._heads.end(block, base, max(0, fresh - 1)))
+            regions.append((0, ends[-1]))
+            pieces.append(block[: ends[-1]])
+        self._counts = len(block) in ends
+        distinct.update(pieces[number:])
+        joined = b"\n".join(distinct)
+        for anchor, texts in self._within:
+            if anchor in joined:
+                wanted = {piece for piece in distinct if anchor in piece}
+                for low, high in (region for region, piece in zip(regions, pieces) if piece in wanted):
+                    for text, mask in texts:
+                        _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
 
     def _tracebacks(self, block: bytes, base: int, fresh: int, hits: list[Hit]) -> None:
         """The first traceback of each record, or the first that begins in this block; not one within a line."""
@@ -122,16 +130,11 @@ class Passes:
             else:
                 at = block.find(TRACEBACK, at + 1)
 
-    def _search_within(self, block: bytes, fresh: int, regions: Sequence[tuple[int, int]], hits: list[Hit]) -> None:
-        if not regions:
-            return
-        pieces = [block[low:high] for low, high in regions]
-        joined = b"\n".join(pieces)
-        for anchor, texts in self._within:
-            if anchor in joined:
-                for low, high in (region for region, piece in zip(regions, pieces) if anchor in piece):
-                    for text, mask in texts:
-                        _add_places(block, text, mask, max(low, fresh - len(text) + 1), high, hits)
+
+def _firsts(block: bytes, words: Sequence[bytes], low: int, high: int, fresh: int) -> list[int]:
+    """Where each of the words stands first in [low, high), of those that end behind ``fresh``."""
+    places = [(block.find(word, low, high), len(word)) for word in words]
+    return [at for at, length in places if at >= 0 and at + length > fresh]
 
 
 def _anchors(masks: dict[bytes, int]) -> list[tuple[bytes, list[tuple[bytes, int]]]]:

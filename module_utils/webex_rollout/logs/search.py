@@ -224,6 +224,7 @@ def _find(file: LogFile, heads: Heads, passes: Passes, start: int, end: int, ins
         if span.line_end < 0:
             newline = block.find(b"\n", offset - base)
             span.line_end = base + newline + 1 if newline >= 0 else -1
+        heads.stand_in(block, base)
         for hit in passes.hits(block, base, offset - base):
             span.meet(block, base, hit)
         span.count_level(WARNING, passes.warnings)

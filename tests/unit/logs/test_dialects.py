@@ -154,6 +154,30 @@ def test_a_text_in_a_message_is_none(tmp_path: Path, name: str) -> None:
     assert seen["levels"]["error"] == 1
 
 
+@pytest.mark.parametrize("plain", ["asctime with ms", "[level] [time]", "celery"])
+@pytest.mark.parametrize("of_json", [1, 9])
+def test_plain_records_count_among_json(tmp_path: Path, plain: str, of_json: int) -> None:
+    log = tmp_path / "jarvis.log"
+    form = {**FORMS, **MORE}[plain]
+    lines: list[str] = []
+    for minute in range(20):
+        lines += [FORMS["JSON"](minute, "INFO", "Message from someone")] * of_json
+        lines.append(form(minute, "INFO", f"user_command: {FAILURE}"))
+    lines += [FORMS["JSON"](20, "ERROR", FAILURE), form(21, "ERROR", FAILURE), form(22, "INFO", FAILURE)]
+    write(log, lines)
+    seen = counted(log)
+    assert (seen["failures"], seen["errors"], seen["lines"]) == (2, 2, 2)
+    assert seen["last_time"] == pytest.approx(BEGIN + 22 * 60, abs=1)
+
+
+def test_a_few_plain_lines_among_json_are_of_its_messages(tmp_path: Path) -> None:
+    log = tmp_path / "jarvis.log"
+    lines = [FORMS["JSON"](minute, "INFO", "Message from someone") for minute in range(20) for _ in range(10)]
+    write(log, [*lines, FORMS["asctime with ms"](21, "ERROR", FAILURE)])
+    seen = counted(log)
+    assert (seen["failures"], seen["errors"]) == (0, 0)
+
+
 @pytest.mark.parametrize("name", [*FORMS, *MORE])
 def test_a_dialect_is_kept_in_the_cursor_and_told(tmp_path: Path, name: str) -> None:
     form = {**FORMS, **MORE}[name]
