@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from .bulletin import rolled_back
 from .clock import Deadline
 from .drift import failed_on_probation
 from .errors import BusyError, RolloutError
@@ -98,7 +99,9 @@ def _mark_due(store: Store, state: State) -> None:
 def _roll_back_marked(store: Store, state: State) -> None:
     """Roll back a bot that is marked, and whose next try is due."""
     if state.phase is Phase.ROLLING_BACK and _due(state) and not _waits_for_weather(store, state):
-        roll_back_held(store, state, state.roll_back_to or state.current, state.note)
+        tried, reason = state.candidate or state.current, state.note
+        roll_back_held(store, state, state.roll_back_to or state.current, reason)
+        rolled_back(store.vm, state.bot.name, tried, state.attempt, reason)
 
 
 def _restart_lost(store: Store, state: State) -> None:

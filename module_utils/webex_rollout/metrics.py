@@ -176,7 +176,7 @@ def write_metrics(directory: str, text: str) -> Path:
     path = Path(directory, FILE)
     must_be_roots(str(path))
     if not os.path.isdir(directory):
-        raise RolloutError(f"{directory} is not there, so there are no metrics; make it, or correct rollout_metrics")
+        raise RolloutError(f"{directory} is not there, so there are no metrics; make it")
     try:
         write_whole(path, text.encode("utf-8"), 0o644)
     except OSError as error:

@@ -51,20 +51,12 @@ RETRY, RETRY_AT_MOST = 30.0, 1800.0
 # Kind of event, priority in the journal, and how it is called in a message.
 KINDS: Mapping[str, tuple[int, str]] = {
     "verdict": (journal.NOTICE, "verdict"),
-    "paused": (journal.NOTICE, "paused"),
     "roll_back": (journal.ERROR, "rolled back"),
-    "roll_back_failed": (journal.ALERT, "rollback failed"),
     "drift": (journal.WARNING, "drift"),
-    "drift_ended": (journal.NOTICE, "no drift any more"),
-    "second_copy": (journal.WARNING, "second copy"),
     "bot_down": (journal.ERROR, "down"),
-    "bot_up": (journal.NOTICE, "up again"),
-    "crash_loop": (journal.ERROR, "crash loop"),
     "stalled": (journal.ERROR, "stalled"),
     "outage_begun": (journal.WARNING, "Webex cannot be reached"),
     "outage_ended": (journal.NOTICE, "Webex can be reached again"),
-    "check_failed": (journal.WARNING, "check failed"),
-    "test": (journal.INFO, "test"),
 }
 
 
@@ -220,7 +212,7 @@ def _noted(kept: dict[str, Any], webhook: Webhook, message: Mapping[str, Any], a
         if over:
             state["note"] = (
                 f"{webhook.shown} {answer.problem}; {TRIES_AT_MOST} tries in a row failed, so what waited was given "
-                "up, and each further message is tried once. Check its URL in rollout_notify"
+                f"up, and each further message is tried once. Check its URL in {NOTIFY_FILE}"
             )
     for entry in over:
         entry["done"].append(webhook.id)

@@ -10,6 +10,7 @@ from typing import Any
 from .drift import edited_files, stale_files
 from .errors import RolloutError
 from .lock import read_lock
+from .notify import notes
 from .paths import GUARD_TIMER
 from .processes import bot_pids, doubt, doubtful_pids, find_namesakes
 from .procfs import HTTPS_PORTS, connections_of, open_files_of
@@ -75,6 +76,7 @@ def status(vm: Vm, bots: Sequence[str] = ()) -> dict[str, Any]:
         "guard": {"active": timer.active == "active", "enabled": timer.enabled, "needed_by": guard_needed(vm)},
         "bots": [bot_status(vm, name) for name in (bots or vm.bot_names())],
         "audit": vm.audit_tail(10),
+        "notify": notes(vm),
     }
 
 
@@ -88,6 +90,7 @@ def status_problems(shown: Mapping[str, Any]) -> list[str]:
         )
     if shown["lock"]["problem"]:
         problems.append(f"{shown['lock']['problem']}; `webex-rollout unlock --repair`")
+    problems += shown.get("notify", ())
     for bot in shown["bots"]:
         name = bot["bot"]
         if bot["problem"]:

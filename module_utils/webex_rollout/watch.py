@@ -6,8 +6,10 @@ A run of the playbook looks by the same function (`look`), so that it does not m
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
+from .bulletin import make_known, publish, rolled_back
 from .clock import boot_clock, same_boot, vm_clock
 from .drift import edited_files, note_running, stale_files
 from .errors import BusyError, RolloutError
@@ -90,6 +92,7 @@ def _fault(soak: Soak, unit: Unit, now: float) -> str:
 def watch(vm: Vm) -> list[str]:
     """Look once at each bot that soaks or is watched on, and act; returns what is wrong, a sentence each."""
     problems: dict[str, str] = {}
+    begun = time.monotonic()
     for name in vm.bot_names():
         try:
             problem = _watch_bot(vm, name)
@@ -103,7 +106,8 @@ def watch(vm: Vm) -> list[str]:
             problem = f"{type(error).__name__}: {error}"
         if problem:
             problems[name] = problem
-    return [f"{name}: {problem}" for name, problem in problems.items()]
+    said = [f"{name}: {problem}" for name, problem in problems.items()]
+    return [*said, *publish(vm, said, time.monotonic() - begun)]
 
 
 def _watch_bot(vm: Vm, name: str) -> str:
@@ -115,6 +119,7 @@ def _watch_bot(vm: Vm, name: str) -> str:
             return ""
         verdict = look(store, soak)
         save(store, soak)
+    make_known(vm, soak, verdict, load_weather(store), boot_clock())
     if verdict.verdict == ROLL_BACK and soak.acts:
         return _roll_back(store, soak, "; ".join(verdict.reasons))
     if soak.acts and is_fair(load_weather(store)):
@@ -141,6 +146,7 @@ def _roll_back(store: Store, soak: Soak, reason: str) -> str:
             return reason
         store.vm.audit("watch", state.bot.name, "rolls back", release=soak.release, reason=reason)
         roll_back_held(store, state, state.previous, reason)
+        rolled_back(store.vm, state.bot.name, soak.release, state.attempt, reason)
     return f"was rolled back: {reason}"
 
 

@@ -39,7 +39,7 @@ FLOORS = (
     {"likelihood", "heard"},
     {"verdict", "record", "soak"},
     {"steps", "starters", "facts"},
-    {"reach"},
+    {"reach", "bulletin"},
     {"guard", "status", "watch"},
     {"cli"},
 )

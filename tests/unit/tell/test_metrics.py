@@ -161,5 +161,5 @@ def test_a_link_in_the_files_place_is_replaced_not_followed(tmp_path: Path) -> N
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RolloutError, match=f"{tmp_path}/none is not there, so there are no metrics; make it, or"):
+    with pytest.raises(RolloutError, match=f"{tmp_path}/none is not there, so there are no metrics; make it"):
         write_metrics(str(tmp_path / "none"), "")
