@@ -70,8 +70,8 @@ def test_no_truncated_or_altered_file_passes(tmp_path: Path, data: st.DataObject
 
 def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(seal({}).replace(b'"version": 2', b'"version": 3'))
-    with pytest.raises(RolloutError, match="has format 3, this program reads formats up to 2"):
+    path.write_bytes(seal({}).replace(b'"version": 3', b'"version": 4'))
+    with pytest.raises(RolloutError, match="has format 4, this program reads formats up to 3"):
         unseal(path)
 
 
