@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.integration.conftest import processes
 from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab
@@ -11,6 +13,8 @@ from tests.lab.paths import CHECKOUT, VM_CHECKOUT
 from tests.lab.playbooks import run_playbook
 from tests.lab.webex.driver import Pattern
 from tests.lab.webex.faults import Fault
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_canary_that_dies_at_start_is_rolled_back(lab: Lab) -> None:
