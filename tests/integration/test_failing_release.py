@@ -29,7 +29,7 @@ def test_a_canary_that_dies_at_start_is_rolled_back(lab: Lab) -> None:
     after = processes(lab)
     assert run.rc != 0
     assert "jarvis: " in run.output
-    assert "was rolled back to release 0" in run.output
+    assert "Rollback: back at release 0" in run.output
     assert {bot: after[bot] for bot in before if bot != "jarvis"} == {
         bot: before[bot] for bot in before if bot != "jarvis"
     }
