@@ -1,27 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of checkout_patch, which works on the controller alone."""
+"""The options of checkout_patch, which works on the controller alone: mostly those of client_patch."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from .client_patch_options import OPTIONS as CLIENT_PATCH
+
+OF_ONE_BOT = ("script", "user", "backup")
 OPTIONS: dict[str, Any] = {
-    "home": {"type": "path", "required": True},
     "scripts": {"type": "raw", "default": []},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "original": {"type": "path"},
-    "python": {"type": "path"},
-    "scope": {"type": "str", "choices": ["script", "imports"], "default": "script"},
-    "pool_module": {"type": "str", "default": "auto"},
-    "search_paths": {"type": "list", "elements": "str", "default": []},
-    "request_timeout": {"type": "int", "default": 120},
-    "templates": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "api_client": {"type": "str", "required": True},
-            "bot_client": {"type": "str", "required": True},
-            "import_line": {"type": "str", "required": True},
-        },
-    },
+    **{name: option for name, option in CLIENT_PATCH.items() if name not in OF_ONE_BOT},
 }

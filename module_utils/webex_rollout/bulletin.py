@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from . import __version__
 from .drift import edited_files
 from .errors import RolloutError
-from .heard import FAILURES
+from .heard import FAILURES, UNHEARD_SECONDS
 from .lock import read_lock
 from .metrics import BotMetrics, VmMetrics, render, write_metrics
 from .notify import Event, counts, deliver, tell
@@ -24,7 +24,6 @@ from .weather import BAD, GOOD, Weather, load_weather
 
 # Made by who wants metrics; docs/observability.md.
 METRICS_DIR = "/var/lib/webex-metrics"
-STALLED_SECONDS = 300.0
 
 
 def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: float) -> None:
@@ -50,7 +49,7 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
         tell(vm, Event("drift", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.problem}"))
     elif work.problem and work.pid == 0:
         tell(vm, Event("bot_down", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
-    elif work.problem and work.silent_for(now) > STALLED_SECONDS:
+    elif work.problem and work.silent_for(now) > UNHEARD_SECONDS:
         tell(vm, Event("stalled", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
     if weather.state == BAD:
         text = f"Webex cannot be reached from this VM ({weather.reason}); nothing is judged or rolled back meanwhile"
@@ -100,7 +99,7 @@ def _sample(vm: Vm, name: str) -> BotMetrics | None:
         state, soak, weather = store.need(), load(store), load_weather(store)
         unit = show_unit(state.unit)
         kept = store.release(state.candidate or state.current)
-        looks = {path: entry for path, (entry, _) in state.bot.files.look_at_each(kept.manifest).items()}
+        looks = state.bot.files.entries_of(kept.manifest)
         strays = [pid for pid in bot_pids(state.bot) if pid != unit.main_pid]
         edited = edited_files(store, state, kept, looks)
     except (RolloutError, OSError):

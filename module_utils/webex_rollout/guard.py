@@ -83,9 +83,7 @@ def _waits_for_weather(store: Store, state: State) -> bool:
 def _mark_due(store: Store, state: State) -> None:
     """Write down that a bot has to be rolled back."""
     reason = _due(state)
-    if reason and state.phase is not Phase.ROLLING_BACK and _waits_for_weather(store, state):
-        return
-    if reason and state.phase is not Phase.ROLLING_BACK:
+    if reason and state.phase is not Phase.ROLLING_BACK and not _waits_for_weather(store, state):
         store.vm.audit("guard", state.bot.name, "due", phase=state.phase, attempt=state.attempt, reason=reason)
         target = state.previous if state.phase is Phase.CONFIRMED else state.current
         mark_rolling_back(store, state, target, reason, ())

@@ -29,6 +29,8 @@ COUNTED = (
 FAILURES = ("timeouts", "connection_errors", "tls_errors", "other_errors")
 # A websocket is pinged every 20 s; what shows nothing for this long was not at work.
 SILENCE = 180.0
+# A bot not heard for this long is made known, and started anew, once; after as long again its release is at fault.
+UNHEARD_SECONDS = 300.0
 # What lies between two looks is taken to be as they were, up to this long: longer than the timer's longest pause.
 LONGEST_GAP = 600.0
 # Seconds of a request in flight after which its answer will not come, where its session does not say a time-out.

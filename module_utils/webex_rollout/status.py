@@ -31,7 +31,7 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
         copies = sorted(bot_pids(state.bot))
         unit = show_unit(state.unit)
         release = store.release(state.candidate or state.current)
-        looks = {path: entry for path, (entry, _) in state.bot.files.look_at_each(release.manifest).items()}
+        looks = state.bot.files.entries_of(release.manifest)
         main = unit.main_pid if unit.main_pid in copies else (copies[0] if len(copies) == 1 else 0)
         return {
             **asdict(Result(name, "status", pids_after=copies).of(state)),

@@ -14,7 +14,7 @@ from .clock import boot_clock, same_boot, vm_clock
 from .drift import edited_files, note_running, stale_files
 from .errors import BusyError, RolloutError
 from .evidence import PROMOTE, ROLL_BACK
-from .heard import Signs, listen
+from .heard import UNHEARD_SECONDS, Signs, listen
 from .paths import runtime_directory
 from .reach import is_fair, weather_of
 from .record import to_record
@@ -26,8 +26,6 @@ from .systemd import Unit, show_unit, systemctl
 from .verdict import CRASHES, Verdict, judge
 from .weather import load_weather
 
-# A bot that is not heard for this long is started anew, once; after as long again the release is at fault.
-UNHEARD_SECONDS = 300.0
 # `CRASHES` ends within so many seconds, in good weather, are the release's fault. A bot may die of what
 # is not its own.
 CRASH_SECONDS = 3600.0
@@ -63,7 +61,7 @@ def _compare(store: Store, state: State, soak: Soak, signs: Signs) -> None:
         signs.drift = f"release {soak.release} is not what it runs any more"
         return
     kept = store.release(release)
-    looks = {path: entry for path, (entry, _) in state.bot.files.look_at_each(kept.manifest).items()}
+    looks = state.bot.files.entries_of(kept.manifest)
     edited = edited_files(store, state, kept, looks)
     if edited:
         signs.drift = f"edited since it was rolled out: {', '.join(edited)}"

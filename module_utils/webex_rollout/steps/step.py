@@ -93,8 +93,8 @@ def units_at_boot(state: State) -> list[str]:
 
 def start_runner(store: Store, state: State, release: Release) -> float:
     """Start what a release runs as, and note it; returns when it was up."""
-    looks = state.bot.files.look_at_each(path for path, rule in state.files.items() if rule.restart)
-    files = {path: entry.identity for path, (entry, _) in looks.items()}
+    looks = state.bot.files.entries_of(path for path, rule in state.files.items() if rule.restart)
+    files = {path: entry.identity for path, entry in looks.items()}
     state.running = None
     if release.runner.kind == "none":
         return time.monotonic()
