@@ -90,9 +90,15 @@ class _Audit:
     def status(self) -> tuple[int, ...]:
         """mask, enabled, failure, pid, rate limit, backlog limit, lost, backlog, features."""
         found: list[bytes] = []
-        self.request(_GET, b"", lambda kind, body: found.append(body) if kind == _GET else None)
-        if not found:  # the answer may come after the acknowledgement
-            found += [body for kind, _, body in self.receive(5) if kind == _GET]
+
+        def keep(kind: int, body: bytes) -> None:
+            if kind == _GET:
+                found.append(body)
+
+        self.request(_GET, b"", keep)
+        while not found:  # the answer may come after the acknowledgement, and records of the rule before it
+            for kind, _, body in self.receive(5):
+                keep(kind, body)
         return _STATUS.unpack_from(found[0])
 
     def receive(self, timeout: float) -> Iterator[tuple[int, int, bytes]]:
