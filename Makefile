@@ -9,7 +9,7 @@ INVENTORY ?= inventory/lab
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-patch bench-gate bench-logs \
+.PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs \
 	chaos report-browser replay settings requirements clean
 
 help: ## List the targets
@@ -68,6 +68,11 @@ bench: bench-pool bench-patch bench-gate bench-logs ## All measurements, printed
 
 bench-pool: $(VENV)/.installed ## The pool module against the default client and the root-cause report's fix (root)
 	$(BIN)/python -m tests.bench.pool
+
+bench-sdks: $(VENV)/.installed ## The pool module with every version of every SDK, and with today's (long)
+	$(BIN)/python -m tests.bench.pool.objects
+	$(BIN)/python -m tests.bench.pool.matrix
+	$(BIN)/python -m tests.bench.pool.matrix --current
 
 bench-patch: $(VENV)/.installed ## The patch engine on thousands of files and generated programs
 	$(BIN)/python -m tests.bench.patch

@@ -30,6 +30,7 @@ import math
 import mmap
 import os
 import random
+import re
 import socket
 import ssl
 import struct
@@ -92,6 +93,8 @@ RETRY_STATUSES = (429, 500, 502, 503, 504)
 RETRY_METHODS = ("GET", "POST", "PUT", "DELETE")
 # Twice has the effect of once (RFC 9110 section 9.2.2). Webex has no key that would make a POST like that.
 IDEMPOTENT_METHODS = ("GET", "PUT", "DELETE")
+# The one POST that may act twice: webex_bot registers its websocket anew after each failure, and uses the last answer.
+_REGISTRATION = re.compile(r"/wdm/api/v\d+/devices$")
 # These answers mean that the server did nothing with the request (RFC 6585 section 4, RFC 9110 section 15.6.4).
 NOT_PROCESSED_STATUSES = (429, 503)
 
@@ -681,7 +684,7 @@ class _Adapter(HTTPAdapter):
         number, outcome, status = _evidence.began(), "other", 0
         try:
             while True:
-                _attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True
+                _attempt.careful, _attempt.sent = not _may_act_twice(request), True
                 patience.begin(last=repeats >= self.settings.max_retries)
                 try:
                     response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
@@ -707,7 +710,7 @@ class _Adapter(HTTPAdapter):
         """How long each attempt of a request may take."""
         least = self.settings.first_attempt
         # What reads a stream later does so with the time-out of the attempt.
-        again = request.method in IDEMPOTENT_METHODS and self.settings.max_retries > 0 and not stream
+        again = _may_act_twice(request) and self.settings.max_retries > 0 and not stream
         again = again and isinstance(request.body, (type(None), str, bytes))
         if not again or not isinstance(timeout, tuple) or not isinstance(timeout[1], (int, float)):
             return _Patience(timeout)
@@ -746,14 +749,14 @@ class _Adapter(HTTPAdapter):
             return False
         if not _attempt.sent:
             return request.method in RETRY_METHODS
-        return request.method in IDEMPOTENT_METHODS and _rewind(request)
+        return _may_act_twice(request) and _rewind(request)
 
     def _may_repeat_answer(self, request: requests.PreparedRequest, response: requests.Response) -> bool:
         status = response.status_code
         if status == 429 and self.label != BARE_SESSION:
             return False  # the SDKs wait for a 429 themselves, see their `wait_on_rate_limit`
-        methods = RETRY_METHODS if status in NOT_PROCESSED_STATUSES else IDEMPOTENT_METHODS
-        return request.method in methods and _rewind(request)
+        harmless = request.method in RETRY_METHODS if status in NOT_PROCESSED_STATUSES else _may_act_twice(request)
+        return harmless and _rewind(request)
 
     def _backoff(self, repeats: int) -> float:
         # Scattered, or the threads of one burst would come back together.
@@ -877,6 +880,12 @@ def _kind(error: requests.RequestException) -> str:
 
 def _log_repeat(request: requests.PreparedRequest, reason: str, repeats: int, wait: float) -> None:
     logger.debug("webex-pool repeat=%d method=%s reason=%s wait=%.1f", repeats + 1, request.method, reason, wait)
+
+
+def _may_act_twice(request: requests.PreparedRequest) -> bool:
+    return request.method in IDEMPOTENT_METHODS or (
+        request.method == "POST" and _REGISTRATION.search(request.url or "") is not None
+    )
 
 
 def _rewind(request: requests.PreparedRequest) -> bool:

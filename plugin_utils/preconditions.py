@@ -66,7 +66,7 @@ _NUMBERS: dict[str, tuple[float, float]] = {
     "webex_open_files": (64, math.inf),
     "webex_pool_connections": (1, 10000),
     "webex_pool_maxsize": (1, 10000),
-    "webex_max_retries": (0, 100),
+    "webex_max_retries": (0, 10),
     "webex_request_timeout": (1, 3600),
 }
 

@@ -11,7 +11,7 @@ import grp
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,13 @@ try:
             facts["packages"][name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             pass
-except ImportError:
-    facts["packages"] = None
+except ImportError:  # before Python 3.8
+    try:
+        from pkg_resources import working_set
+        found = {each.key.replace("-", "_"): each.version for each in working_set}
+        facts["packages"] = {name: found[name] for name in sys.argv[1:] if name in found}
+    except ImportError:
+        facts["packages"] = None
 print(json.dumps(facts))
 """
 
@@ -208,14 +213,19 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
         )
     if python["packages"] is not None and not set(SDKS) & set(python["packages"]):
         yield f"{bot['python']} has no SDK that is known here ({', '.join(SDKS)}); install it or set bot_python"
-    for name, version in {"python": python["version"], **(python["packages"] or {})}.items():
-        if _numbers(version) < _numbers(OLDEST[name]):
-            cure = "set bot_python to a newer one" if name == "python" else f"pip install '{name}>={OLDEST[name]}'"
-            yield f"{bot['python']} has {name} {version}, and the pool module needs {OLDEST[name]}; {cure}"
+    yield from version_problems(bot["python"], python["version"], python["packages"] or {})
     if log["exists"] and not log["readable"]:
         yield f"{bot['user']} may not read {log['path']}, so nothing could be judged by it; correct its owner and mode"
     if not log["writable"]:
         yield f"{bot['user']} may not write {log['path']}; correct the owner and mode of the file or its directory"
+
+
+def version_problems(path: str, python: str, packages: Mapping[str, str]) -> Iterable[str]:
+    """What of a Python, and of what it has installed, is older than the pool module needs."""
+    for name, version in {"python": python, **packages}.items():
+        if _numbers(version) < _numbers(OLDEST[name]):
+            cure = "set bot_python to a newer one" if name == "python" else f"pip install '{name}>={OLDEST[name]}'"
+            yield f"{path} has {name} {version}, and the pool module needs {OLDEST[name]}; {cure}"
 
 
 def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:

@@ -98,15 +98,15 @@ class Patcher:
         return self.survey.described(call, action)
 
     def _report_anew(self, call: ClientCall) -> None:
-        """A client that is made in a handler lives for one message: nothing is pooled between two of them."""
+        """A client that is made in a handler lives for one message; the pool's connections outlive it."""
         function = handler_around(call.site.block)
         if function is None or _outlives(self.survey.program.parent(call.node)):
             return
         self.survey.report(
             call.start,
             PER_CALL,
-            f"{call.client.name} is made anew in every run of {function}(), so no connection is kept for the next; "
-            "make it once, outside",
+            f"{call.client.name} is made anew in every run of {function}(); the pool keeps its connections for the "
+            "next, but to make it once, outside, is cheaper",
         )
 
     # -- single_request_timeout

@@ -1,10 +1,13 @@
 """The pool module's suite over Pythons, SDKs, webex_bot, requests and urllib3: python -m tests.bench.pool.matrix.
 
 Environments are made once and kept in the cache. A Python that is not on this machine is named, not passed over.
+`--current` runs it with what is released today instead, and says what has moved since the pinned versions and which of
+the module's assumptions a new release breaks.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -14,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.unit.pool.environments import OLD_REQUESTS, Environment
+from tests.unit.pool.environments import CACHE, NEWEST, OLD_REQUESTS, Environment
 from tests.unit.pool.runner import Outcome, run_suite
 
 PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
@@ -74,6 +77,40 @@ def environments(version: str, python: Path) -> Iterator[Environment]:
 
 
 def main() -> int:
+    """Run the matrix, or today's releases; 1 if anything failed or was missing."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.pool.matrix", description=__doc__.split("\n")[0])
+    parser.add_argument("--current", action="store_true", help="with today's releases instead")
+    return run_current() if parser.parse_args().current else run_matrix()
+
+
+def run_current() -> int:
+    """The suite with today's releases: what has moved, and each test that no longer passes."""
+    names = [pin.partition("==")[0] for pin in (*NEWEST.pins, *NEWEST.forced)]
+    forced = [pin.partition("==")[0] for pin in NEWEST.forced]
+    for old in CACHE.glob("current-*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    pins = tuple(name for name in names if name not in forced)
+    environment = Environment(f"current-{time.strftime('%Y-%m-%d')}", pins, tuple(forced))
+    argv = [environment.interpreter(), "-m", "pip", "--disable-pip-version-check", "list", "--format=json"]
+    told = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    installed = {_canonical(each["name"]): each["version"] for each in told}
+    for pin in (*NEWEST.pins, *NEWEST.forced):
+        name, _, version = pin.partition("==")
+        now = installed[_canonical(name)]
+        print(f"{name:<20}{version:>10}{'' if now == version else f' -> {now}'}")
+    outcome = _try(environment)
+    for line in outcome.text.splitlines():
+        if line.startswith(("FAILED", "ERROR")):
+            print(f"BROKEN by a new release: {line}")
+    print(f"{'ok    ' if outcome.code == 0 else 'FAILED'} {environment.name} {json.dumps(outcome.counts)}")
+    return outcome.code
+
+
+def _canonical(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def run_matrix() -> int:
     """Run everything, three environments at a time; a table, and 1 if anything failed or was missing."""
     found = {version: find_python(version) for version in PYTHONS}
     chosen = [each for version, python in found.items() if python for each in environments(version, python)]

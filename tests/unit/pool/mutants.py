@@ -70,7 +70,7 @@ MUTANTS = (
     Mutant(
         "a POST takes any connection",
         "What cannot be repeated goes over a connection that has just worked, or over a new one.",
-        "_attempt.careful, _attempt.sent = request.method not in IDEMPOTENT_METHODS, True",
+        "_attempt.careful, _attempt.sent = not _may_act_twice(request), True",
         "_attempt.careful, _attempt.sent = False, True",
         (IDLE + "test_post_goes_only_over_a_connection_that_has_just_worked",),
     ),
@@ -116,7 +116,7 @@ MUTANTS = (
     Mutant(
         "a POST of unknown outcome is repeated",
         "What could act twice is not repeated after an error.",
-        "        return request.method in IDEMPOTENT_METHODS and _rewind(request)\n\n    def _may_repeat_answer",
+        "        return _may_act_twice(request) and _rewind(request)\n\n    def _may_repeat_answer",
         "        return _rewind(request)\n\n    def _may_repeat_answer",
         tuple(
             f"{REPEATS}test_request_that_could_act_twice_is_not_repeated_and_fails_as_by_default[{method}-{outcome}]"
@@ -138,8 +138,8 @@ MUTANTS = (
     Mutant(
         "a POST is repeated on any status",
         "What could act twice is not repeated on a status that leaves it open.",
-        "methods = RETRY_METHODS if status in NOT_PROCESSED_STATUSES else IDEMPOTENT_METHODS",
-        "methods = RETRY_METHODS",
+        "request.method in RETRY_METHODS if status in NOT_PROCESSED_STATUSES else _may_act_twice(request)",
+        "request.method in RETRY_METHODS",
         tuple(f"{REPEATS}test_post_is_repeated_only_if_it_was_not_processed[{status}-1]" for status in (500, 502, 504)),
     ),
     Mutant(

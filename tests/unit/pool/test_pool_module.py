@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from plugin_utils.preconditions import _NUMBERS
 from tests.unit.pool.environments import NEWEST, OLD_REQUESTS, OLDEST
 from tests.unit.pool.mutants import MUTANTS, Mutant, apply
 from tests.unit.pool.runner import MODULE, PROJECT, can_drop_flows, run_silence, run_suite
@@ -42,14 +43,34 @@ def test_mutant_changes_the_module(mutant: Mutant) -> None:
     compile(changed, "mutant", "exec")
 
 
-def _oldest() -> dict[str, str]:
-    """`OLDEST` as preflight reads it, which has neither requests nor an SDK."""
+def _value(name: str) -> ast.expr:
+    """What the module gives a name."""
     (value,) = [
         node.value
         for node in ast.parse(MODULE.read_text()).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OLDEST"
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        and ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target) == name
+        and node.value is not None
     ]
-    return ast.literal_eval(value)
+    return value
+
+
+def _oldest() -> dict[str, str]:
+    """`OLDEST` as preflight reads it, which has neither requests nor an SDK."""
+    return ast.literal_eval(_value("OLDEST"))
+
+
+def test_settings_that_preflight_takes_are_taken_at_run_time() -> None:
+    ranges = eval(ast.unparse(_value("_RANGES")))
+    for setting, name in (
+        ("webex_pool_connections", "pool_connections"),
+        ("webex_pool_maxsize", "pool_maxsize"),
+        ("webex_max_retries", "max_retries"),
+        ("webex_request_timeout", "request_timeout"),
+    ):
+        lowest, highest = _NUMBERS[setting]
+        _, low, high = ranges[name]
+        assert low <= lowest <= highest <= high, setting
 
 
 def test_oldest_versions_are_those_that_the_suite_runs_with() -> None:

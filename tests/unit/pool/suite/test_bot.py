@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
+import sys
 import time
 from typing import Any
 
@@ -84,6 +86,22 @@ def test_hanging_fetch_of_a_message_ends(pool: Any, bot: Any, webex: Server) -> 
     webex.on("GET", never, path="/conversation/")
     with pytest.raises(requests.ReadTimeout):
         bot._process_incoming_websocket_message(MESSAGE)
+
+
+def test_registration_whose_answer_is_lost_does_not_take_the_whole_timeout(pool: Any, bot: Any, webex: Server) -> None:
+    webex.always("GET", answer(body={"devices": []}), path="/wdm/")
+    webex.always("POST", answer(body={"webSocketUrl": "wss://x"}), path="/wdm/")
+    webex.on("POST", never, path="/wdm/")
+    pool.configure_webex_bot_session(bot, **QUICK, first_attempt=0.5)
+    start = time.monotonic()
+    assert bot._get_device_info() == {"webSocketUrl": "wss://x"}
+    assert time.monotonic() - start < 4
+    assert webex.count("POST") == 2
+
+
+def test_connecting_the_websocket_ends_by_itself(bot: Any) -> None:
+    connect = sys.modules[webex_bot.WebexWebsocketClient.__module__].websockets.connect
+    assert inspect.signature(connect).parameters["open_timeout"].default <= 10
 
 
 def test_timeout_of_the_inner_client(pool: Any, bot: Any) -> None:

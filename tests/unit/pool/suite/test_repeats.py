@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import time
@@ -44,6 +45,15 @@ def test_request_that_could_act_twice_is_not_repeated_and_fails_as_by_default(
     by_default = _failure(requests.Session(), method, server.url, json={"text": "hello"}, timeout=0.3)
     assert type(ours) is type(by_default)
     assert str(ours).split(":")[0] == str(by_default).split(":")[0]
+
+
+@pytest.mark.parametrize("outcome", [*UNKNOWN_OUTCOMES.values(), answer(502)], ids=[*UNKNOWN_OUTCOMES, "502"])
+@pytest.mark.parametrize(("path", "sent"), [("/wdm/api/v1/devices", 2), ("/wdm/api/v1/devices/1/x", 1)])
+def test_registration_may_act_twice(bare: Bare, server: Server, outcome: Script, path: str, sent: int) -> None:
+    server.on("POST", outcome)
+    with contextlib.suppress(requests.RequestException):
+        assert bare(request_timeout=0.3).post(server.url + path, json={}).status_code == (200 if sent == 2 else 502)
+    assert server.count("POST") == sent
 
 
 def test_post_without_a_body_is_not_repeated_once_sent(bare: Bare, server: Server) -> None:
