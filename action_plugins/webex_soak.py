@@ -29,7 +29,9 @@ from plugin_utils.words import at, printable
 
 display = Display()
 
-BEGIN_OPTIONS = ("release", "log", "before", "controls", "settings_hash", "watch", "act", "signatures", "timezone")
+BEGIN_OPTIONS = (
+    *("release", "log", "before", "controls", "settings_hash", "watch", "act", "heal", "signatures", "timezone"),
+)
 
 REQUIRED_IF = [
     ("state", "watched", ("release", "log", "soak_min", "soak_max", "min_requests", "timeouts_per_hour")),

@@ -27,7 +27,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import mmap
 import os
 import random
 import re
@@ -190,7 +189,7 @@ _MOST_LINES = 16
 _FAILURES = ("timeout", "connection", "tls", "other")
 _COUNTERS = (
     *("sessions", "unfit", "requests", "answered", *_FAILURES, "server_errors", "rate_limited", "retried", "recycled"),
-    *("open", "in_flight", "oldest", "last_answer"),
+    *("open", "in_flight", "oldest", "last_answer", "errors"),
 )
 
 
@@ -205,22 +204,21 @@ _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
 class _Channel:
     """The counters of this process in a small file of its own, which a watcher can read at any moment.
 
-    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It is mapped into memory: writing the counters as a
-    request begins and as it ends costs no system call, cannot wait and cannot fail for lack of space, and goes nowhere
-    else when a bot closes or reuses descriptors. The counters end with their sum, the rest with its CRC-32, so that a
-    reader notices what was being written. Nothing here raises; what goes wrong is left in `problem`.
+    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It is opened for each write: a bot that closes or
+    reuses descriptors sends the counters nowhere else, and one that truncates its file is not ended for it, as it would
+    be if the file were mapped (SIGBUS). The counters end with their sum, the rest with its CRC-32, so that a reader
+    notices what was being written. Nothing here raises; what goes wrong is left in `problem`.
     """
 
     SIZE, HEAD, MOST_FILES = 4096, 512, 64
-    MAGIC = b"webex-pool-channel 1".ljust(31) + b"\n"
+    MAGIC = b"webex-pool-channel 2".ljust(31) + b"\n"
     RECORD = struct.Struct(f"<{len(_COUNTERS) + 3}Q")
-    END = len(MAGIC) + RECORD.size
 
     def __init__(self, directory: str, sessions: list[str]) -> None:
         self.sessions = sessions
         self.problem = ""
         self._directory = Path(directory)
-        self._map: mmap.mmap | None = None
+        self._there = False
         self._path = Path()
         self._inode = self._sequence = 0
         self._look_after = 0
@@ -229,32 +227,44 @@ class _Channel:
         try:
             if now > self._look_after:
                 self._look(now)
-            if self._map is not None:
+            if self._there:
                 self._sequence += 1
                 numbers = (self._sequence, now, *counters)
-                self._map[32 : self.END] = self.RECORD.pack(*numbers, sum(numbers))
+                self._put(self.RECORD.pack(*numbers, sum(numbers)), len(self.MAGIC))
         except Exception as error:
             self._fail(error, now)
 
     def describe(self, now: int) -> None:
         """Rewrite the part that says what this process is and which sessions it has."""
         try:
-            if self._map is not None:
-                self._map[self.HEAD :] = self._process(now)
+            if self._there:
+                self._put(self._process(now), self.HEAD)
         except Exception as error:
             self._fail(error, now)
 
     def close(self) -> None:
-        self._map = None
+        self._there = False
+
+    def _put(self, data: bytes, offset: int) -> None:
+        """Write into the file; one that was removed is made anew at the next look."""
+        try:
+            file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            self._there = False
+            return
+        try:
+            os.pwrite(file, data, offset)
+        finally:
+            os.close(file)
 
     def _look(self, now: int) -> None:
         """Once a second: the file may have been removed, or not be there yet."""
         self._look_after = now + 1000
         with contextlib.suppress(FileNotFoundError):
             found = self._path.lstat()
-            if self._map is not None and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
+            if self._there and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
                 return
-        self._map = None
+        self._there = False
         if not self._directory.is_absolute():
             raise ValueError("WEBEX_POOL_CHANNEL must name a directory by its absolute path")
         self._make_room()
@@ -265,7 +275,7 @@ class _Channel:
         try:
             if os.pwrite(file, self.MAGIC.ljust(self.HEAD, b"\0") + self._process(now), 0) != self.SIZE:
                 raise OSError("no space left")
-            self._inode, self._map = os.fstat(file).st_ino, mmap.mmap(file, self.SIZE)
+            self._inode, self._there = os.fstat(file).st_ino, True
         except BaseException:
             self._path.unlink()
             raise
@@ -302,7 +312,7 @@ class _Channel:
         return b"%s %08x\n" % (body, crc32(body))
 
     def _fail(self, error: Exception, now: int) -> None:
-        self._map = None
+        self._there = False
         self._look_after = now + 60_000
         self.problem = self.problem or f"{type(error).__name__}: {error}"
 
@@ -362,6 +372,13 @@ class _Evidence:
                     self._channel.describe(now)
                 self._publish(now)
         self.log_pending()
+
+    def error(self) -> None:
+        """Count a record of the bot's own at ERROR, or with a traceback: no text in a log can make one."""
+        with self._lock:
+            self._counts["errors"] += 1
+            if self._channel:
+                self._publish(_now())
 
     def log_pending(self) -> None:
         if not logger.hasHandlers():
@@ -444,7 +461,24 @@ class _Evidence:
         logger.info(line)
 
 
+def _count_errors() -> None:
+    """Count the errors that this process logs, whatever its handlers make of them."""
+    made = logging.getLogRecordFactory()
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = made(*args, **kwargs)
+        with contextlib.suppress(Exception):
+            traced = bool(record.exc_info) and record.exc_info[0] is not None  # type: ignore[index]
+            if record.levelno >= logging.ERROR or (traced and record.levelno >= logging.WARNING):
+                _evidence.error()
+        return record
+
+    logging.setLogRecordFactory(make)
+
+
 _evidence = _Evidence()
+if os.environ.get("WEBEX_POOL_CHANNEL"):
+    _count_errors()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_evidence.reset)
 

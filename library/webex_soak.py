@@ -90,6 +90,10 @@ options:
     description: Whether the VM rolls back what is worse by itself.
     type: bool
     default: true
+  heal:
+    description: Whether the VM stops a second copy of the bot beside its unit by itself.
+    type: bool
+    default: true
   min_requests:
     description: Requests before which nothing is promoted; at least one is always needed. Needed to watch.
     type: int
@@ -334,7 +338,7 @@ def _with(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
         soak = begin(bot, given["release"], given["log"], given["before"] or {}, kept)
     soak.settings_hash = given["settings_hash"] or soak.settings_hash
     soak.until = given["soak_max"] + given["watch"]
-    soak.acts = given["act"]
+    soak.acts, soak.heals = given["act"], given["heal"]
     soak.gate = {name: given[name] for name in GATE if given[name] is not None} or soak.gate
     soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
     soak.decide(given["decision"], given["who"], given["why"], utc(time.time()))

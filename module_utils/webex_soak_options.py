@@ -30,6 +30,7 @@ OPTIONS: dict[str, Any] = {
     "soak_max": {"type": "float"},
     "watch": {"type": "float", "default": 0},
     "act": {"type": "bool", "default": True},
+    "heal": {"type": "bool", "default": True},
     "min_requests": {"type": "int"},
     "timeouts_per_hour": {"type": "float"},
     "alpha": {"type": "float", "default": 0.01},

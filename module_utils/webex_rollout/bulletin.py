@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import __version__
-from .drift import edited_files
+from .drift import edited_files, second_copies
 from .errors import RolloutError
 from .heard import FAILURES, UNHEARD_SECONDS
 from .lock import read_lock
 from .metrics import BotMetrics, VmMetrics, render, write_metrics
 from .notify import Event, counts, deliver, tell
-from .processes import bot_pids
 from .procfs import HTTPS_PORTS, connections_of
 from .soak import Soak, load
 from .store import Vm
@@ -59,6 +58,12 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
         tell(vm, Event("outage_ended", "", text, {}, f"{weather.since:.0f}"))
 
 
+def second_copy(vm: Vm, bot: str, text: str, copies: Mapping[int, int]) -> None:
+    """Tell of copies (pids with start times) beside a bot's unit."""
+    occasion = " ".join(f"{pid}-{start}" for pid, start in sorted(copies.items()))
+    tell(vm, Event("drift", bot, text, {"copies": len(copies)}, occasion))
+
+
 def rolled_back(vm: Vm, bot: str, release: str, attempt: int, reason: str) -> None:
     """Tell that a bot was rolled back without anybody's asking."""
     text = f"{bot} was rolled back from release {release}: {reason}"
@@ -100,7 +105,7 @@ def _sample(vm: Vm, name: str) -> BotMetrics | None:
         unit = show_unit(state.unit)
         kept = store.release(state.candidate or state.current)
         looks = state.bot.files.entries_of(kept.manifest)
-        strays = [pid for pid in bot_pids(state.bot) if pid != unit.main_pid]
+        strays = second_copies(state, unit)
         edited = edited_files(store, state, kept, looks)
     except (RolloutError, OSError):
         return None

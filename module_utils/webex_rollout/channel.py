@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SIZE, HEAD, MOST_FILES = 4096, 512, 64
-MAGIC = b"webex-pool-channel 1".ljust(31) + b"\n"
+HEADER = 32
 NAME = re.compile(r"(?P<pid>[0-9]{1,10})-(?P<start>[0-9]{1,15})-[0-9]{1,2}\.channel", re.ASCII)
 TORN = "it was being written"
 """The one reason that reading once more may end."""
@@ -25,10 +25,14 @@ TORN = "it was being written"
 _COUNTERS = (
     *("sequence", "at", "configured", "unfit", "requests", "answered", "timeouts", "connection_errors", "tls_errors"),
     *("other_errors", "server_errors", "rate_limited", "retried", "recycled", "open", "in_flight", "oldest_at"),
-    "last_answer_at",
+    *("last_answer_at", "errors"),
 )
-# As the pool module writes them: little-endian, 64 bits each, and their sum.
-_RECORD = struct.Struct(f"<{len(_COUNTERS) + 1}Q")
+# As the pool module writes them: little-endian, 64 bits each, and their sum. Version 1, which a bot may still have that
+# was rolled out before, counts no errors.
+_FORMS = {
+    b"webex-pool-channel 1".ljust(HEADER - 1) + b"\n": struct.Struct(f"<{len(_COUNTERS)}Q"),
+    b"webex-pool-channel 2".ljust(HEADER - 1) + b"\n": struct.Struct(f"<{len(_COUNTERS) + 1}Q"),
+}
 _MOST = 10**15
 _NUMBER = rb"([0-9]{1,15})"
 _PROCESS_FORM = re.compile(
@@ -83,6 +87,8 @@ class Heard:
     oldest_at: int
     """When the oldest of the requests in flight began."""
     last_answer_at: int
+    errors: int = 0
+    """Records that the process logged at ERROR and above, or at WARNING with a traceback."""
 
     @property
     def failed(self) -> int:
@@ -102,9 +108,10 @@ def parse_channel(data: bytes) -> Heard | str:
     """What a channel's bytes say, or why they say nothing (`TORN`: read them once more)."""
     if len(data) != SIZE:
         return f"it has {len(data)} bytes instead of {SIZE}"
-    if not data.startswith(MAGIC):
+    form = _FORMS.get(data[:HEADER])
+    if form is None:
         return "it is of another format"
-    *counters, total = _RECORD.unpack_from(data, len(MAGIC))
+    *counters, total = form.unpack_from(data, HEADER)
     body = data[HEAD:-10]
     if total != sum(counters) & 0xFFFFFFFFFFFFFFFF or data[-10:] != b" %08x\n" % crc32(body):
         return TORN

@@ -45,6 +45,12 @@ def python_target(argv: Sequence[str]) -> tuple[str, str]:
     return "module", arg[position + 1 :] or (argv[index + 1] if index + 1 < len(argv) else "")
 
 
+def target_and_after(argv: Sequence[str]) -> list[str]:
+    """What a Python command line runs, by its last name, and the arguments that this is given."""
+    index = _target_index(argv)
+    return [os.path.basename(argv[index]), *argv[index + 1 :]] if index < len(argv) else []
+
+
 def _ending_letter(arg: str) -> int | None:
     """Where in an argument the option is that ends the options: ``-c`` or ``-m``."""
     if arg.startswith("--"):

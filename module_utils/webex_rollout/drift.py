@@ -3,21 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping
 
-from .clock import boot_key, wall_start
+from .clock import boot_clock, boot_key, wall_start
+from .command_line import target_and_after
 from .entries import Entry
 from .errors import RolloutError
 from .files import unchanged_since
-from .processes import bot_pids
-from .procfs import read_stat
+from .processes import bot_pids, memory_of
+from .procfs import read_stat, unit_of
 from .sharing import put_there
 from .state import Phase, Release, Running, State
 from .store import Store, Vm
-from .systemd import show_unit
+from .systemd import Unit, show_unit
 
 # systemd may start a killed bot again once; it has to settle anew then. The second time is the release's fault.
 RESTARTS_ALLOWED = 1
+# What has run for less is no second copy yet.
+COPY_SECONDS = 20.0
 
 
 def failed_on_probation(state: State) -> str:
@@ -74,6 +79,26 @@ def stale_files(state: State, pid: int, manifest: Mapping[str, Entry]) -> list[s
     started = wall_start(stat.start_time)
     touched = state.bot.files.touched(paths)
     return [path for path in paths if not unchanged_since(touched.get(path), started)]
+
+
+def second_copies(state: State, unit: Unit) -> dict[int, int]:
+    """Copies of a bot beside its unit, which runs: pids with start times.
+
+    Only what runs with the unit's own arguments is a copy of it, and only after a while: a script may be run for a
+    moment, or for something else.
+    """
+    main = read_stat(unit.main_pid) if unit.active == "active" and unit.main_pid else None
+    copies = bot_pids(state.bot) if main else {}
+    found: dict[int, int] = {}
+    for pid in copies:
+        stat = read_stat(pid)
+        beside = pid != unit.main_pid and unit_of(pid) != (state.unit, False)
+        if main and stat and beside and boot_clock() - stat.start_time / os.sysconf("SC_CLK_TCK") >= COPY_SECONDS:
+            with contextlib.suppress(RolloutError, OSError):
+                ours = next((each for each in copies if unit_of(each) == (state.unit, False)), unit.main_pid)
+                if target_and_after(memory_of(pid)[0]) == target_and_after(memory_of(ours)[0]):
+                    found[pid] = stat.start_time
+    return found
 
 
 def note_running(state: State, release: Release) -> None:

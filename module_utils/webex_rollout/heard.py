@@ -24,7 +24,7 @@ from .system import run_command, to_text
 # Counters of a channel that add up to what a bot has done.
 COUNTED = (
     *("requests", "answered", "timeouts", "connection_errors", "tls_errors", "other_errors", "server_errors"),
-    *("rate_limited", "retried", "recycled"),
+    *("rate_limited", "retried", "recycled", "errors"),
 )
 FAILURES = ("timeouts", "connection_errors", "tls_errors", "other_errors")
 # A websocket is pinged every 20 s; what shows nothing for this long was not at work.

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from .become import Account, account_of, as_account, become
@@ -117,11 +117,20 @@ def stop_all(bot: Bot, units: Sequence[str], seconds: float, timing: Timing) -> 
         copies = bot_pids(bot)
         if not copies:
             return
-        for pid in copies:
-            _stop_family(pid, account.uid, seconds, timing.kill)
+        stop_copies(bot, copies, seconds, timing)
     parent = next((restarting_parent_of(pid, account) for pid in bot_pids(bot)), None)
     by = f"process {parent['pid']} ({parent['name']})" if parent else "something else"
     raise RolloutError(f"{bot.name} is started again as soon as it is stopped, by {by}. Stop that first and run again")
+
+
+def stop_copies(bot: Bot, pids: Iterable[int], seconds: float, timing: Timing) -> None:
+    """End some copies of a bot, each with its children: they are asked, and after `seconds` made to.
+
+    :raises RolloutError: when one hangs in the kernel.
+    """
+    uid = account_of(bot.user).uid
+    for pid in pids:
+        _stop_family(pid, uid, seconds, timing.kill)
 
 
 def _set_limits(limits: Mapping[str, Sequence[str]]) -> None:

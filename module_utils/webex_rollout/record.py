@@ -41,11 +41,9 @@ def evidence_of(record: Any) -> Evidence:
         if record["version"] != RECORD_VERSION:
             raise ValueError(f"its version is {record['version']!r}, not {RECORD_VERSION}")
         raw = dict(record["evidence"])
-        raw["controls"] = [
-            Control(**{**control, "history": _history(control["history"])}) for control in raw["controls"]
-        ]
+        raw["controls"] = [Control(**{**control, **_histories(control)}) for control in raw["controls"]]
         raw["decision"] = None if raw["decision"] is None else Decision(**raw["decision"])
-        return Evidence(**{**raw, "history": _history(raw["history"]), "settings": GateSettings(**raw["settings"])})
+        return Evidence(**{**raw, **_histories(raw), "settings": GateSettings(**raw["settings"])})
     except RecordError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -58,8 +56,15 @@ def verdict_of(record: Mapping[str, Any]) -> Verdict:
     return Verdict(raw["verdict"], raw["reasons"], raw["missing"], Figures(**raw["figures"]))
 
 
-def _history(raw: Mapping[str, Any]) -> History:
-    return History(raw["incidents"], raw["hours"], tuple((hour, count) for hour, count in raw["hourly"]))
+def _histories(raw: Mapping[str, Any]) -> dict[str, History]:
+    """The histories of a bot; a record from before errors were judged has one."""
+    return {
+        name: History(
+            raw[name]["incidents"], raw[name]["hours"], tuple((hour, count) for hour, count in raw[name]["hourly"])
+        )
+        for name in ("history", "error_history")
+        if name in raw or name == "history"
+    }
 
 
 def replay(record: Any) -> Verdict:

@@ -32,7 +32,9 @@ CLOCK_SET_SECONDS = 30
 # Points kept of the series; when there are more, every other one is left out, so that any length fits.
 MAX_POINTS = 1000
 # Counts that an outage of Webex makes.
-EXCUSABLE = ("incidents", "failures", "recovered")
+EXCUSABLE = ("incidents", "failures", "recovered", "error_others")
+# Kinds of errors that are named because they were not there before.
+NEW_KINDS = 3
 PAUSE = "pause"
 # What a human may decide, and the verdict that it is.
 DECISIONS = {"promote": PROMOTE, "rollback": ROLL_BACK, PAUSE: HOLD}
@@ -62,13 +64,19 @@ class Watched:
     """Counts of the time in which the soak stood still, as when Webex could not be reached: nobody's fault."""
 
     def count(self, name: str) -> int:
-        """A count of the log's (incidents, failures, recovered or lines), without what is excused."""
+        """A count of the log's (incidents, failures, recovered, error_others, lines), without what is excused."""
         return max(0, int(self.since.get(name, 0)) - self.excused.get(name, 0))
 
     @property
     def gaps(self) -> tuple[str, ...]:
         """Parts of the log that could not be read, one sentence each."""
         return tuple(self.since.get("gaps") or ())
+
+    def new_kinds(self) -> dict[str, int]:
+        """Errors of kinds that the log did not hold before, the most frequent ones."""
+        known = self.history.get("error_kinds") or {}
+        new = {kind: count for kind, count in (self.since.get("error_kinds") or {}).items() if kind not in known}
+        return dict(sorted(new.items(), key=lambda each: (-each[1], each[0]))[:NEW_KINDS])
 
     def read(self, excuse: bool = False) -> None:
         """Read what was written since the last look; excuse it where the soak stood still meanwhile.
@@ -125,6 +133,8 @@ class Soak:
     """The operator's settings of the gate, as `GateSettings` has them; empty until a run has stated them."""
     acts: bool = True
     """Whether the VM acts on the verdict, or only observes (`rollout_gate`)."""
+    heals: bool = True
+    """Whether the VM stops a second copy beside the unit, or only tells of it (`rollout_drift`)."""
 
     @classmethod
     def load(cls, raw: Any) -> Soak:
@@ -133,7 +143,8 @@ class Soak:
         :raises AttributeError, KeyError, TypeError, ValueError: when it is something else.
         """
         known = {each.name for each in fields(cls)}
-        if set(raw) != known:
+        # An earlier program did not know of it; whoever wrote the rest knew all of it.
+        if set(raw) | {"heals"} != known:
             raise ValueError(f"missing or unknown: {sorted(known ^ set(raw))}")
         watched = {name: Watched(**each) for name, each in raw["controls"].items()}
         soak = cls(**{**raw, "own": Watched(**raw["own"]), "controls": watched, "work": Work.load(raw["work"])})
@@ -186,7 +197,14 @@ class Soak:
         """What the soak shows by now."""
         own, work, decision = self.own, self.work, self.decision
         controls = tuple(
-            Control(bot, watch.count("incidents"), (self.elapsed - watch.begun) / HOUR, history_of(watch.history))
+            Control(
+                bot,
+                watch.count("incidents"),
+                (self.elapsed - watch.begun) / HOUR,
+                history_of(watch.history),
+                watch.count("error_others"),
+                history_of(watch.history, "error_other_hours"),
+            )
             for bot, watch in sorted(self.controls.items())
             if not watch.problem and watch.since and not watch.gaps and self.elapsed > watch.begun
         )
@@ -199,12 +217,16 @@ class Soak:
             requests=work.ended,
             failed_calls=work.failed,
             server_errors=work.count("server_errors"),
+            errors=own.count("error_others"),
+            logged_errors=work.count("errors"),
+            new_errors=own.new_kinds(),
             idle=None if work.worked_at is None else max(0.0, self.clock["since_boot"] - work.worked_at),
             heard=work.ever,
             silence=work.problem,
             crashes=work.crashes,
             promoted=self.verdict == PROMOTE,
             history=history_of(own.history),
+            error_history=history_of(own.history, "error_other_hours"),
             controls=controls,
             decision=Decision(DECISIONS[decision["verdict"]], decision["who"], decision["why"]) if decision else None,
             settings=self.settings,
@@ -274,7 +296,10 @@ def watched(reader: LogReader, log: str, begun: float) -> Watched:
 
 def _short(found: Mapping[str, Any]) -> dict[str, Any]:
     """What is needed later of a log's history."""
-    wanted = ("incidents", "lines", "recovered", "hours", "first_time", "last_time", "gaps")
+    wanted = (
+        *("incidents", "lines", "recovered", "hours", "first_time", "last_time", "gaps"),
+        *("error_others", "error_other_hours", "error_kinds"),
+    )
     return {**{key: found[key] for key in wanted}, "pool": {"ready": found["pool"]["ready"]}}
 
 

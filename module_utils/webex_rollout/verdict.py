@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from .evidence import EXTEND, HOLD, PROMOTE, ROLL_BACK, Evidence
+from .evidence import ENOUGH_CALLS, EXTEND, HOLD, PROMOTE, ROLL_BACK, Evidence
 from .likelihood import RISES, Rate, dispersion, exp, known_rate, shared_likelihoods, sound_ratio, worse_ratio
 from .words import duration, number
 
-# Calls before "most of them" means anything.
-ENOUGH_CALLS = 20
 # Most calls fail: that is a finding by itself, and little evidence that it was not so before has to be added.
 MOST_FAIL_RATIO = 10.0
+# Errors of other kinds are too many for a promotion from such a ratio on, long before they are for a roll back.
+DOUBT_RATIO = 10.0
+# Hours of log without which nobody knows how many errors were usual.
+KNOWN_HOURS = 1.0
 # A bot that ended as often as this is not promoted, however long it took.
 CRASHES = 3
 # A bot that has done nothing for this long is not promoted just then: it may hang, or merely have nothing to do.
@@ -50,6 +53,12 @@ class Figures:
     """As `worse`, for all failed calls, also those that the log does not show."""
     control_failing: float | None
     """As `control_worse`, for the same."""
+    errors_due: float | None = None
+    """Errors of other kinds that the old rate would have given by now; None without a history of them."""
+    errors_worse: float = 0.0
+    """As `worse`, for errors of other kinds; `errors_control_worse` and `errors_common` likewise."""
+    errors_control_worse: float | None = None
+    errors_common: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,8 @@ def summary(evidence: Evidence, verdict: Verdict) -> str:
         parts.append(f"{unborne} of the incidents are no call's, so they do not count")
     if evidence.server_errors:
         parts.append(f"{evidence.server_errors} answered with an error of the server's own")
+    if evidence.errors:
+        parts.append(_errors_said(evidence, figures))
     if evidence.recovered:
         parts.append(f"{evidence.recovered} recovered")
     if figures.due is None:
@@ -137,7 +148,6 @@ def _verdict(evidence: Evidence, figures: Figures, missing: Sequence[str]) -> tu
         return PROMOTE if evidence.promoted else EXTEND, [evidence.weather]
     if evidence.fault:
         return ROLL_BACK, [evidence.fault]
-    # Errors of other kinds are judged here too, once they are counted, by the same ratios.
     word, reasons = _bad(evidence, figures)
     if word and (word == ROLL_BACK or not evidence.promoted):
         return word, reasons
@@ -156,41 +166,72 @@ def _bad(evidence: Evidence, figures: Figures) -> tuple[str, list[str]]:
     """What speaks against the release, if anything."""
     needed = 1 / evidence.settings.alpha
     if figures.worse >= needed:
-        return _worse(evidence, figures, needed)
+        reason = (
+            f"the likelihood ratio for a worse rate than before is {number(figures.worse)} ({number(needed)} needed)"
+        )
+        seen = f"{figures.control_incidents}, {figures.control_due:.1f} were due"
+        return _worse(evidence, reason, seen, figures.control_worse, figures.common)
     failed, ended = evidence.failed_calls, evidence.requests
     if ended >= ENOUGH_CALLS and 2 * failed > ended and figures.failing >= MOST_FAIL_RATIO:
         said = f"{failed} of {ended} calls fail, and the likelihood ratio for a worse rate is {number(figures.failing)}"
         against = figures.control_failing
         if against is None or (against >= MOST_FAIL_RATIO and figures.common <= 1):
             return ROLL_BACK, [said]
-    answered, errors = ended - failed, evidence.server_errors
-    if answered >= ENOUGH_CALLS and 2 * errors > answered:
-        return HOLD, [f"{errors} of {answered} answers were errors of the server's own (5xx)"]
+    if evidence.most_refused:
+        said = f"{evidence.server_errors} of {ended - failed} answers were errors of the server's own (5xx)"
+        against, common = figures.errors_control_worse, figures.errors_common
+        if against is None:
+            return HOLD, [said]
+        reasons = [said, f"for more errors than the bots without the release the likelihood ratio is {number(against)}"]
+        if against >= needed or (against >= MOST_FAIL_RATIO and common <= 1):
+            return ROLL_BACK, reasons
+        settings = evidence.settings
+        over = common >= 1 / settings.beta or evidence.elapsed >= settings.soak_max
+        return HOLD if over else EXTEND, reasons
+    if figures.errors_worse >= needed:
+        reason = f"{_errors_said(evidence, figures)}: the likelihood ratio is {number(figures.errors_worse)}"
+        return _worse(
+            evidence,
+            f"{reason} ({number(needed)} needed)",
+            f"{sum(control.errors for control in evidence.controls)} errors",
+            figures.errors_control_worse,
+            figures.errors_common,
+        )
     return "", []
+
+
+def _errors_said(evidence: Evidence, figures: Figures) -> str:
+    """Errors of other kinds, for people: how many, how many were usual, and what is new among them."""
+    due = "" if figures.errors_due is None else f" ({figures.errors_due:.1f} due)"
+    text = f"{evidence.borne_errors} errors of other kinds{due}"
+    if evidence.errors > evidence.borne_errors:
+        text += f", without {evidence.errors - evidence.borne_errors} in the log that its process did not log as such"
+    if evidence.new_errors:
+        text += f", new: {', '.join(f'{kind} ({count})' for kind, count in evidence.new_errors.items())}"
+    return text
 
 
 def _times(rise: float) -> str:
     return "tenfold" if rise == 10 else f"{rise:g}-fold"
 
 
-def _worse(evidence: Evidence, figures: Figures, needed: float) -> tuple[str, list[str]]:
-    """What to do about a rate that has risen: whose doing is it?"""
-    reasons = [
-        f"the likelihood ratio for a worse rate than before is {number(figures.worse)} ({number(needed)} needed)"
-    ]
-    against = figures.control_worse
+def _worse(evidence: Evidence, reason: str, seen: str, against: float | None, common: float) -> tuple[str, list[str]]:
+    """What to do about a rate that has risen: whose doing is it?
+
+    :param seen: what the bots without the release had; `against` and `common` as the figures have them.
+    """
+    reasons = [reason]
     if against is None:
         return ROLL_BACK, reasons
-    fail_too = "fail more often too" if figures.common > 1 else "do not fail more often"
+    fail_too = "fail more often too" if common > 1 else "do not fail more often"
     reasons.append(
-        f"the bots without the release {fail_too} ({figures.control_incidents}, {figures.control_due:.1f} were due), "
-        f"and for worse than theirs it is {number(against)}"
+        f"the bots without the release {fail_too} ({seen}), and for worse than theirs it is {number(against)}"
     )
-    # Not on the canary's own history alone: in the first minutes of an outage it may by chance be the first to fail.
-    if against >= needed:
-        return ROLL_BACK, reasons
     settings = evidence.settings
-    if (against < 1 and figures.common >= 1 / settings.beta) or evidence.elapsed >= settings.soak_max:
+    # Not on the canary's own history alone: in the first minutes of an outage it may by chance be the first to fail.
+    if against >= 1 / settings.alpha:
+        return ROLL_BACK, reasons
+    if (against < 1 and common >= 1 / settings.beta) or evidence.elapsed >= settings.soak_max:
         return HOLD, reasons
     return EXTEND, reasons
 
@@ -211,6 +252,8 @@ def _missing(evidence: Evidence, figures: Figures) -> list[str]:
         )
     if evidence.counted > settings.timeouts_per_hour * evidence.hours:
         missing.append(f"a rate within the budget ({figures.rate:.2g} an hour, {settings.timeouts_per_hour:g} allowed)")
+    if figures.errors_worse >= DOUBT_RATIO:
+        missing.append(f"no more errors than before ({_errors_said(evidence, figures)})")
     if evidence.crashes >= CRASHES:
         missing.append(f"a process that stays (it was started again {evidence.crashes} times)")
     if figures.sound * settings.beta < 1:
@@ -236,11 +279,8 @@ def _figures(evidence: Evidence) -> Figures:
     others = [known_rate(control.history, budget, spread) for control in controls]
     due = [rate.mean * control.hours for rate, control in zip(others, controls)]
     seen = sum(control.incidents for control in controls)
-    group = (
-        Rate(sum(rate.shape for rate in others), sum(rate.shape for rate in others) / sum(due))
-        if sum(due) > 1e-9
-        else None
-    )
+    group = _group(others, due)
+    errors = _error_figures(evidence, budget)
     clusters, counted = evidence.borne_out / spread, evidence.counted / spread
     against_rise = sound_ratio(counted, evidence.hours, own, settings.rise, budget / spread)
     control_worse = control_failing = None
@@ -264,7 +304,36 @@ def _figures(evidence: Evidence) -> Figures:
         sound=against_rise,
         failing=worse_ratio(counted, evidence.hours, own),
         control_failing=control_failing,
+        **errors,
     )
+
+
+def _group(others: Sequence[Rate], due: Sequence[float]) -> Rate | None:
+    """The rate of the other bots together, over the soak as one hour; None where nothing could be due."""
+    shape = sum(rate.shape for rate in others)
+    return Rate(shape, shape / sum(due)) if sum(due) > 1e-9 else None
+
+
+def _error_figures(evidence: Evidence, budget: float) -> dict[str, Any]:
+    """The figures of errors of other kinds; none where nobody knows how many were usual."""
+    history = evidence.error_history
+    if history.hours < KNOWN_HOURS:
+        return {}
+    controls = [control for control in evidence.controls if control.error_history.hours >= KNOWN_HOURS]
+    spread = dispersion((history, *(control.error_history for control in controls)))
+    own = known_rate(history, budget, spread)
+    others = [known_rate(control.error_history, budget, spread) for control in controls]
+    group = _group(others, [rate.mean * control.hours for rate, control in zip(others, controls)])
+    clusters, seen = evidence.counted_errors / spread, sum(control.errors for control in controls) / spread
+    figures: dict[str, Any] = {
+        "errors_due": history.incidents / history.hours * evidence.hours,
+        "errors_worse": worse_ratio(clusters, evidence.hours, own),
+    }
+    if group is not None:
+        changes = (1.0, evidence.settings.rise, *RISES)
+        likelihoods = shared_likelihoods(clusters, seen, evidence.hours, own, group, changes)
+        figures.update(errors_control_worse=_against(likelihoods), errors_common=worse_ratio(seen, 1.0, group))
+    return figures
 
 
 def _against(likelihoods: Sequence[float]) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from .bulletin import make_known, publish, rolled_back
+from .bulletin import make_known, publish, rolled_back, second_copy
 from .clock import boot_clock, same_boot, vm_clock
-from .drift import edited_files, note_running, stale_files
+from .drift import edited_files, note_running, second_copies, stale_files
 from .errors import BusyError, RolloutError
 from .evidence import PROMOTE, ROLL_BACK
 from .heard import UNHEARD_SECONDS, Signs, listen
+from .launch import stop_copies
 from .paths import runtime_directory
 from .reach import is_fair, weather_of
 from .record import to_record
@@ -31,6 +32,8 @@ from .weather import load_weather
 CRASH_SECONDS = 3600.0
 # The timer ticks for those that soak; the others are looked at this often.
 PROMOTED_EVERY, TICK = 300.0, 30.0
+# Seconds that a second copy has to end by itself: others wait for their turn meanwhile.
+COPY_STOP = 10.0
 
 
 def look(store: Store, soak: Soak) -> Verdict:
@@ -88,7 +91,10 @@ def _fault(soak: Soak, unit: Unit, now: float) -> str:
 
 
 def watch(vm: Vm) -> list[str]:
-    """Look once at each bot that soaks or is watched on, and act; returns what is wrong, a sentence each."""
+    """Look once at each bot that has soaked, and act; returns what is wrong, a sentence each.
+
+    While it soaks or is watched on, it is judged. What somebody does to it is named for as long as it is there.
+    """
     problems: dict[str, str] = {}
     begun = time.monotonic()
     for name in vm.bot_names():
@@ -118,18 +124,35 @@ def _watch_bot(vm: Vm, name: str) -> str:
         verdict = look(store, soak)
         save(store, soak)
     make_known(vm, soak, verdict, load_weather(store), boot_clock())
-    if verdict.verdict == ROLL_BACK and soak.acts:
+    acts = soak.acts and soak.elapsed <= soak.until
+    if verdict.verdict == ROLL_BACK and acts:
         return _roll_back(store, soak, "; ".join(verdict.reasons))
-    if soak.acts and is_fair(load_weather(store)):
+    copies = _leave_one(store, soak)
+    if acts and is_fair(load_weather(store)):
         _start_anew(store, soak)
-    return soak.work.problem or soak.own.problem
+    return "; ".join(filter(None, (copies, soak.work.problem or soak.own.problem)))
+
+
+def _leave_one(store: Store, soak: Soak) -> str:
+    """Stop what somebody has started beside a bot's unit, which runs; says what there was."""
+    with store.mutex(wait=0):
+        state = store.need()
+        copies = second_copies(state, show_unit(state.unit)) if state.phase is Phase.CONFIRMED else {}
+        if not copies:
+            return ""
+        bot, listed = state.bot, ", ".join(map(str, copies))
+        text = f"{bot.name} runs a second time beside {state.unit} (process {listed})"
+        if soak.heals:
+            store.vm.audit("watch", bot.name, "stops a second copy", pids=sorted(copies))
+            stop_copies(bot, copies, COPY_STOP, store.vm.timing)
+            text += "; it was stopped"
+        second_copy(store.vm, bot.name, text, copies)
+        return text
 
 
 def _due(soak: Soak) -> bool:
     """Whether a bot is to be looked at now."""
-    if soak.elapsed > soak.until:
-        return False
-    if soak.verdict != PROMOTE and soak.elapsed <= soak.settings.soak_max:
+    if soak.elapsed <= soak.until and soak.verdict != PROMOTE and soak.elapsed <= soak.settings.soak_max:
         return True
     now = vm_clock()
     rested = now["since_boot"] - soak.clock["since_boot"]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.lab.errors import LabError
 from tests.lab.lab import FORGET_IDLE_AFTER, Lab
+from tests.lab.network import RETRANSMISSIONS
 from tests.lab.paths import BOTS, PROJECT, VM_CHECKOUT
 from tests.lab.webex.books import Summary
 from tests.lab.webex.driver import Pattern
@@ -77,6 +78,7 @@ def table(lab: Lab, before: tuple[Moment, Moment], after: tuple[Moment, Moment])
     print(
         f"\nConditions: the gateway forgets a connection idle for {FORGET_IDLE_AFTER} s; {SECONDS} s of traffic before;"
     )
+    print(f"its kernel gives a connection up after {RETRANSMISSIONS} retransmissions (102 s), not after 15 (924 s);")
     print('time-outs are lines with "Read timed out"; a message unanswered 30 s after the last one was sent is lost.')
     return cured
 

@@ -54,6 +54,31 @@ class Case:
     """Hours after which it does nothing any more, though its websocket is pinged."""
     nights: bool = False
     """People write from 8 to 18 h only, on seven days a week; the soak begins at any hour."""
+    errors: float = 0.5
+    """Errors of other kinds an hour, before."""
+    error_effect: float = 1.0
+    """What the release does to that rate."""
+    errors_of_all: float = 1.0
+    """By how much it is raised for all bots, for three hours after the first one of the soak."""
+    raised: float = 0.0
+    """Errors an hour that the release adds: it cannot do what it is asked."""
+    forged: float = 0.0
+    """Lines an hour that look like errors, in the log of the bot with the release, that somebody wrote."""
+    refused: float = 0.0
+    """Share of its calls that are answered with an error of the server's own, and logged."""
+    refused_all: bool = False
+    """Whether the other bots' are as well."""
+
+    @property
+    def harmless(self) -> bool:
+        """Whether the release is no worse than what was there before."""
+        same = self.effect <= 1 or not self.base
+        return same and self.error_effect <= 1 and not self.raised and (not self.refused or self.refused_all)
+
+    @property
+    def risen(self) -> bool:
+        """Whether it has the failures, or the errors, of a rise."""
+        return (self.effect >= 10 and self.base > 0) or self.error_effect >= 10 or self.raised >= 10 or self.refused > 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +117,7 @@ def incidents(times: Sequence[float]) -> list[float]:
 
 
 def history(rate: float, case: Case, begun: float, rng: random.Random) -> History:
-    """What a bot's log before the switch holds."""
+    """What a bot's log before the switch holds, of failures or of errors that come at this rate."""
     times = incidents(by_day(arrivals(rate, HISTORY_HOURS, case.bursty, rng), case, begun))
     return History(len(times), HISTORY_HOURS, tuple(sorted(Counter(int(time // HOUR) for time in times).items())))
 
@@ -127,6 +152,25 @@ def with_outage(times: list[float], rate: float, case: Case, rng: random.Random)
     return sorted([*times, *(HOUR + time for time in more)])
 
 
+def error_times(
+    case: Case, bot: str, rate: float, made: Sequence[float], begun: float, rng: random.Random
+) -> list[float]:
+    """When a bot logs errors of other kinds in the soak.
+
+    :param made: when the bot with the release makes requests; the others make them as often.
+    """
+    longest = LOOKS[-1] / HOUR
+    own = bot == "canary"
+    times = by_day(arrivals(rate * (case.error_effect if own else 1.0), longest, case.bursty, rng), case, begun)
+    if own and case.raised:
+        times += by_day(arrivals(case.raised, longest, False, rng), case, begun)
+    if case.errors_of_all > 1:
+        times += [HOUR + time for time in arrivals(rate * (case.errors_of_all - 1), 3, case.bursty, rng)]
+    if own or case.refused_all:
+        times += [time for time in made if rng.random() < case.refused]
+    return incidents(sorted(times))
+
+
 def trial(case: Case, settings: GateSettings, seed: str) -> Ending:
     """One soak, from the first look to the first verdict that is not `extend`."""
     rng = random.Random(seed)
@@ -141,6 +185,10 @@ def trial(case: Case, settings: GateSettings, seed: str) -> Ending:
         for bot, rate in rates.items()
     }
     made = requests(case, begun)
+    usual = {bot: case.errors * share for bot, share in {"canary": 1.0, **OTHERS}.items()}
+    errors_before = {bot: history(rate, case, begun - HISTORY_HOURS, rng) for bot, rate in usual.items()}
+    errors = {bot: error_times(case, bot, rate, made, begun, rng) for bot, rate in usual.items()}
+    forged = arrivals(case.forged, longest, False, rng)
     if case.seen:
         logged = {bot: [time for time in times if not OUTAGE[0] < time <= OUTAGE[1]] for bot, times in logged.items()}
         made = [time for time in made if not OUTAGE[0] < time <= OUTAGE[1]]
@@ -158,10 +206,17 @@ def trial(case: Case, settings: GateSettings, seed: str) -> Ending:
             failures=seen["canary"],
             failed_calls=0 if case.unheard else seen["canary"],
             requests=0 if case.unheard else max(done, seen["canary"]),
+            server_errors=round(case.refused * done),
+            errors=_until(errors["canary"], look) + _until(forged, look),
+            logged_errors=0 if case.unheard else _until(errors["canary"], look),
+            error_history=errors_before["canary"],
             idle=look - made[done - 1] if done else None,
             silence="it does not run" if case.unheard or look > case.ends * HOUR else "",
             weather="Webex cannot be reached" if case.seen and OUTAGE[0] < look <= OUTAGE[1] else "",
-            controls=[Control(bot, seen[bot], elapsed / HOUR, before[bot]) for bot in OTHERS] if elapsed else [],
+            controls=[
+                Control(bot, seen[bot], elapsed / HOUR, before[bot], _until(errors[bot], look), errors_before[bot])
+                for bot in (OTHERS if elapsed else ())
+            ],
         )
         verdict = judge(evidence)
         if verdict.verdict != EXTEND:

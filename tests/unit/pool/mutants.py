@@ -230,6 +230,13 @@ MUTANTS = (
         (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
     ),
     Mutant(
+        "what a bot says counts as an error",
+        "Only records at ERROR, or with a traceback, are errors.",
+        "if record.levelno >= logging.ERROR or",
+        "if 'ERROR' in record.getMessage() or record.levelno >= logging.ERROR or",
+        (CHANNEL + "test_errors_that_the_bot_logs_are_counted_whatever_takes_them",),
+    ),
+    Mutant(
         "the channel is readable by all",
         "The channel is a new file that only the bot's user can read.",
         "os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600",

@@ -41,6 +41,7 @@ NUMBERS = {
     "in_flight": 1,
     "oldest_at": 2000,
     "last_answer_at": 4000,
+    "errors": 9,
 }
 PROCESS = (
     "process pid=7 start=1234 boot=bfb68ee3-f471-4104-b89b-aeba1b9eb5a2 opened=1000 python=3.11.7 "
@@ -50,10 +51,13 @@ SESSION = "session=bot.teams pool_maxsize=50 timeout=120 keepalive=15/5/3"
 NAME = "7-1234-0.channel"
 
 
-def head(magic: bytes = b"webex-pool-channel 1", **changed: int) -> bytes:
+def head(magic: bytes = b"webex-pool-channel 2", **changed: int) -> bytes:
     """As the pool module writes it: the numbers in 64 bits each, and their sum."""
-    numbers = {**NUMBERS, **changed}.values()
-    return (magic.ljust(31) + b"\n" + struct.pack("<19Q", *numbers, sum(numbers) % 2**64)).ljust(512, b"\0")
+    numbers = list({**NUMBERS, **changed}.values())
+    if magic.endswith(b"1"):
+        numbers.pop()
+    packed = struct.pack(f"<{len(numbers) + 1}Q", *numbers, sum(numbers) % 2**64)
+    return (magic.ljust(31) + b"\n" + packed).ljust(512, b"\0")
 
 
 def channel(process: str = PROCESS, *sessions: str, head: bytes = head()) -> bytes:
@@ -70,8 +74,15 @@ def test_everything_that_is_written_is_read() -> None:
     assert heard.versions["version"] == "0.2.0"
     assert (heard.requests, heard.answered, heard.failed) == (7, 3, 3)
     assert (heard.server_errors, heard.rate_limited, heard.retried, heard.recycled, heard.open) == (2, 1, 4, 5, 6)
+    assert heard.errors == 9
     assert heard.oldest_age(now=9500) == 7.5
     assert heard.silent_for(now=9500) == 4.5
+
+
+def test_what_a_bot_of_an_earlier_release_writes_is_read() -> None:
+    heard = read_channel(NAME, channel(PROCESS, SESSION, head=head(b"webex-pool-channel 1")))
+    assert isinstance(heard, Heard)
+    assert (heard.requests, heard.last_answer_at, heard.errors) == (7, 4000, 0)
 
 
 def test_a_clock_that_is_behind_makes_no_negative_age() -> None:
@@ -91,7 +102,7 @@ def test_nothing_in_flight_has_no_age() -> None:
     [
         (b"", "it has 0 bytes instead of 4096"),
         (channel() + b"x", "it has 4097 bytes instead of 4096"),
-        (channel(head=head(b"webex-pool-channel 2")), "it is of another format"),
+        (channel(head=head(b"webex-pool-channel 3")), "it is of another format"),
         (bytes(SIZE), "it is of another format"),
         (channel()[:100] + b"#" + channel()[101:], TORN),
         (channel()[:700] + b"#" + channel()[701:], TORN),

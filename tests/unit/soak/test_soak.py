@@ -125,6 +125,7 @@ class Machine:
             **GATE,
             "watch": 0.0,
             "act": True,
+            "heal": True,
             "decision": "",
             "who": "",
             "why": "",
@@ -235,12 +236,19 @@ def test_what_the_timer_has_seen_outlives_the_log(soaking: Machine) -> None:
     assert soaking.look().own.gaps == ()
 
 
-def test_the_timer_stops_after_the_longest_soak_and_watch(soaking: Machine) -> None:
+def test_after_the_longest_soak_and_watch_the_timer_looks_now_and_then(soaking: Machine) -> None:
     soaking.look(watch=500.0)
     for _ in range(10):
         soaking.now += 300
         soaking.tick()
-    assert soaking.kept().elapsed == 1800
+    seen = soaking.kept().clock
+    for _ in range(4):
+        soaking.now += 60
+        soaking.tick()
+    assert soaking.kept().clock == seen
+    soaking.now += 60
+    soaking.tick()
+    assert soaking.kept().clock != seen
 
 
 def test_the_timer_passes_over_a_promoted_bot_most_of_the_time(soaking: Machine) -> None:

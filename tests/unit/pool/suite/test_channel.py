@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +268,48 @@ def test_file_that_was_removed_is_made_anew(channel: Channel, pool: Any, server:
 def test_file_that_was_cut_off_is_made_anew(channel: Channel, pool: Any, server: Server) -> None:
     session = _session(pool, server)
     session.get(server.url)
-    time.sleep(1.1)
     os.truncate(_files(channel)[0], 0)
-    session.get(server.url)
-    assert channel.mine().requests == 2
+    session.get(server.url)  # a mapped file would end the process here
+
+    def is_whole() -> bool:
+        session.get(server.url)
+        return _files(channel)[0].stat().st_size == 4096
+
+    wait_until(is_whole, "the file is made anew")
+    assert channel.mine().requests == server.count("GET")
+
+
+def test_errors_that_the_bot_logs_are_counted_whatever_takes_them(
+    channel: Channel, pool: Any, server: Server, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(logging.setLogRecordFactory, logging.LogRecord))
+    _session(pool, server).get(server.url)
+    own = logging.getLogger("a.bot.with.no.handler")
+    own.propagate = False
+    own.info("an ERROR, Traceback (most recent call last): words")
+    own.warning("not nice")
+    own.error("could not look that up")
+    try:
+        raise TypeError("a release's")
+    except TypeError:
+        own.exception("failed")
+        own.warning("failed, again", exc_info=True)
+        own.info("failed, never mind", exc_info=True)
+    own.warning("nothing to trace", exc_info=True)
+    assert channel.mine().errors == 3
+
+
+def test_record_factory_of_the_bot_s_own_stays_in_force(channel: Channel, server: Server) -> None:
+    code = (
+        "import logging\n"
+        "class Mine(logging.LogRecord):\n    pass\n"
+        "logging.setLogRecordFactory(Mine)\n"
+        "import webex_pool_config\n"
+        "print(type(logging.getLogger().makeRecord('n', 40, 'f', 1, 'm', (), None)).__name__)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(os.environ["POOL_SUITE_MODULE"]).parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("Mine\n", "")
 
 
 def test_link_that_somebody_put_there_is_not_followed(channel: Channel, pool: Any, server: Server) -> None:
