@@ -59,6 +59,8 @@ class ActionModule(ActionBase):
         home = str(Path(args["home"]).absolute())
         python = args["python"] if args["python"] and Path(args["python"]).exists() else ""
         try:
+            if not Path(home).is_dir():
+                raise CheckoutError("it is no directory; set bot_home to the checkout")
             # Whoever runs this; for root the checkout's owner.
             self._account: Account = account_for("", home)
             files, others = as_account(self._account, read_checkout, home)

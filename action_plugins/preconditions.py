@@ -23,6 +23,7 @@ sys.path.append(str(PROJECT))
 from plugin_utils.preconditions import (  # noqa: E402
     canary_problem,
     core_problem,
+    pool_problems,
     settings_problems,
     start_problem,
     tags_problem,
@@ -72,8 +73,9 @@ def _refused(variables: Mapping[str, Any], staged: bool) -> Iterator[str]:
     if unknown:  # what follows reads the settings by their names
         return
     for bot, own in by_bot.items():
-        if "bots" in own["group_names"]:
-            yield from settings_problems(bot, functools.partial(value_of, bot=bot, variables=own))
+        # Only a checkout on this machine is patched without a bot.
+        problems = settings_problems if "bots" in own["group_names"] else pool_problems
+        yield from problems(bot, functools.partial(value_of, bot=bot, variables=own))
     problem = (
         canary_problem(variables["groups"], boolean(variables.get("rollout_skip_canary", False), strict=False))
         if staged

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import keyword
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 OLDEST_CORE, NEWEST_CORE = (2, 17), (2, 21)
@@ -49,6 +51,20 @@ def start_problem(start_at_task: str | None) -> str:
     )
 
 
+def module_problem(name: str) -> str:
+    """Why the pool module cannot have this name (`webex_pool_module`); empty if it can."""
+    parts = name.split(".")
+    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+        return (
+            f"webex_pool_module is {name}, and takes `auto` or a module's dotted name, as in "
+            "src.utils.webex_pool_config"
+        )
+    if parts[0] in sys.stdlib_module_names or parts[0] in _INSTALLED:
+        return f"webex_pool_module is {name}, and the bot would no longer find its own {parts[0]}; choose another name"
+    return ""
+
+
+_INSTALLED = frozenset({"requests", "urllib3", "webexteamssdk", "webexpythonsdk", "webex_bot", "webexteamsbot"})
 _Check = Callable[[Mapping[str, Any]], bool]
 _NUMBERS: dict[str, tuple[float, float]] = {
     # Name: the lowest and the highest value. What is no number is the argument specification's to refuse.
@@ -71,16 +87,30 @@ _NUMBERS: dict[str, tuple[float, float]] = {
 }
 
 
+def pool_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]:
+    """What the pool module would refuse when the bot runs, a sentence each; parameters as of `settings_problems`."""
+    yield from _out_of_range(bot, value_of, (name for name in _NUMBERS if name.startswith("webex_")))
+    problem = module_problem(str(value_of("webex_pool_module")))
+    if problem:
+        yield f"{problem} ({bot})"
+
+
+def _out_of_range(bot: str, value_of: Callable[[str], Any], names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        lowest, highest = _NUMBERS[name]
+        value = _number(value_of(name))
+        if value is not None and not lowest <= value <= highest:
+            bounds = f"at least {lowest:g}" if highest == math.inf else f"between {lowest:g} and {highest:g}"
+            yield f"{name} is {value:g} for {bot}, and must be {bounds}"
+
+
 def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]:
     """What contradicts itself, or is out of range, in a bot's settings, a sentence each.
 
     :param value_of: a setting's value by its name.
     """
-    for name, (lowest, highest) in _NUMBERS.items():
-        value = _number(value_of(name))
-        if value is not None and not lowest <= value <= highest:
-            bounds = f"at least {lowest:g}" if highest == math.inf else f"between {lowest:g} and {highest:g}"
-            yield f"{name} is {value:g} for {bot}, and must be {bounds}"
+    yield from pool_problems(bot, value_of)
+    yield from _out_of_range(bot, value_of, (name for name in _NUMBERS if not name.startswith("webex_")))
     for name, below_one in (("rollout_alpha", True), ("rollout_beta", False)):
         value = _number(value_of(name))
         if value is not None and not (0 < value <= 1 and (value < 1 or not below_one)):

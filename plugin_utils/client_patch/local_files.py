@@ -65,12 +65,20 @@ def _walk(home: Path) -> Iterator[Path]:
 def write_files(home: str, files: Mapping[str, bytes]) -> None:
     """Replaces each file whole or not at all, with its mode; a new one is readable by all.
 
-    :raises CheckoutError: if one cannot be written.
+    :raises CheckoutError: if one cannot be written; nothing is if one file is to become two different ones.
     """
+    chosen: dict[Path, tuple[str, bytes]] = {}
     for name, content in files.items():
         path = (Path(home) / name).resolve()
         if not path.is_relative_to(Path(home).resolve()):
             raise CheckoutError(f"{name} leads out of {home}, to {path}; make it a file of its own")
+        other, text = chosen.setdefault(path, (name, content))
+        if text != content:
+            raise CheckoutError(
+                f"{other} and {name} are one file, and would have to import the pool module in different ways; "
+                "name one of them in bot_scripts"
+            )
+    for path, (_, content) in chosen.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644

@@ -35,7 +35,10 @@ class Source:
         try:
             self.encoding, _ = tokenize.detect_encoding(io.BytesIO(body).readline)
             decoded = body.decode(self.encoding)
-        except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        except UnicodeDecodeError as error:
+            line, column = body.count(b"\n", 0, error.start) + 1, error.start - body.rfind(b"\n", 0, error.start)
+            raise PatchError(f"cannot be decoded as {error.encoding}: {error.reason}", line, column) from error
+        except (SyntaxError, LookupError) as error:
             raise PatchError(f"cannot be decoded: {error}", 1, 1) from error
         self.text = decoded.encode("utf-8")
         self.module = _parse(decoded)

@@ -23,7 +23,7 @@ from typing import Any
 
 import trustme
 
-from tests.bench.pool.figures import Row, promises, row, steady_ratios, table
+from tests.bench.pool.figures import Row, paired_p99, promises, row, steady_ratios, table
 from tests.bench.pool.scale import Scale
 from tests.lab.network import CLOUD_ADDRESS, Network
 from tests.unit.pool.environments import NEWEST
@@ -148,7 +148,9 @@ def _bench() -> Iterator[Bench]:
 
 
 def measure(bench: Bench, repetitions: int) -> tuple[list[Row], dict[str, Any]]:
-    """All cases, the clients taking turns within each repetition; the rows, and the ratios of the steady calls."""
+    """All cases, the clients taking turns within each repetition; the rows, and the ratios of the steady calls and of
+    the module's bursts with and without a forgetful NAT.
+    """
     results: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def take(case: Case, kind: str) -> None:
@@ -157,11 +159,12 @@ def measure(bench: Bench, repetitions: int) -> tuple[list[Row], dict[str, Any]]:
     _say("(a) steady calls, clients taking turns")
     steady = steady_ratios(bench.steady(rounds=40))
     for repetition in range(1, repetitions + 1):
-        for case, forget in ((HEALTHY, LONG), (FORGETFUL, Scale.nat_forgets_after)):
-            bench.network.forget_idle_after(forget)
-            for kind in KINDS:
-                _say(f"repetition {repetition} of {repetitions}: ({case.letter}) {kind}")
-                take(case, kind)
+        # The module's bursts are compared with each other: in pairs, so that what else the machine does meets both.
+        turns = [(case, kind) for case in (HEALTHY, FORGETFUL) for kind in KINDS if kind != "module"]
+        for case, kind in [*turns, *((case, "module") for case in (HEALTHY, FORGETFUL, FORGETFUL, HEALTHY))]:
+            bench.network.forget_idle_after(LONG if case is HEALTHY else Scale.nat_forgets_after)
+            _say(f"repetition {repetition} of {repetitions}: ({case.letter}) {kind}")
+            take(case, kind)
         bench.network.forget_idle_after(LONG)
         for kind in KINDS:
             _say(f"repetition {repetition} of {repetitions}: (c)-(f) {kind}")
@@ -170,6 +173,7 @@ def measure(bench: Bench, repetitions: int) -> tuple[list[Row], dict[str, Any]]:
             _say(f"repetition {repetition} of {repetitions}: (g) {kind}")
             take(SLOW, kind)
     cases = (HEALTHY, FORGETFUL, *TOGETHER, SLOW)
+    steady["forgetful"] = paired_p99(results["b", "module"], results["a", "module"])
     return [row(case.letter, case.title, kind, results[case.letter, kind]) for case in cases for kind in KINDS], steady
 
 

@@ -279,8 +279,8 @@ def patch_alone(home: Path, *more: str, **arguments: Any) -> str:
     return done.stdout
 
 
-def patch_checkout(home: Path, python: Path | str = sys.executable) -> subprocess.CompletedProcess[str]:
-    settings = json.dumps({"bot_home": str(home), "bot_python": str(python)})
+def patch_checkout(home: Path, python: Path | str = sys.executable, **more: Any) -> subprocess.CompletedProcess[str]:
+    settings = json.dumps({"bot_home": str(home), "bot_python": str(python), **more})
     return ansible("ansible-playbook", "playbooks/patch.yml", "-e", settings)
 
 
@@ -289,6 +289,24 @@ def checkout_with(home: Path, source: str) -> Path:
     script = home / JARVIS
     script.write_text(source)
     return script
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("webex_pool_module", "json", "would no longer find its own json"),
+        ("webex_max_retries", 50, "webex_max_retries is 50 for localhost, and must be between 0 and 10"),
+        ("bot_home", "/nosuch", "/nosuch: it is no directory; set bot_home to the checkout"),
+    ],
+)
+def test_settings_that_would_fail_when_the_bot_runs_are_refused(
+    tmp_path: Path, setting: str, value: Any, sentence: str
+) -> None:
+    script = checkout_with(tmp_path, CLIENT)
+    done = patch_checkout(tmp_path, **{setting: value})
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr
+    assert script.read_text() == CLIENT
 
 
 def test_action_patches_and_unpatches(tmp_path: Path) -> None:

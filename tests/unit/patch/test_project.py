@@ -211,6 +211,15 @@ def test_writing_keeps_the_mode(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["bot.py", "module.py", "new"]
 
 
+def test_one_file_by_two_names_is_written_once_or_not_at_all(tmp_path: Path) -> None:
+    write(tmp_path, {"a/bot.py": "x"})
+    (tmp_path / "b.py").symlink_to("a/bot.py")
+    write_files(str(tmp_path), {"a/bot.py": b"y", "b.py": b"y"})
+    with pytest.raises(CheckoutError, match=r"a/bot.py and b.py are one file"):
+        write_files(str(tmp_path), {"new.py": b"z", "a/bot.py": b"1", "b.py": b"2"})
+    assert {path.name: path.read_text() for path in tmp_path.rglob("*.py")} == {"bot.py": "y", "b.py": "y"}
+
+
 # -- what is shipped
 
 LISTS = {

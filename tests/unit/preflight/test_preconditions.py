@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugin_utils.preconditions import canary_problem, core_problem, settings_problems
+from plugin_utils.preconditions import canary_problem, core_problem, module_problem, settings_problems
 from plugin_utils.settings import PROJECT, value_of
 
 NOWHERE = {
@@ -109,6 +109,26 @@ def test_a_tested_ansible_core_is_taken(version: str) -> None:
 
 def test_the_settings_of_the_project_contradict_nothing() -> None:
     assert list(settings_problems("jarvis", lambda name: value_of(name, "jarvis", {"ansible_user": "vinay"}))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("auto", ""),
+        ("src.utils.webex_pool_config", ""),
+        ("lib/pool.py", "takes `auto` or a module's dotted name"),
+        ("my pool", "takes `auto` or a module's dotted name"),
+        ("class.pool", "takes `auto` or a module's dotted name"),
+        (".pool", "takes `auto` or a module's dotted name"),
+        ("json", "would no longer find its own json"),
+        ("requests.pool", "would no longer find its own requests"),
+    ],
+)
+def test_the_pool_module_has_a_name_that_python_takes_and_nobody_has(name: str, sentence: str) -> None:
+    given = {"ansible_user": "vinay", "webex_pool_module": name}
+    problems = list(settings_problems("jarvis", lambda setting: value_of(setting, "jarvis", given)))
+    assert module_problem(name).count(sentence) == 1 if sentence else module_problem(name) == ""
+    assert [sentence in problem and problem.endswith("(jarvis)") for problem in problems] == [True] * bool(sentence)
 
 
 def test_who_does_without_a_canary_says_so() -> None:
