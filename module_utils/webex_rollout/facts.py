@@ -25,6 +25,7 @@ from .processes import Bot, doubt, doubtful_pids, find_namesakes, find_processes
 from .procfs import allowed_open_files
 from .sources import compile_problem
 from .starters import find_starters
+from .starting import start_problem
 from .system import run_command
 from .systemd import show_unit
 
@@ -211,6 +212,11 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
             f"{bot['home']}/{bot['script']} does not parse with the bot's own Python {python['version']}: "
             f"{python['syntax_error']}; correct it first"
         )
+    elif python["start_problem"]:
+        yield (
+            f"{bot['home']}/{python['start_problem']}: {bot['name']} would not start again if it were ended now; "
+            "repair the checkout first"
+        )
     if python["packages"] is not None and not set(SDKS) & set(python["packages"]):
         yield f"{bot['python']} has no SDK that is known here ({', '.join(SDKS)}); install it or set bot_python"
     yield from version_problems(bot["python"], python["version"], python["packages"] or {})
@@ -296,7 +302,13 @@ def _python(bot: Bot, account: Account, seen: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error)}
     except (ValueError, LookupError, TypeError, AttributeError):
         return {"error": "it does not answer as a Python does"}
-    return {"error": None, "version": version, "packages": packages, "syntax_error": _syntax_error(bot, seen)}
+    return {
+        "error": None,
+        "version": version,
+        "packages": packages,
+        "syntax_error": _syntax_error(bot, seen),
+        "start_problem": start_problem(bot.python, bot.home, bot.script, account) if seen["script"] else "",
+    }
 
 
 def _syntax_error(bot: Bot, seen: dict[str, Any]) -> str | None:

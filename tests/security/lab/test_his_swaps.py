@@ -99,7 +99,7 @@ def test_a_program_with_roots_rights_is_not_the_bot(lab: Lab) -> None:
         return True
 
     with at_most(lab, 120):
-        run = run_playbook(lab, limit="jarvis", extra={**AT_ONCE, "rollout_guard_deadline": 30}, on_event=strike)
+        run = run_playbook(lab, limit="jarvis", extra={**AT_ONCE, "rollout_guard_deadline": 45}, on_event=strike)
     lab.machine.execute(["/usr/local/sbin/webex-rollout", "rollback", "jarvis", "--to", "0"], check=False, timeout=120)
     assert done, failure(run)
     assert not ran_as_root(lab)

@@ -31,7 +31,7 @@ FLOORS = (
     {"procfs", "disk", "systemd", "channel", "journal"},
     {"entries"},
     {"files"},
-    {"clock", "parents", "processes", "found", "environment", "sources", "imports"},
+    {"clock", "parents", "processes", "found", "environment", "sources", "imports", "starting"},
     {"state"},
     {"store"},
     {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "webhooks", "metrics", "weather"},

@@ -31,6 +31,7 @@ GOOD: dict[str, Any] = {
         "version": "3.11.2",
         "packages": {"webexteamssdk": "1.6.1"},
         "syntax_error": None,
+        "start_problem": "",
     },
     "free_mib": {"/srv/IR": 1000, "/var/lib": 1000},
     "limits": {"file_max": 10**6, "files_open": 1000, "open_files": 1048576},
@@ -76,6 +77,7 @@ def test_nothing_speaks_against_a_sound_bot() -> None:
         ("checkout_exists", False, ["/srv/IR is not there", "bot_home"]),
         ("script_exists", False, ["/srv/IR/webex_bots/jarvis.py is not there", "bot_script"]),
         ("python", {"error": "no such file"}, ["/srv/IR/.venv/bin/python", "no such file", "bot_python"]),
+        ("python.start_problem", "webex_bots/jarvis.py, line 3, imports x.y", ["line 3, imports x.y", "start again"]),
         ("python.syntax_error", "line 7: invalid syntax", ["jarvis.py", "3.11.2", "line 7: invalid syntax"]),
         (
             "python.packages",
