@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs \
-	chaos report-browser replay settings requirements clean
+	chaos report-browser replay runner context docs settings requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,19 +87,33 @@ report-browser: $(VENV)/.installed ## The report's page in a headless Chromium (
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 	$(BIN)/python -m pytest tests/report_browser -q
 
+runner: $(VENV)/.installed ## A directory for ansible-runner, without secrets: make runner INVENTORY=inventory/production
+	@$(BIN)/python -m plugin_utils.runner --inventory $(INVENTORY)
+
+context: $(VENV)/.installed ## The build context of the execution environment, in context/
+	$(BIN)/ansible-builder create -c context
+
 replay: $(VENV)/.installed ## Judge the evidence of a report anew: make replay REPORT=reports/<time>/report.json
 	@$(BIN)/python -m plugin_utils.gate.replay $(REPORT)
 
 chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replicas (root; hours; CHAOS='--jobs 4 --deadline 90')
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
-settings: $(VENV)/.installed ## Write the README's table of settings anew
+docs: $(VENV)/.docs ## The pages as a site, in site/, its links checked; needs no network once it is set up
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+$(VENV)/.docs: $(VENV)/.installed requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-docs.txt
+	@touch $@
+
+settings: $(VENV)/.installed ## Write the README's tables of settings anew
 	$(BIN)/python -m plugin_utils.settings
 
 requirements: ## Pin requirements*.txt, with hashes; UPGRADE=--upgrade moves every pin to its newest version
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	python3 -m venv "$$tmp/v"; "$$tmp/v/bin/pip" install --quiet pip-tools; \
-	for f in requirements requirements-dev; do "$$tmp/v/bin/pip-compile" --quiet $(UPGRADE) --generate-hashes --strip-extras \
+	for f in requirements requirements-dev requirements-docs; do "$$tmp/v/bin/pip-compile" --quiet $(UPGRADE) --generate-hashes --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --no-emit-options --no-emit-trusted-host --no-header -o $$f.txt $$f.in; done
 
 clean: lab-down ## Take the lab down, remove the virtual environment and the lab's cached images

@@ -18,9 +18,11 @@ description:
 requirements: [enabled in callbacks_enabled]
 options:
   directory:
-    description: Where the reports are written; a relative path is relative to the project.
+    description:
+      - Where the reports are written; a relative path is relative to the project. If empty, C(reports) there, or among
+        the artifacts of the run where ansible-runner or a scheduler on top of it runs this, so that they come home.
     type: str
-    default: reports
+    default: ""
     env: [{name: ROLLOUT_REPORT_DIRECTORY}]
     ini: [{section: callback_rollout_report, key: directory}]
   group:
@@ -231,7 +233,7 @@ class CallbackModule(CallbackBase):
     def _write(self, run: Run) -> Path:
         """Write the report as it is by now; its directory."""
         if self._directory is None:
-            self._directory = _new_directory(PROJECT / Path(self.get_option("directory")).expanduser(), run.began)
+            self._directory = _new_directory(_reports(self.get_option("directory")), run.began)
         content = as_json(build(run, time.time()))
         _replace(self._directory / "report.json", json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
         _replace(self._directory / "index.html", render(content))
@@ -294,6 +296,14 @@ def _git(*arguments: str) -> str:
         ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
     )
     return done.stdout
+
+
+def _reports(chosen: str) -> Path:
+    """The directory for all runs' reports. ansible-runner names the one whose content it sends to who has asked."""
+    artifacts = os.environ.get("AWX_ISOLATED_DATA_DIR")
+    if chosen or not artifacts:
+        return PROJECT / Path(chosen or "reports").expanduser()
+    return Path(artifacts) / "reports"
 
 
 def _new_directory(reports: Path, began: float) -> Path:

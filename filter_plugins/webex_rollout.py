@@ -20,7 +20,7 @@ from ansible.plugins.loader import connection_loader
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils import preflight_notes, unit_file
+from plugin_utils import left_behind, preflight_notes, status, unit_file
 from plugin_utils.gate import controls, log_check, may_follow, settings_hash
 from plugin_utils.words import printable
 
@@ -45,6 +45,21 @@ def webex_leader(hostvars: Variables, bot: str, play: Sequence[str], checkout: b
 def webex_vm_settings(hostvars: Variables, bot: str, name: str) -> list[Any]:
     """``hostvars | webex_vm_settings(bot, name)``: the values of a setting among the bots of the bot's VM."""
     return controls.vm_settings(bot, hostvars, name)
+
+
+def webex_bots_of_vm(hostvars: Variables, bot: str, play: Sequence[str]) -> list[str]:
+    """``hostvars | webex_bots_of_vm(bot, ansible_play_hosts)``: the play's bots on the bot's VM."""
+    return [each for each in controls.bots_of_vm(bot, hostvars) if each in play]
+
+
+def webex_status(hostvars: Variables, play: Sequence[str], reached: Sequence[str]) -> dict[str, Any]:
+    """``hostvars | webex_status(ansible_play_hosts_all, ansible_play_hosts)``: the fields of `status.Shown`."""
+    return asdict(status.shown(hostvars, play, reached))
+
+
+def webex_left(left: Mapping[str, Any], vm: str) -> list[str]:
+    """``result | webex_left(vm)``: what an uninstallation did to a VM, a line each."""
+    return left_behind.lines(left, vm)
 
 
 def webex_may_follow(canaries: Sequence[Mapping[str, Any]], fleet: Sequence[str], gate: str) -> dict[str, Any]:
@@ -101,6 +116,9 @@ class FilterModule:
             "webex_controls": webex_controls,
             "webex_leader": webex_leader,
             "webex_vm_settings": webex_vm_settings,
+            "webex_bots_of_vm": webex_bots_of_vm,
+            "webex_status": webex_status,
+            "webex_left": webex_left,
             "webex_may_follow": webex_may_follow,
             "webex_log_check": webex_log_check,
             "webex_notes": webex_notes,

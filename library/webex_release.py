@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: webex_release
-short_description: Record, arm, switch, check, confirm or roll back the release of a bot
+short_description: Record, arm, switch, check, confirm, roll back or restart the release of a bot
 description:
   - One step of a bot's rollout on its machine, by the same code as the program C(webex-rollout) and the guard.
   - V(recorded) writes down what the bot is now, the release to roll back to. V(armed) opens an attempt, where the
@@ -17,7 +17,7 @@ description:
     the machine rolls back what is not V(confirmed) by the deadline, whatever happens to the controller, the connection
     or the machine. V(switched) has exactly one process run under the unit, started from the files as they are, and
     restarts only where what runs is something else. V(checked) proves that the process stays. V(confirmed) lets the
-    release stay. V(rolled_back) restores an earlier one.
+    release stay. V(rolled_back) restores an earlier one. V(restarted) stops the bot and starts the release that stays.
   - Recording again, arming and confirming are book-keeping of the rollout. They count as a change only where they
     change the bot (V(armed) writes the file of carried variables) or what it would be rolled back to.
   - A failed V(checked) ends the attempt; the guard rolls it back at its next tick unless V(rolled_back) does before.
@@ -30,7 +30,7 @@ options:
     description: The step.
     type: str
     required: true
-    choices: [recorded, armed, switched, checked, confirmed, rolled_back]
+    choices: [recorded, armed, switched, checked, confirmed, rolled_back, restarted]
   token:
     description: Fencing token of the machine's lock. A step with a token that is not the latest is refused.
     type: int
@@ -259,6 +259,7 @@ from ansible.module_utils.webex_rollout.steps.arm import arm
 from ansible.module_utils.webex_rollout.steps.check import CheckFailedError, Proof, check_start
 from ansible.module_utils.webex_rollout.steps.confirm import confirm
 from ansible.module_utils.webex_rollout.steps.record import Wanted, record
+from ansible.module_utils.webex_rollout.steps.restart import restart
 from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
 from ansible.module_utils.webex_rollout.steps.step import Result
 from ansible.module_utils.webex_rollout.steps.switch import switch
@@ -270,7 +271,7 @@ ARGUMENTS = {
     "state": {
         "type": "str",
         "required": True,
-        "choices": ["recorded", "armed", "switched", "checked", "confirmed", "rolled_back"],
+        "choices": ["recorded", "armed", "switched", "checked", "confirmed", "rolled_back", "restarted"],
     },
     "token": {"type": "int", "no_log": False},
     "home": {"type": "path"},
@@ -334,6 +335,8 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "confirmed":
         return confirm(vm, bot, token, given["keep"], given["probation"], check)
+    if given["state"] == "restarted":
+        return restart(vm, bot, token, check)
     return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)
 
 

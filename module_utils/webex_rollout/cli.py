@@ -74,8 +74,9 @@ def _run(vm: Vm, given: argparse.Namespace) -> int:
         run_found(process, account_of(store.need().bot.user), given.parent)
     if given.command == "status":
         shown = status(vm, given.bot)
-        print(json.dumps(shown, indent=1)) if given.json else print_status(shown)
-        return 1 if status_problems(shown) else 0
+        problems = status_problems(shown)
+        print(json.dumps({**shown, "problems": problems}, indent=1)) if given.json else print_status(shown)
+        return 1 if problems else 0
     if given.command in ("guard", "watch", "sample"):
         vm.who = given.command
         problems = guard(vm) if given.command == "guard" else watch(vm)

@@ -11,6 +11,7 @@ from .errors import RolloutError
 STATE_DIR = "/var/lib/webex-rollout"
 PROGRAM = "/usr/local/sbin/webex-rollout"
 ENVIRONMENT_DIR = "/etc/webex-bots"
+UNIT_DIR = "/etc/systemd/system"
 # Webhooks that events are sent to: secrets, readable by root alone.
 NOTIFY_FILE = f"{ENVIRONMENT_DIR}/notify.json"
 GUARD_TIMER = "webex-rollout-guard.timer"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 
-from tests.integration.conftest import digest, processes, written
-from tests.lab.image import layers
+from tests.integration.conftest import in_image, processes, written
 from tests.lab.lab import Lab
 from tests.lab.paths import BOTS, CHECKOUT, VM_CHECKOUT
 
@@ -66,15 +64,8 @@ def leftovers(lab: Lab, before: dict[str, str], states: dict[str, str], besides:
     after = written(lab)
     changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     return sorted(
-        path for path in changed if not path.startswith((*OWN, *besides)) and after.get(path) != _in_image(path)
+        path for path in changed if not path.startswith((*OWN, *besides)) and after.get(path) != in_image(path)
     )
-
-
-def _in_image(path: str) -> str | None:
-    """What the image has there: a file restored byte for byte is written all the same."""
-    base, content = layers(lambda _: None)
-    found = [layer / path for layer in (content, base) if os.path.lexists(layer / path)]
-    return digest(found[0]) if found else None
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.lab.image import layers
 from tests.lab.lab import Lab, temporary
 from tests.lab.paths import BOTS, VM_CHECKOUT, VM_USER
 
@@ -73,6 +75,13 @@ def written(lab: Lab) -> dict[str, str]:
             continue
         changes[name] = digest(path)
     return changes
+
+
+def in_image(name: str) -> str | None:
+    """What the image has there, as `written` has it: an overlay keeps a file that was restored byte for byte."""
+    base, content = layers(lambda _: None)
+    found = [layer / name for layer in (content, base) if os.path.lexists(layer / name)]
+    return digest(found[0]) if found else None
 
 
 def digest(path: Path) -> str:

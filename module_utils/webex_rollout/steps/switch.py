@@ -58,7 +58,7 @@ def switch(
                 store.keep(data)
             store.write_release(candidate)
         if result.reasons:
-            _ready_to_start(vm, state)
+            ready_to_start(vm, state)
             state.candidate, state.phase = candidate.id, Phase.SWITCHING
             state.note = "the switch was left half-way"
             store.save(state)
@@ -98,7 +98,7 @@ def _would_switch(store: Store, result: Result, pending: bool) -> Result:
     return result.of(state)
 
 
-def _ready_to_start(vm: Vm, state: State) -> None:
+def ready_to_start(vm: Vm, state: State) -> None:
     """Find out what can be found out before the old process is stopped."""
     reload_units(vm)
     unit = show_unit(state.unit)

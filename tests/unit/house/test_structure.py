@@ -40,7 +40,7 @@ FLOORS = (
     {"verdict", "record", "soak"},
     {"steps", "starters", "facts"},
     {"reach", "bulletin"},
-    {"guard", "status", "watch"},
+    {"guard", "status", "watch", "uninstall"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -14,7 +14,7 @@ from plugin_utils.settings import (
     RENAMED_VALUES,
     known_settings,
     refused_settings,
-    settings_table,
+    settings_tables,
     value_of,
     with_table,
 )
@@ -53,7 +53,7 @@ def test_committed_inventories_use_known_settings_only(inventory: str) -> None:
 
 def test_readme_has_the_table_as_generated() -> None:
     readme = (PROJECT / "README.md").read_text()
-    assert with_table(readme, settings_table(known_settings())) == readme, "run `make settings`"
+    assert with_table(readme, settings_tables(known_settings())) == readme, "run `make settings`"
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:

@@ -289,6 +289,21 @@ def test_nothing_is_written_by_playbooks_that_only_look(desk: Desk) -> None:
     assert not desk.reports.exists()
 
 
+def test_under_ansible_runner_the_report_is_among_the_artifacts_that_come_home(desk: Desk) -> None:
+    artifacts = desk.place / "artifacts"
+    desk.reports = artifacts / "reports"
+    ran = desk.run(LOOK, ROLLOUT_REPORT_DIRECTORY="", AWX_ISOLATED_DATA_DIR=str(artifacts))
+    assert ran.rc == 0, ran.output
+    assert ran.report()["run"]["playbook"].endswith("rollout.yml")
+
+
+def test_a_status_for_programs_is_the_last_line_of_the_output(desk: Desk) -> None:
+    tasks = "[{ansible.builtin.set_stats: {data: {webex_status: {bots: {a: 1}}}}}]"
+    play = f"- hosts: localhost\n  gather_facts: false\n  tasks: {tasks}\n"
+    ran = desk.run(play, name="status.yml", ANSIBLE_CALLBACKS_ENABLED="rollout_report,status_json")
+    assert json.loads(ran.output.splitlines()[-1]) == {"bots": {"a": 1}}
+
+
 def test_ctrl_c_leaves_a_report_that_says_so(desk: Desk) -> None:
     ran = desk.cut_off(signal.SIGINT)
     assert ran.rc == 99, ran.output
