@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import posixpath
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,15 @@ SKIPPED_DIRECTORIES = frozenset(
     {".git", ".hg", ".svn", ".venv", "venv", "env", ".env", ".tox", ".nox", "__pycache__", "node_modules"}
     | {"site-packages", "build", "dist", ".eggs", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints"}
 )
+
+
+_FIRST_LINE = re.compile(rb"#![^\n]*\bpython[0-9.]*\b")
+FIRST_LINE_SIZE = 128  # bytes
+
+
+def is_python(path: str, source: bytes) -> bool:
+    """Whether a file is Python, by its name, or by its first line if the name has no ending."""
+    return path.endswith(".py") or ("." not in posixpath.basename(path) and _FIRST_LINE.match(source) is not None)
 
 
 class Layout:
@@ -90,6 +100,10 @@ class Imports:
 
     statements: list[ImportStatement] = field(default_factory=list)
     has_main: bool = False
+    # Whether it does anything when it runs but define what others use; also for what cannot be parsed.
+    acts: bool = True
+    # Whether it has a function that a cloud calls by its name: `handler(event, context)`.
+    is_handler: bool = False
 
     @property
     def is_member(self) -> bool:
@@ -107,7 +121,31 @@ def read_imports(source: bytes) -> Imports | None:
         return None
     found = Imports()
     _collect(tree.body, found, True)
+    found.acts = any(map(_acts, tree.body))
+    found.is_handler = any(
+        isinstance(node, ast.FunctionDef) and [item.arg for item in node.args.args] == ["event", "context"]
+        for node in tree.body
+    )
     return found
+
+
+_DEFINITIONS = (
+    *(ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
+    *(ast.Assign, ast.AnnAssign, ast.Pass),
+)
+
+
+def _acts(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.If, ast.Try)):
+        inside = [*node.body, *node.orelse]
+        if isinstance(node, ast.Try):
+            inside += [*node.finalbody, *(item for handler in node.handlers for item in handler.body)]
+        return any(map(_acts, inside))
+    return not isinstance(node, _DEFINITIONS) and not _is_text(node)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _collect(body: Sequence[ast.stmt], found: Imports, needed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from module_utils.webex_rollout.errors import RolloutError
 
-from .layout import SKIPPED_DIRECTORIES
+from .layout import FIRST_LINE_SIZE, SKIPPED_DIRECTORIES, is_python
 from .shipping import is_list_file
 from .starts import is_start_file
 
@@ -39,15 +40,24 @@ def read_checkout(home: str) -> tuple[dict[str, bytes], list[str]]:
         name = path.relative_to(root).as_posix()
         if len(files) + len(others) >= MAX_FILES:
             raise CheckoutError(f"{home} has more than {MAX_FILES} files; set bot_home to the checkout itself")
-        if not (name.endswith(".py") or is_start_file(name) or is_list_file(name)):
-            others.append(name)
-            continue
         try:
+            if not (is_start_file(name) or is_list_file(name) or is_python(name, _first_line(path))):
+                others.append(name)
+                continue
             if path.stat().st_size <= MAX_BYTES and path.resolve().is_relative_to(root.resolve()):
                 files[name] = path.read_bytes()
         except OSError as error:
             raise CheckoutError(f"cannot read {path}: {error.strerror}") from error
     return files, others
+
+
+def _first_line(path: Path) -> bytes:
+    """The beginning of a file whose name does not say what it is."""
+    if path.suffix:
+        return b""
+    with contextlib.suppress(PermissionError), path.open("rb") as file:
+        return file.read(FIRST_LINE_SIZE)
+    return b""
 
 
 def _walk(home: Path) -> Iterator[Path]:

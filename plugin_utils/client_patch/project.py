@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .checkout import Checkout, CheckoutResult, NoClientsError, Read, SourceError
+from .layout import is_python
 from .model import OTHER_MODULE, UNREADABLE, Finding, Result, Settings
 from .names import PACKAGES
 from .patching import in_order
@@ -51,7 +52,7 @@ class Project:
         own = {
             path: raw
             for path, raw in sorted(self.files.items())
-            if path.endswith(".py") and posixpath.basename(path) != f"{POOL_FILE}.py"
+            if is_python(path, raw) and posixpath.basename(path) != f"{POOL_FILE}.py"
         }
         mentioning = {path for path, raw in own.items() if _MENTIONED.search(raw)}
         # By module, what it may hand on: a subclass, or the SDK's class under another name.

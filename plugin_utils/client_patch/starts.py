@@ -158,6 +158,7 @@ class Starts:
             package = name if file.endswith("__init__.py") else name.rpartition(".")[0]
             starts.append(Start(name, (base,), package, f"imported as {name}"))
         member = imports.is_member or file.endswith("__init__.py") or self._is_django(file, imports)
+        member = member or (not starts and self._is_library(file, imports))
         relatively = file in self.importers.relatively
         if relatively or (member and not starts):
             starts.append(self._as_member(file, "imported by its own package" if relatively else ""))
@@ -180,6 +181,15 @@ class Starts:
         django = f"{above}/manage.py".lstrip("/")
         known = django in self.layout.files
         return Start(name, (above,) if known else (), package, f"found by {django}" if known else why, known)
+
+    def _is_library(self, file: str, imports: Imports) -> bool:
+        """A part of a package which only defines what others use: a framework imports it, by a name not told here."""
+        if imports.acts or imports.has_main or imports.is_handler or not self.layout.package_of(file)[0]:
+            return False
+        directory = posixpath.dirname(file)
+        beside = directory in self.importers.roots.get(file, ())
+        is_plugin = any(posixpath.dirname(path) == directory for path in self.layout.files if path.endswith(".plug"))
+        return not beside and not is_plugin
 
     def _is_django(self, file: str, imports: Imports) -> bool:
         """Django finds an application's files by their names; only `manage.py` is started."""

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .layout import Importers, Imports, Layout, find_importers, read_imports
+from .layout import Importers, Imports, Layout, find_importers, is_python, read_imports
 from .pool_place import AUTO, POOL_FILE, Placing, PoolPlace
 from .source import Source
 from .starts import MAIN, Command, Start, Starts, find_commands
@@ -66,7 +66,7 @@ class Surroundings:
         """From the contents of a checkout's files; `listing` names those whose contents are not at hand."""
         layout = Layout([*files, *listing])
         imports: dict[str, Imports | None] = {
-            path: read_imports(raw) for path, raw in files.items() if path.endswith(".py")
+            path: read_imports(raw) for path, raw in files.items() if is_python(path, raw)
         }
         commands: list[Command] = find_commands(files)
         importers: Importers = find_importers(layout, imports)

@@ -191,6 +191,45 @@ OTHERS = {
         ["-m", "corp.bots.hello"],
         {"corp/bots/hello.py": "corp.bots.webex_pool_config"},
     ),
+    "a worker's tasks, which nobody here imports": Checkout(
+        {
+            "proj/__init__.py": "",
+            "proj/tasks.py": "from celery import shared_task\n"
+            + FUNCTION.replace("def main", "@shared_task\ndef greet"),
+        },
+        ["-c", "from importlib import import_module as load; load('proj.tasks').greet()"],
+        {"proj/tasks.py": ".webex_pool_config"},
+    ),
+    "a cloud's function in a package": Checkout(
+        {"hook/__init__.py": "", "hook/app.py": f"{TEAMS}\n\ndef run(event, context):\n    WebexTeamsAPI('x')\n"},
+        ["-c", "import app; app.run({}, None)"],
+        {"hook/app.py": "webex_pool_config"},
+        "hook",
+    ),
+    "a server's module beside what it imports": Checkout(
+        {
+            "app/__init__.py": "",
+            "app/main.py": f"from fastapi import FastAPI\nfrom settings import TOKEN\n{TEAMS}"
+            "api = WebexTeamsAPI(TOKEN)\n",
+            "app/settings.py": "TOKEN = 'x'\n",
+        },
+        ["-c", "import main"],
+        {"app/main.py": "webex_pool_config"},
+        "app",
+    ),
+    "a script in a package that is started by its path": one(
+        "bots/hello.py",
+        f"{TEAMS}api = WebexTeamsAPI('x')\ntry:\n    print(api.name)\nexcept KeyboardInterrupt:\n    pass\n",
+        "webex_pool_config",
+        bots__INIT="",
+    ),
+    "a command without an ending": one(
+        "bin/jarvis",
+        "#!/usr/bin/env -S python3 -u\nimport os, sys\n"
+        f"sys.path.insert(0, os.path.join(os.path.dirname(__file__), '../lib'))\nimport text\n{CLIENT}",
+        "webex_pool_config",
+        lib__text="",
+    ),
     "notebook export": one(
         "notebooks/export.py",
         f"#!/usr/bin/env python\n# coding: utf-8\n\n# In[1]:\n\n\n{TEAMS}\n\n# In[2]:\n\n\n{API}",
@@ -278,6 +317,7 @@ INSTALLED = {
     "django/__init__.py": "",
     "django/http.py": "",
     "flask/__init__.py": "class Flask: pass\n",
+    "celery/__init__.py": "def shared_task(function):\n    return function\n",
     "fastapi/__init__.py": "class FastAPI: pass\n",
     "errbot/__init__.py": "class BotPlugin: pass\n",
     "clients.py": """

@@ -193,6 +193,8 @@ def test_a_checkout_is_read_without_what_is_installed_in_it(tmp_path: Path) -> N
             "bot.py": "x",
             "Dockerfile": "y",
             "a.txt": "z",
+            "bin/jarvis": "#!/opt/python3.12 -I\nx",
+            "bin/other": "#!/bin/sh\npython3 x",
             "my-env/pyvenv.cfg": "",
             "my-env/lib.py": "",
             ".venv/x.py": "",
@@ -200,7 +202,8 @@ def test_a_checkout_is_read_without_what_is_installed_in_it(tmp_path: Path) -> N
     )
     (tmp_path / "out.py").symlink_to("/etc/hostname")
     files, others = read_checkout(str(tmp_path))
-    assert (files, others) == ({"bot.py": b"x", "Dockerfile": b"y"}, ["a.txt"])
+    assert files == {"bot.py": b"x", "Dockerfile": b"y", "bin/jarvis": b"#!/opt/python3.12 -I\nx"}
+    assert others == ["a.txt", "bin/other"]
 
 
 def test_writing_keeps_the_mode(tmp_path: Path) -> None:
