@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs \
-	chaos report-browser replay runner context docs settings requirements clean
+	chaos report-browser alerts replay runner context docs settings requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,10 @@ runner: $(VENV)/.installed ## A directory for ansible-runner, without secrets: m
 context: $(VENV)/.installed ## The build context of the execution environment, in context/
 	$(BIN)/ansible-builder create -c context
 
+alerts: $(VENV)/.installed ## Alert rules and dashboard against Prometheus's own promtool (root, to install it)
+	@command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; }
+	$(BIN)/python -m pytest tests/unit/tell/test_alerts.py -q
+
 replay: $(VENV)/.installed ## Judge the evidence of a report anew: make replay REPORT=reports/<time>/report.json
 	@$(BIN)/python -m plugin_utils.gate.replay $(REPORT)
 
@@ -100,7 +104,7 @@ chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replic
 	$(BIN)/python -m tests.chaos $(CHAOS)
 
 docs: $(VENV)/.docs ## The pages as a site, in site/, its links checked; needs no network once it is set up
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 $(VENV)/.docs: $(VENV)/.installed requirements-docs.txt
