@@ -61,8 +61,8 @@ lab-down: $(VENV)/.installed ## Take the replica down again
 lab-ssh: $(VENV)/.installed ## A shell on the replica VM, as the operator
 	@$(BIN)/python -m tests.lab ssh --name $(LAB)
 
-verify: $(VENV)/.installed ## Prove a deployed state: make verify INVENTORY=inventory/production
-	$(BIN)/python -m pytest tests/verify --hosts=$(HOSTS) --ansible-inventory=$(INVENTORY)
+verify: $(VENV)/.installed ## Prove a deployed state: make verify INVENTORY=inventory/production (VERIFY='-m limit --junitxml=verify.xml')
+	$(BIN)/python -m pytest tests/verify --hosts=$(HOSTS) --ansible-inventory=$(INVENTORY) $(VERIFY)
 
 bench: bench-pool bench-patch bench-gate bench-logs ## All measurements, printed with their conditions (long)
 

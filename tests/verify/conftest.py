@@ -92,7 +92,44 @@ class Look:
         return cls(int(values["MainPID"]), int(values["NRestarts"]), time.monotonic())
 
 
+FACTS = {
+    "unit": "The bot's unit is active, enabled, and its process stays.",
+    "process": "One copy runs, the unit's, and nothing else would start another.",
+    "limit": "The limit of open files is in force.",
+    "source": "Pool module and script are the project's.",
+    "session": "The process says that its sessions use the pool.",
+    "connection": "Its connections are kept alive, and not too many.",
+    "log": "No call has timed out since the switch.",
+}
+"""What is proved, each a marker: ``-m limit`` looks at that alone."""
+
+CURES = {
+    "unit": "`sudo webex-rollout status` and `journalctl -u {unit}` on the VM, then rollout.yml --limit {bot}",
+    "process": "end the other copy and what starts it (preflight names it), then rollout.yml --limit {bot}",
+    "limit": "rollout.yml --limit {bot} writes the unit's limit; raise fs.nr_open where the kernel allows less",
+    "source": "it was edited, or another release runs: rollout.yml --limit {bot} --check --diff shows what differs",
+    "session": "it imports another module, or was started before the patch: playbooks/restart.yml --limit {bot}",
+    "connection": "write to the bot and look again; else `ss -tnop` on the VM, and playbooks/restart.yml --limit {bot}",
+    "log": "playbooks/status.yml shows the verdict on it; playbooks/rollback.yml --limit {bot} goes back",
+}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Give each failure its next step, on the terminal and in JUnit's file, and each result its bot and fact."""
+    report = yield
+    facts = [marker.name for marker in item.iter_markers() if marker.name in FACTS]
+    bot = item.funcargs.get("bot") if isinstance(item, pytest.Function) else None
+    if call.when == "call" and facts and isinstance(bot, Bot):
+        item.user_properties += [("bot", bot.name), ("fact", facts[0])]
+        if report.failed and hasattr(report.longrepr, "addsection"):
+            report.longrepr.addsection("next step", CURES[facts[0]].format(bot=bot.name, unit=bot.unit))
+    return report
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in FACTS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
     if not config.option.hosts:
         raise pytest.UsageError("say which bots: --hosts=ansible://bots --ansible-inventory=inventory/production")
     # testinfra calls ansible-inventory by name; it is beside this Python.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleUndefinedVariable
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
@@ -25,12 +27,16 @@ def bot_settings(sources: Sequence[str], pattern: str = "bots") -> dict[str, dic
     inventory = InventoryManager(loader=loader, sources=list(sources))
     manager = VariableManager(loader=loader, inventory=inventory)
     defaults = _load_templates(loader, DEFAULTS)
-    settings = {}
+    settings: dict[str, dict[str, Any]] = {}
     for host in inventory.get_hosts(pattern):
         variables = {**defaults, **manager.get_vars(host=host)}
         templar = Templar(loader=loader, variables=variables)
         names = [name for name in variables if name in defaults or name.startswith("ansible_")]
-        settings[host.name] = {name: templar.template(variables[name]) for name in names if name != "ansible_version"}
+        settings[host.name] = {}
+        for name in names:
+            with contextlib.suppress(AnsibleUndefinedVariable):
+                if name != "ansible_version":
+                    settings[host.name][name] = templar.template(variables[name])
     return settings
 
 

@@ -56,6 +56,7 @@ def log_since_start(vm: Host, bot: Bot, pattern: str, plus: int = 0) -> list[str
     return vm.check_output("sh -c %s", command).splitlines()
 
 
+@pytest.mark.unit
 def test_unit_is_active_and_enabled(vm: Host, bot: Bot, first_look: Look) -> None:
     unit = vm.service(bot.unit)
     assert unit.is_running, f"{bot.unit} is not active: {vm.run('systemctl status --no-pager %s', bot.unit).stdout}"
@@ -63,6 +64,7 @@ def test_unit_is_active_and_enabled(vm: Host, bot: Bot, first_look: Look) -> Non
     assert first_look.pid > 0
 
 
+@pytest.mark.process
 def test_exactly_one_copy_runs_and_it_is_the_units(vm: Host, bot: Bot, first_look: Look) -> None:
     running = copies(vm, bot)
     assert running == [first_look.pid], f"copies of {bot.name}: {running}; its unit's main process: {first_look.pid}"
@@ -70,6 +72,7 @@ def test_exactly_one_copy_runs_and_it_is_the_units(vm: Host, bot: Bot, first_loo
     assert bot.unit in groups, f"pid {first_look.pid} is not in the unit's control group"
 
 
+@pytest.mark.process
 def test_nothing_else_starts_the_script(vm: Host, bot: Bot) -> None:
     script = re.escape(bot.settings["bot_script"].rsplit("/", 1)[-1])
     pattern = f"^[^#]*(^|[[:space:]/'\"]){script}([[:space:]'\";&]|$)"
@@ -78,6 +81,7 @@ def test_nothing_else_starts_the_script(vm: Host, bot: Bot) -> None:
     assert others == [], f"also started by: {'; '.join(others)}"
 
 
+@pytest.mark.limit
 def test_open_file_limit_is_in_force(vm: Host, bot: Bot, first_look: Look) -> None:
     def limits(pid: int) -> list[int]:
         line = re.search(r"^Max open files\s+(\d+)\s+(\d+)", vm.file(f"/proc/{pid}/limits").content_string, re.M)
@@ -89,16 +93,19 @@ def test_open_file_limit_is_in_force(vm: Host, bot: Bot, first_look: Look) -> No
     nr_open = int(vm.file("/proc/sys/fs/nr_open").content_string)
     can_raise = int(re.search(r"CapEff:\s*(\w+)", vm.file("/proc/1/status").content_string)[1], 16) >> 24 & 1  # type: ignore[index]
     ceiling = nr_open if can_raise else min(nr_open, limits(1)[1])
-    assert soft == min(bot.settings["webex_open_files"], ceiling)
-    assert soft > bot.connections
+    wanted = min(bot.settings["webex_open_files"], ceiling)
+    assert soft == wanted, f"{bot.name} may open {soft} files; {wanted} are wanted, and the kernel allows them"
+    assert soft > bot.connections, f"{bot.name} may open {soft} files, and its pools {bot.connections} connections"
 
 
+@pytest.mark.source
 def test_pool_module_is_the_projects(vm: Host, bot: Bot) -> None:
     ours = hashlib.sha256((PROJECT / "files" / "webex_pool_config.py").read_bytes()).hexdigest()
     _, module = bot.pool_module(vm)
     assert vm.file(module).sha256sum == ours, f"{module} is not files/webex_pool_config.py"
 
 
+@pytest.mark.source
 def test_script_is_patched_and_compiles(vm: Host, bot: Bot) -> None:
     name, _ = bot.pool_module(vm)
     again = patch(vm.file(bot.script).content, bot.patch(name), bot.script)
@@ -109,6 +116,7 @@ def test_script_is_patched_and_compiles(vm: Host, bot: Bot) -> None:
     assert compiled.rc == 0, compiled.stderr
 
 
+@pytest.mark.session
 def test_sessions_say_that_they_are_configured(vm: Host, bot: Bot, first_look: Look) -> None:
     ready = [line for line in log_since_start(vm, bot, "webex-pool ready ") if f"pid={first_look.pid} " in line]
     sessions = {match[1] for line in ready if (match := re.search(r"session=(\S+)", line))}
@@ -117,6 +125,7 @@ def test_sessions_say_that_they_are_configured(vm: Host, bot: Bot, first_look: L
     assert all(wanted in line for line in ready)
 
 
+@pytest.mark.connection
 def test_connections_carry_a_keepalive_timer(vm: Host, bot: Bot, first_look: Look) -> None:
     mine = sockets(vm, first_look.pid)
     bare = [line for line in mine if "timer:" not in line]
@@ -127,6 +136,7 @@ def test_connections_carry_a_keepalive_timer(vm: Host, bot: Bot, first_look: Loo
     assert any("timer:(keepalive," in line for line in mine), mine
 
 
+@pytest.mark.connection
 def test_connections_stay_below_the_limit(vm: Host, bot: Bot, first_look: Look) -> None:
     count = len(sockets(vm, first_look.pid))
     assert 1 <= count <= bot.connections + 1, (
@@ -134,13 +144,17 @@ def test_connections_stay_below_the_limit(vm: Host, bot: Bot, first_look: Look) 
     )
 
 
+@pytest.mark.log
 def test_no_timeout_since_the_switch(vm: Host, bot: Bot) -> None:
     # systemd gives whole seconds, and the process before may have logged in that one; a new one cannot time out yet.
-    assert log_since_start(vm, bot, "Read timed out", plus=1) == []
+    lines = log_since_start(vm, bot, "Read timed out", plus=1)
+    assert lines == [], f"{len(lines)} time-outs in {bot.log} since the switch, the first: {lines[0]}"
 
 
+@pytest.mark.unit
 def test_stays_up(vm: Host, bot: Bot, first_look: Look) -> None:
     """The same process over the hold: `active` is also what a unit in a restart loop is most of the time."""
     time.sleep(max(0.0, first_look.at + bot.settings["rollout_settle"] - time.monotonic()))
     now = Look.take(vm, bot)
-    assert (now.pid, now.restarts) == (first_look.pid, first_look.restarts)
+    said = f"{bot.name} was started again meanwhile: pid {first_look.pid}, now {now.pid}; {now.restarts} restarts"
+    assert (now.pid, now.restarts) == (first_look.pid, first_look.restarts), said
