@@ -58,8 +58,12 @@ def try_version(package: str, version: str) -> Outcome:
     problem = ""
     for told in _answers(package, version):
         problem = str(told["problem"])
-        if told["made"] and told["version"] == version:
-            return Outcome(package, version, FAULT if problem else TAKEN, problem)
+        missing = not told["made"] and problem.startswith(("ImportError", "ModuleNotFoundError"))
+        if told["version"] != version or missing:
+            continue  # for want of what it asks for
+        if not told["made"]:
+            break
+        return Outcome(package, version, FAULT if problem else TAKEN, problem)
     return Outcome(package, version, UNMADE, problem)
 
 
@@ -74,7 +78,7 @@ def _answers(package: str, version: str) -> Iterator[dict[str, object]]:
             try:
                 yield _ask(Environment(f"objects-{package}-{version}", pins, python=found).interpreter(), package)
             except RuntimeError as error:
-                yield {"made": False, "problem": str(error)}
+                yield {"version": "", "made": False, "problem": str(error)}
 
 
 def _laid_over(base: Environment, package: str, version: str) -> Path:
@@ -94,7 +98,7 @@ def _ask(python: Path, package: str, over: Path | None = None) -> dict[str, obje
     try:
         answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        return {"made": False, "problem": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
+        return {"version": "", "made": False, "problem": (done.stderr.strip().splitlines() or ["no answer"])[-1]}
     return answer
 
 
