@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import libcst as cst
 
 from .names import Resolver
 from .scopes import Program, Scope, Site
-from .tree import dotted, literal_string
+from .tree import code_of, dotted, literal_string
 
 # Stands for the checkout in the paths that are worked out here; no real path has it.
 ROOT = "/\0"
@@ -29,6 +29,8 @@ class PathChange:
     # Relative to the checkout, which itself is the empty string; None where the text does not say, or it is elsewhere.
     directory: str | None
     front: bool
+    # It takes others off the path; which ones is not known.
+    removes: bool = False
 
 
 class _Evaluator:
@@ -170,10 +172,12 @@ def path_changes(program: Program, file: str, home: str = "", directory: str = "
     evaluator = _Evaluator(program, file, home, directory)
     found = []
     for item in program.paths:
+        if item.removes:
+            found.append(PathChange(item.site, None, item.front, True))
         for value in _elements(item.values):
             text = evaluator.value(value, item.scope, item.site)
             found.append(PathChange(item.site, evaluator.relative(text), item.front))
-        if not item.values:
+        if not item.values and not item.removes:
             found.append(PathChange(item.site, None, item.front))
     return found
 
@@ -212,9 +216,42 @@ def settle_paths(program: Program) -> None:
         if not known and text.partition(".")[0] in names:
             meanings = resolver.expression(item.base, item.scope, item.site)
             known = bool({"sys.path", "site.addsitedir"} & meanings)
-        if known:
-            program.paths.append(item)
-            _note(program, item.site)
+        if not known:
+            continue
+        removes = item.removes or (item.target is not None and _takes_off(item.target, item.base, item.values))
+        program.paths.append(replace(item, removes=removes))
+        if removes:
+            _note(program.removed_at, item.site)
+        if item.values or not removes:
+            _note(program.paths_at, item.site)
+
+
+def _takes_off(target: cst.CSTNode, base: cst.CSTNode, values: Sequence[cst.CSTNode]) -> bool:
+    """Whether an assignment to the path may leave out what was on it."""
+    if isinstance(target, cst.Subscript):
+        piece = target.slice[0].slice
+        if not isinstance(piece, cst.Slice):
+            return True
+        lower, upper = (code_of(item) if item is not None else "" for item in (piece.lower, piece.upper))
+        if lower.startswith("len(") or (upper and upper == (lower or "0")):
+            return False  # an insertion
+    return not any(_keeps(value, dotted(base)) for value in values)
+
+
+def _keeps(value: cst.CSTNode, base: str) -> bool:
+    """Whether a value has all of the path that was."""
+    if isinstance(value, (cst.List, cst.Tuple)):
+        return any(isinstance(item, cst.StarredElement) and _keeps(item.value, base) for item in value.elements)
+    if isinstance(value, cst.BinaryOperation):
+        return _keeps(value.left, base) or _keeps(value.right, base)
+    if isinstance(value, cst.Subscript):
+        piece = value.slice[0].slice
+        whole = isinstance(piece, cst.Slice) and piece.lower is None and piece.upper is None
+        return whole and _keeps(value.value, base)
+    if isinstance(value, cst.Call):
+        owner = value.func.value if isinstance(value.func, cst.Attribute) else None
+        return any(_keeps(arg.value, base) for arg in value.args) or (owner is not None and _keeps(owner, base))
+    return dotted(value) == base
 
 
 def _names_of_sys(program: Program) -> set[str]:
@@ -226,10 +263,10 @@ def _names_of_sys(program: Program) -> set[str]:
     return names
 
 
-def _note(program: Program, site: Site) -> None:
+def _note(table: dict[int, list[Site]], site: Site) -> None:
     """A change of the path is one of its block and of those around it, up to the function's."""
     for block in site.block.ancestors():
-        program.paths_at.setdefault(id(block), []).append(site)
+        table.setdefault(id(block), []).append(site)
         if block is block.scope.root:
             break
         site = Site(block.parent or block, block.index, 0, site.order)

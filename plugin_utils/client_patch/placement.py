@@ -76,7 +76,8 @@ class ImportPlacer:
 
     def _check_free(self, function: str) -> None:
         for binding in self.program.bindings:
-            if binding.name == function and not binding.imported and not is_stand_in(binding):
+            of_a_pool = binding.imported.rpartition(".")[2] == function
+            if binding.name == function and not of_a_pool and not is_stand_in(binding):
                 start, _ = self._span(binding.site.block, binding.site.index)
                 line, column = self.source.position(start)
                 raise PatchError(
@@ -134,7 +135,9 @@ class ImportPlacer:
     # -- the place
 
     def _insert(self, group: _Group) -> None:
-        block, limit = group.block, min(group.limits)
+        block = group.block
+        # What takes directories off the path may take the pool module's.
+        limit = min([*group.limits, *(_places(self.program.removed_at, block) if not self.wrappers.needs_path else [])])
         line = self.wrappers.import_line.replace(NAMES, ", ".join(sorted(group.functions)))
         places = _places(self.program.imports_at, block) + _places(self.paths_at, block)
         before = [place for place in places if place < limit]

@@ -55,7 +55,7 @@ class Placing:
         left = [base for start in self.given for base in start.needed if base not in told and base not in start.path]
         found = []
         for change in changes:
-            unknown = change.directory is None and bool(left)
+            unknown = change.directory is None and not change.removes and bool(left)
             found += [replace(change, directory=base) for base in dict.fromkeys(left)] if unknown else [change]
         return found
 
@@ -204,8 +204,8 @@ class Placing:
     def started(self, start: Start, changes: Sequence[PathChange] = ()) -> str:
         """How the program is started, and which directories Python searches then, for a person."""
         how = f"started by {start.why}" if start.why and start.name == MAIN else start.why
-        path = [*start.path, *(item.directory for item in changes if item.directory is not None)]
-        shown = ", ".join(item or "the checkout" for item in dict.fromkeys(path))
+        path = list(dict.fromkeys(_with(start.path, changes)))
+        shown = ", ".join(item or "the checkout" for item in path) or "nothing that is known, since it takes some off"
         return f"when {self.file} is {how or 'started by its name'} (searched: {shown})"
 
 
@@ -213,6 +213,8 @@ def _with(path: Sequence[str], changes: Sequence[PathChange]) -> list[str]:
     """The path after these changes."""
     found = list(path)
     for change in changes:
+        if change.removes:
+            found.clear()
         if change.directory is not None:
             found.insert(0 if change.front else len(found), change.directory)
     return found

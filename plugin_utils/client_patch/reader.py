@@ -12,6 +12,7 @@ from .tree import code_of, dotted, identifier, literal_string
 from .walk import Walk
 
 PATH_METHODS = frozenset({"insert", "append", "extend"})
+REMOVING_METHODS = frozenset({"pop", "remove", "clear"})
 
 
 class Reader(Walk):
@@ -88,6 +89,8 @@ class Reader(Walk):
         if isinstance(node.func, cst.Attribute) and method in PATH_METHODS:
             first = method == "insert" and len(values) == 2 and code_of(values[0]) == "0"
             self.may_touch_path(node.func.value, values[1:] if method == "insert" else values, first)
+        elif isinstance(node.func, cst.Attribute) and method in REMOVING_METHODS:
+            self.may_touch_path(node.func.value, [], False, removes=True)
         elif len(values) == 1 and (method == "addsitedir" or isinstance(node.func, cst.Name)):
             # A name alone may be `addsitedir` itself.
             self.may_touch_path(node.func, values, False)
@@ -161,15 +164,23 @@ class Reader(Walk):
 
     def augmented(self, node: cst.AugAssign) -> None:
         self.child(node, node.value)
-        if isinstance(node.target, cst.Name):
+        if isinstance(node.target, (cst.Name, cst.Attribute)):
             self.may_touch_path(node.target, [node.value], False)
-        self.bind_target(node.target)
+        if isinstance(node.target, cst.Name):
+            self.bind_target(node.target)
+        else:
+            self.visit(node.target)
 
     def delete(self, node: cst.Del) -> None:
         target = node.target
         parts = [item.value for item in target.elements] if isinstance(target, (cst.Tuple, cst.List)) else [target]
         for part in parts:
-            self.bind_target(part)
+            whole = part.value if isinstance(part, cst.Subscript) else part
+            if isinstance(part, (cst.Subscript, cst.Attribute)):
+                self.may_touch_path(whole, [], False, removes=True)
+                self.visit(part)
+            else:
+                self.bind_target(part)
 
     def global_(self, node: cst.Global) -> None:
         self.scope.globals.update(identifier(item.name.value) for item in node.names)

@@ -120,13 +120,18 @@ class Scope:
 
 @dataclass(frozen=True)
 class PathCandidate:
-    """A statement that may change `sys.path`: what is changed, by which values, and whether they come first."""
+    """A statement that may change `sys.path`: what is changed, by which values, and whether they come first.
+
+    `removes` if it may take directories off; `target` is what an assignment assigns to, which may take some off too.
+    """
 
     base: cst.CSTNode
     values: tuple[cst.CSTNode, ...]
     front: bool
     scope: Scope
     site: Site
+    removes: bool = False
+    target: cst.CSTNode | None = None
 
 
 @dataclass
@@ -144,6 +149,8 @@ class Program:
     # Import statements and statements that touch sys.path, by block.
     imports_at: dict[int, list[Site]] = field(default_factory=dict)
     paths_at: dict[int, list[Site]] = field(default_factory=dict)
+    # Those statements that may take directories off it.
+    removed_at: dict[int, list[Site]] = field(default_factory=dict)
     path_candidates: list[PathCandidate] = field(default_factory=list)
     # Those of them that do change it.
     paths: list[PathCandidate] = field(default_factory=list)

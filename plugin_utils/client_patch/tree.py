@@ -51,7 +51,7 @@ def dotted(node: cst.CSTNode | None) -> str:
         node = node.value
     if not isinstance(node, cst.Name):
         return ""
-    return ".".join([node.value, *reversed(parts)])
+    return identifier(".".join([node.value, *reversed(parts)]))
 
 
 def identifier(name: str) -> str:

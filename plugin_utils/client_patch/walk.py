@@ -132,12 +132,20 @@ class Walk:
         else:
             whole = target.value if isinstance(target, cst.Subscript) else target
             if isinstance(whole, (cst.Name, cst.Attribute)):
-                self.may_touch_path(whole, [value] if value is not None else [], True)
+                self.may_touch_path(whole, [value] if value is not None else [], True, target=target)
             self.visit(target)
 
-    def may_touch_path(self, base: cst.CSTNode, values: Sequence[cst.CSTNode], front: bool) -> None:
+    def may_touch_path(
+        self,
+        base: cst.CSTNode,
+        values: Sequence[cst.CSTNode],
+        front: bool,
+        removes: bool = False,
+        target: cst.CSTNode | None = None,
+    ) -> None:
         """Remember the statement as one that changes `sys.path` if `base` means that."""
-        self.program.path_candidates.append(PathCandidate(base, tuple(values), front, self.scope, self.site()))
+        found = PathCandidate(base, tuple(values), front, self.scope, self.site(), removes, target)
+        self.program.path_candidates.append(found)
 
     def note_import(self) -> None:
         """Remembers the statement as an import of its block, and `try:`/`if` around it as one of the outer block."""

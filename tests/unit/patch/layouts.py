@@ -223,6 +223,23 @@ OTHERS = {
         "webex_pool_config",
         bots__INIT="",
     ),
+    "the script's directory is taken off the path": one(
+        "bot.py", f"import sys\n{TEAMS}sys.path.pop(0)\n{API}", "webex_pool_config"
+    ),
+    "and before anything of Webex is imported": one(
+        "bot.py",
+        f"import sys, os\nHERE = os.path.dirname(os.path.abspath(__file__))\n"
+        f"sys.path[:] = [path for path in sys.path if path != HERE]\n{CLIENT}",
+        "webex_pool_config",
+    ),
+    "and another is put there": one(
+        "bot.py",
+        "import sys, os\ndel sys.path[0]\n"
+        "sys.path = [os.path.join(os.path.dirname(os.path.abspath(__file__)), 'lib'), *sys.path]\n"
+        f"import text\n{CLIENT}",
+        "webex_pool_config",
+        lib__text="",
+    ),
     "a command without an ending": one(
         "bin/jarvis",
         "#!/usr/bin/env -S python3 -u\nimport os, sys\n"

@@ -77,6 +77,27 @@ def test_an_own_file_of_the_pool_modules_name_is_not_overwritten() -> None:
     assert "would not resolve" in patched({"bot.py": CLIENT, "webex_pool_config.py": "SIZE = 3\n"}).refused["bot.py"]
 
 
+@pytest.mark.parametrize(
+    "taken_off",
+    ["sys.path.pop(0)", "sys.path.remove(HERE)", "sys.path.clear()", "del sys.path[0]", "sys.path[0] = '/nosuch'"]
+    + ["sys.path = sys.path[1:]", "sys.path[:] = [p for p in sys.path if p != HERE]", "paths = sys.path; paths.pop(0)"],
+)
+def test_an_import_behind_what_takes_the_module_off_the_path_is_refused(taken_off: str) -> None:
+    optional = f"try:\n    {TEAMS}except ImportError:\n    WebexTeamsAPI = None\n{API}"
+    told = patched({"bot.py": f"import sys\n{taken_off}\n{optional}"}).refused["bot.py"]
+    assert "would not resolve" in told and "since it takes some off" in told
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ["sys.path = [HERE] + sys.path", "sys.path[0:0] = [HERE]", "sys.path[:] = [HERE, *sys.path]", "sys.argv.pop(0)"]
+    + ["sys.path = list(dict.fromkeys(sys.path))", "sys.path[len(sys.path):] = [HERE]", "sys.path += [HERE]"],
+)
+def test_a_change_that_keeps_the_path_is_none_of_these(kept: str) -> None:
+    optional = f"try:\n    {TEAMS}except ImportError:\n    WebexTeamsAPI = None\n{API}"
+    assert patched({"bot.py": f"import sys\n{kept}\n{optional}"}).refused == {}
+
+
 def test_two_ways_to_start_that_want_different_imports_are_told() -> None:
     files = {
         "bots/hello.py": FUNCTION + 'if __name__ == "__main__":\n    main()\n',
