@@ -12,7 +12,18 @@ from tests.lab.lab import Lab, temporary
 from tests.lab.paths import VM_CHECKOUT
 from tests.lab.playbooks import run_playbook
 from tests.lab.run import wait_for
-from tests.security.lab.conftest import AT_ONCE, GENERATORS, at_most, copies, let_loose, listing, put, said, stopped
+from tests.security.lab.conftest import (
+    AT_ONCE,
+    GENERATORS,
+    abandon,
+    at_most,
+    copies,
+    let_loose,
+    listing,
+    put,
+    said,
+    stopped,
+)
 
 HIS = "vinay"
 RAN_AS_ROOT = "/run/ran-as-root"
@@ -45,14 +56,13 @@ def test_a_module_directory_that_is_a_link_gets_no_module(lab: Lab) -> None:
     assert listing(lab, GENERATORS) == before
     assert copies(lab, HIS) == running
     assert run.rc != 0
-    assert "src/utils" in said(run)
+    assert "imports src.utils" in said(run)
 
 
 def test_a_rollback_writes_through_no_link(lab: Lab) -> None:
-    """After a rollout he swaps directories for links to root's, and lets jarvis die: the VM acts alone."""
+    """Once he runs his new release he swaps directories for links to root's, and nobody confirms: the guard acts."""
     arm_script(lab)
-    run = run_playbook(lab, limit="jarvis", extra=AT_ONCE)
-    assert run.rc == 0, failure(run)
+    deadline = abandon(lab)
     vault = "/etc/vault"
     lab.machine.execute(["mkdir", "-m", "700", vault])
     before = listing(lab, GENERATORS, vault)
@@ -62,13 +72,11 @@ def test_a_rollback_writes_through_no_link(lab: Lab) -> None:
         f"cd {VM_CHECKOUT} && cp -a webex_bots ~/kept-bots && rm -rf webex_bots && ln -s {GENERATORS} webex_bots"
         f" && cp -a src/utils ~/kept-utils && rm -rf src/utils && ln -s {vault} src/utils",
     )
-    let_loose(lab, HIS, "die")
 
     def tried() -> bool:
-        shown = "journalctl -u webex-rollout-guard --no-pager -o cat; cat /var/lib/webex-rollout/audit.log"
-        return "jarvis:" in (text := lab.machine.execute(["sh", "-c", shown]).stdout) or "action=rollback" in text
+        return "action=rollback" in lab.machine.execute(["cat", "/var/lib/webex-rollout/audit.log"]).stdout
 
-    wait_for(tried, "the guard's attempt", timeout=120, pause=1)
+    wait_for(tried, "the guard's attempt", timeout=deadline + 90, pause=1)
     assert not ran_as_root(lab)
     assert listing(lab, GENERATORS, vault) == before
 
