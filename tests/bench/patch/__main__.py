@@ -197,11 +197,13 @@ def measure_speed() -> Speed:
 
 
 def _print_programs(examples: int, workers: int) -> dict[str, object]:
-    share = -(-examples // workers)
+    share = 250
+    numbers = range(-(-examples // share))
     seen: Counter[str] = Counter()
     with ProcessPoolExecutor(workers) as pool:
-        for part in pool.map(check_programs, range(workers), [share] * workers):
+        for part in pool.map(check_programs, numbers, [share] * len(numbers)):
             seen += part
+            print(f"  {seen['programs']:,} programs so far", file=sys.stderr, flush=True)
     print(f"generated programs: all properties hold of {seen['programs']:,} programs ({seen['lines']:,} lines)")
     for name, count in sorted(seen.items()):
         print(f"  {name:<20} {count:>9,}")
@@ -217,6 +219,7 @@ def _print_checkouts(examples: int, workers: int) -> tuple[Counter[str], list[st
         for part, failed in pool.map(check_checkouts, starts, [share] * len(starts)):
             seen += part
             broken += failed
+            print(f"  {sum(seen.values()):,} checkouts so far", file=sys.stderr, flush=True)
     print(f"generated checkouts, started before and after their patch: {sum(seen.values()) + len(broken):,}")
     for name, count in seen.most_common():
         print(f"  {name:<48} {count:>7,}")
@@ -230,6 +233,7 @@ def _print_files(roots: Iterable[Path], workers: int) -> Files:
     with ProcessPoolExecutor(workers) as pool:
         for part in pool.map(check_files, _chunks(paths)):
             total.add(part)
+            print(f"  {total.files:,} of {len(paths):,} files so far", file=sys.stderr, flush=True)
     print(
         f"files: {total.files:,} with {total.lines:,} lines, {1e6 * total.seconds / total.lines:.0f} ms for 1,000 lines"
     )
