@@ -49,7 +49,7 @@ class Environment:
         install = [target / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         _run([*install, *self.pins, "pytest"])
         if self.forced:
-            _run([*install, "--no-deps", *self.forced])
+            _run([*install, "--no-deps", "--upgrade", *self.forced])
 
 
 def _run(argv: Iterable[str | Path]) -> None:
