@@ -52,7 +52,8 @@ def place(
                 return patched, found, _not_served(placing, found, left)
             problems.append(problem)
         where = placing.started(placing.starts[0])
-        problems = problems or [f"no directory that Python searches has a place for it {where}"]
+        taken = f" ({placing.met} is something else)" if placing.met else ""
+        problems = problems or [f"no directory that Python searches has a place for it{taken} {where}"]
     patched = run(source.path, Patcher(source, settings_at(settings, None, source), *known))
     first = patched.constructions[0]
     if all(item.action in ("unchanged", "updated") for item in patched.constructions):

@@ -45,6 +45,8 @@ class Placing:
         self.taken = taken
         self.home = home
         self.given = starts
+        # A file of the checkout in whose place the pool module could have been.
+        self.met = ""
         self.changes = self._changes(source)
         self.starts = [item for start in starts for item in self._explained(start)]
 
@@ -77,7 +79,10 @@ class Placing:
         done: set[tuple[str, str]] = set()
         candidates = self._automatic() if setting == AUTO else self._named(setting, self.directories())
         for written, file in candidates:
-            if (written, file) in done or file in self.taken:
+            if file in self.taken:
+                self.met = file
+                continue
+            if (written, file) in done:
                 continue
             done.add((written, file))
             for needs_path in (False, True):
