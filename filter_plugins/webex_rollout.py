@@ -20,7 +20,7 @@ from ansible.plugins.loader import connection_loader
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils import left_behind, preflight_notes, status, unit_file
+from plugin_utils import asked, left_behind, preflight_notes, preflight_table, status, unit_file
 from plugin_utils.gate import controls, log_check, may_follow, settings_hash
 from plugin_utils.words import printable
 
@@ -62,6 +62,16 @@ def webex_left(left: Mapping[str, Any], vm: str) -> list[str]:
     return left_behind.lines(left, vm)
 
 
+def webex_asked(hostvars: Variables, bot: str, batch: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """``hostvars | webex_asked(bot, ansible_play_batch)``: the VM's bots as `bot_info` takes them."""
+    return asked.asked(bot, hostvars, batch)
+
+
+def webex_handed_over(hostvars: Variables, play: Sequence[str]) -> dict[str, Any]:
+    """``hostvars | webex_handed_over(ansible_play_hosts)``: what roles have handed over of each bot (`rollout_bot`)."""
+    return {bot: hostvars[bot]["rollout_bot"] for bot in play if "rollout_bot" in hostvars[bot]}
+
+
 def webex_may_follow(canaries: Sequence[Mapping[str, Any]], fleet: Sequence[str], gate: str) -> dict[str, Any]:
     """``results | webex_may_follow(ansible_play_hosts, rollout_gate)``: ``refusal`` and ``waiting``, empty for yes."""
     return asdict(may_follow.may_follow(canaries, fleet, gate))
@@ -96,10 +106,10 @@ def webex_path(home: str, *parts: str) -> str:
     return posixpath.normpath(posixpath.join(home, *parts))
 
 
-def _for_unit_file(escape: Callable[[str], str]) -> Callable[[str], str]:
-    def filtered(text: str) -> str:
+def _for_unit_file(escape: Callable[[Any], str]) -> Callable[[Any], str]:
+    def filtered(value: Any) -> str:
         try:
-            return escape(str(text))
+            return escape(value)
         except unit_file.UnitFileError as error:
             raise AnsibleFilterError(str(error)) from error
 
@@ -119,6 +129,9 @@ class FilterModule:
             "webex_bots_of_vm": webex_bots_of_vm,
             "webex_status": webex_status,
             "webex_left": webex_left,
+            "webex_asked": webex_asked,
+            "webex_handed_over": webex_handed_over,
+            "webex_plan": preflight_table.table,
             "webex_may_follow": webex_may_follow,
             "webex_log_check": webex_log_check,
             "webex_notes": webex_notes,
@@ -126,6 +139,5 @@ class FilterModule:
             "webex_path": webex_path,
             "systemd_path": _for_unit_file(unit_file.path),
             "systemd_word": _for_unit_file(unit_file.word),
-            "systemd_program": _for_unit_file(unit_file.program),
-            "systemd_argument": _for_unit_file(unit_file.argument),
+            "systemd_command": _for_unit_file(unit_file.command),
         }

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Module: everything a rollout has to know about a bot before it may change anything."""
+"""Module: everything a rollout has to know about a VM's bots before it may change anything."""
 
 # ansible-doc wants the documentation before the imports.
 # ruff: noqa: E402
@@ -9,53 +9,94 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: bot_info
-short_description: Gather facts about a bot, and the reasons against rolling it out
+short_description: Gather facts about a machine's bots, the plan of each, and the reasons against rolling it out
 description:
-  - Looks at the bot's checkout, script, Python, packages, log, running copies, unit and limits, and at units, cron
+  - Looks at each bot's checkout, script, Python, packages, log, running copies, unit and limits, and at units, cron
     lines and scripts that would start the same bot, in one round trip.
   - Names every reason against a rollout as one sentence with its next step.
   - Reads only. Values of environment variables never leave the machine, only their names do.
 options:
-  bot:
-    description: Name of the bot.
-    type: str
+  bots:
+    description: The bots of the machine to look at, all in one run.
+    type: list
+    elements: dict
     required: true
-  home:
-    description: The bots' checkout.
-    type: path
-    required: true
-  script:
-    description: The bot's script, relative to O(home).
-    type: str
-    required: true
-  python:
-    description: The Python that runs the bot.
-    type: path
-    required: true
-  user:
-    description: The user who runs the bot.
-    type: str
-    required: true
-  log:
-    description: The bot's log, relative to O(home).
-    type: str
-    required: true
-  open_files:
-    description: The wanted limit of open files.
-    type: int
-    required: true
-  connections:
-    description: How many connections the bot's pools may hold at once.
-    type: int
-    required: true
-  min_free_mib:
-    description: How much room checkout and state directory must have, in MiB.
-    type: int
-    required: true
-  take_over_starters:
-    description: Accept other units, cron lines and scripts that start the bot.
-    type: bool
-    default: false
+    suboptions: &bot
+      bot:
+        description: Name of the bot.
+        type: str
+        required: true
+      home:
+        description: The bots' checkout.
+        type: path
+        required: true
+      script:
+        description: The bot's script, relative to its checkout.
+        type: str
+        required: true
+      python:
+        description: The Python that runs the bot.
+        type: path
+        required: true
+      python_given:
+        description: Whether that Python was chosen, and goes before the one that the bot is found to run with.
+        type: bool
+        default: false
+      user:
+        description: The user who runs the bot.
+        type: str
+        required: true
+      log:
+        description: The bot's log, relative to its checkout.
+        type: str
+        required: true
+      command:
+        description: What the Python runs in place of what the bot's process shows.
+        type: list
+        elements: str
+        default: []
+      arguments:
+        description: The arguments in place of those that the bot's process shows; bots of one script are told by them.
+        type: list
+        elements: str
+        default: []
+      output:
+        description: Where its output goes, as it was found or to the journal.
+        type: str
+        choices: [found, journal]
+        default: found
+      keep_variables:
+        description: Shell patterns of variables to carry over in any case.
+        type: list
+        elements: str
+        default: []
+      drop_variables:
+        description: Shell patterns of variables not to carry over.
+        type: list
+        elements: str
+        default: []
+      open_files:
+        description: The wanted limit of open files.
+        type: int
+        required: true
+      connections:
+        description: How many connections the bot's pools may hold at once.
+        type: int
+        required: true
+      min_free_mib:
+        description: How much room checkout and state directory must have, in MiB.
+        type: int
+        required: true
+      take_over_starters:
+        description: Accept other units, cron lines and scripts that start the bot.
+        type: bool
+        default: false
+  others:
+    description: Further bots of the machine, as O(bots), of which nothing is asked. Their processes are nobody else's.
+    type: list
+    elements: dict
+    default: []
+    suboptions: *bot
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
@@ -66,39 +107,35 @@ attributes:
 EXAMPLES = r"""
 - name: Look at jarvis
   bot_info:
-    bot: jarvis
-    home: /home/vinay/pub/IR
-    script: webex_bots/jarvis.py
-    python: /home/vinay/pub/IR/.venv/bin/python
-    user: vinay
-    log: logs/jarvis.log
-    open_files: 65536
-    connections: 150
-    min_free_mib: 200
+    bots:
+      - bot: jarvis
+        home: /home/vinay/pub/IR
+        script: webex_bots/jarvis.py
+        python: /home/vinay/pub/IR/.venv/bin/python
+        user: vinay
+        log: logs/jarvis.log
+        open_files: 65536
+        connections: 150
+        min_free_mib: 200
   become: true
-  register: jarvis
+  register: vm
 """
 
 RETURN = r"""
-problems:
-  description: Reasons against a rollout, each a sentence with its next step.
-  returned: always
-  type: list
-  elements: str
-notes:
-  description: What is worth to be known and forbids nothing, each a sentence.
-  returned: always
-  type: list
-  elements: str
-open_files_allowed:
-  description: The largest limit up to O(open_files) that this machine lets be set.
-  returned: always
-  type: int
-facts:
-  description: What was found.
+bots:
+  description:
+    - By the name of each bot C(problems), the reasons against a rollout, and C(notes), what is worth to be known and
+      forbids nothing, each a sentence; C(open_files_allowed), the largest limit up to C(open_files) that this machine
+      lets be set; and C(facts).
   returned: always
   type: dict
   contains:
+    plan:
+      description:
+        - How the unit will run the bot. C(differences) from what was found, each with C(what), C(found), C(wanted),
+          C(fate) (V(changed), V(carried over), V(noted) or V(refused)) and C(why); C(python); C(unit) with C(command),
+          C(directory) and C(directives); C(commands), by which the bot is known from now on.
+      type: dict
     processes:
       description:
         - The running copies, oldest first, with C(pid), C(ppid), C(start_time) (clock ticks since boot), C(started),
@@ -129,43 +166,77 @@ facts:
       type: dict
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout.facts import Needs, collect, notes, problems
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.facts import collect
 from ansible.module_utils.webex_rollout.processes import Bot
+from ansible.module_utils.webex_rollout.refusals import Needs, notes, problems
+from ansible.module_utils.webex_rollout.store import Vm
+from ansible.module_utils.webex_rollout.words import printable
+
+LIST = {"type": "list", "elements": "str", "default": []}
+BOT = {
+    "bot": {"type": "str", "required": True},
+    "home": {"type": "path", "required": True},
+    "script": {"type": "str", "required": True},
+    "python": {"type": "path", "required": True},
+    "python_given": {"type": "bool", "default": False},
+    "user": {"type": "str", "required": True},
+    "log": {"type": "str", "required": True},
+    "command": LIST,
+    "arguments": LIST,
+    "output": {"type": "str", "choices": ["found", "journal"], "default": "found"},
+    "keep_variables": LIST,
+    "drop_variables": LIST,
+    "open_files": {"type": "int", "required": True},
+    "connections": {"type": "int", "required": True},
+    "min_free_mib": {"type": "int", "required": True},
+    "take_over_starters": {"type": "bool", "default": False},
+}
+
+
+def asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
+    """A bot as the collection wants it."""
+    return Bot(given["bot"], given["home"], given["script"], given["python"], given["user"]), Needs(
+        log=given["log"],
+        open_files=given["open_files"],
+        connections=given["connections"],
+        min_free_mib=given["min_free_mib"],
+        take_over_starters=given["take_over_starters"],
+        python_given=given["python_given"],
+        command=tuple(given["command"]),
+        arguments=tuple(given["arguments"]),
+        output=given["output"],
+        keep=tuple(given["keep_variables"]),
+        drop=tuple(given["drop_variables"]),
+    )
 
 
 def main() -> None:
     """Run the module."""
-    required = {"type": "str", "required": True}
-    path = {"type": "path", "required": True}
-    count = {"type": "int", "required": True}
+    bots = {"type": "list", "elements": "dict", "options": BOT}
     module = AnsibleModule(
-        argument_spec={
-            "bot": required,
-            "home": path,
-            "script": required,
-            "python": path,
-            "user": required,
-            "log": required,
-            "open_files": count,
-            "connections": count,
-            "min_free_mib": count,
-            "take_over_starters": {"type": "bool", "default": False},
-        },
+        argument_spec={"bots": {**bots, "required": True}, "others": {**bots, "default": []}},
         supports_check_mode=True,
     )
-    given = module.params
-    bot = Bot(given["bot"], given["home"], given["script"], given["python"], given["user"])
-    needs = Needs(
-        given["log"], given["open_files"], given["connections"], given["min_free_mib"], given["take_over_starters"]
-    )
-    facts = collect(bot, needs)
+    given = [asked(each) for each in module.params["bots"]]
+    try:
+        found = collect(Vm(), given, [asked(each) for each in module.params["others"]])
+    except RolloutError as error:
+        module.fail_json(msg=printable(str(error)))
     module.exit_json(
         changed=False,
-        facts=facts,
-        problems=problems(facts, needs),
-        notes=notes(facts),
-        open_files_allowed=min(needs.open_files, facts["limits"]["open_files"]),
+        bots={
+            bot.name: {
+                "facts": found[bot.name],
+                "problems": problems(found[bot.name], needs),
+                "notes": notes(found[bot.name]),
+                "open_files_allowed": min(needs.open_files, found[bot.name]["limits"]["open_files"]),
+            }
+            for bot, needs in given
+        },
     )
 
 

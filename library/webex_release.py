@@ -46,6 +46,13 @@ options:
   user:
     description: The user who runs the bot. Required for V(recorded).
     type: str
+  commands:
+    description:
+      - Command lines that are the bot's although its script alone does not tell it, for V(recorded), as C(commands) of
+        a plan of M(bot_info); each a list of words, secrets masked.
+    type: list
+    elements: list
+    default: []
   files:
     description:
       - What a release consists of, for V(recorded). Paths that do not exist yet belong here too. Paths named once stay.
@@ -278,6 +285,7 @@ ARGUMENTS = {
     "script": {"type": "str"},
     "python": {"type": "path"},
     "user": {"type": "str"},
+    "commands": {"type": "list", "elements": "list", "default": []},
     "files": {
         "type": "list",
         "elements": "dict",
@@ -310,7 +318,14 @@ ARGUMENTS = {
 def _wanted(given: dict[str, Any]) -> Wanted:
     """What to record."""
     return Wanted(
-        bot=Bot(given["bot"], given["home"], given["script"], given["python"], given["user"]),
+        bot=Bot(
+            given["bot"],
+            given["home"],
+            given["script"],
+            given["python"],
+            given["user"],
+            tuple(map(tuple, given["commands"])),
+        ),
         files={file["path"]: FileRule(file["shared"], file["restart"]) for file in given["files"]},
         take_over=given["take_over"],
         keep_variables=given["keep_variables"],

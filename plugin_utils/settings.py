@@ -23,6 +23,7 @@ REST = "Expert"
 GROUPS = {
     "Bots": (
         *("bot_home", "bot_user", "bot_python", "bot_script", "bot_log", "bot_timezone", "bot_hardening", "bot_data"),
+        *("bot_command", "bot_arguments", "bot_output"),
         *("bot_environment_keep", "bot_environment_drop", "bot_take_over_starters"),
     ),
     "Pool": (

@@ -8,8 +8,10 @@ of a bot that never needed this do not change.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _PLAIN = re.compile(r"[^\s'\"\\;]+")
+_HIDDEN = re.compile(r"\$\{WEBEX_BOT_ARGUMENT_\d+\}")
 
 
 class UnitFileError(ValueError):
@@ -54,6 +56,16 @@ def argument(text: str) -> str:
     :raises UnitFileError: when it cannot be written so.
     """
     return word(text).replace("$", "$$")
+
+
+def command(arguments: Sequence[str]) -> str:
+    """A program and its arguments for ``ExecStart=``. What the plan hides in a variable is left to systemd to fill in.
+
+    :raises UnitFileError: when it cannot be written so, or systemd would refuse it.
+    """
+    first, *others = arguments
+    written = [each if _HIDDEN.fullmatch(each) else argument(each) for each in others]
+    return " ".join([program(first), *written])
 
 
 def _checked(text: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 PYTHON_NAME = re.compile(r"(python|pypy)[0-9.]*(-[\w.]+)?")
 
@@ -21,6 +22,25 @@ SECRET_ASSIGNMENT = re.compile(rf"({_SECRET}=).+", re.IGNORECASE | re.DOTALL)
 SECRET_LETTERS = "tpPku"
 SHORT_OPTION = re.compile(rf"(-[{SECRET_LETTERS}])(=?)(.*)", re.DOTALL)
 URL_PASSWORD = re.compile(r"(\w://[^/@:\s]{0,256}:)[^/@\s]{1,4096}@")
+
+
+class Command(NamedTuple):
+    """A Python command line in its parts. ``words`` is what is run, with its arguments: a script's path, ``-m`` and a
+    module, or ``-c`` and code; empty where the interpreter reads its program from elsewhere."""
+
+    program: str
+    options: list[str]
+    words: list[str]
+
+    @property
+    def kind(self) -> str:
+        """``script``, ``module``, ``code``, or nothing."""
+        return {"": "", "-m": "module", "-c": "code"}.get(self.words[0] if self.words else "", "script")
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the program itself is given."""
+        return self.words[1:] if self.kind == "script" else self.words[2:]
 
 
 def is_python(path: str) -> bool:
@@ -77,6 +97,22 @@ def _target_index(argv: Sequence[str]) -> int:
     return index
 
 
+def parsed(argv: Sequence[str]) -> Command:
+    """A Python command line in its parts; ``-um mod`` is the option ``-u`` and the words ``-m``, ``mod``."""
+    index = _target_index(argv)
+    program, options = argv[0] if argv else "", list(argv[1:index])
+    if index >= len(argv) or argv[index] == "-":
+        return Command(program, options, [])
+    arg = argv[index]
+    position = _ending_letter(arg) if arg.startswith("-") else None
+    if position is None:
+        return Command(program, options, list(argv[index:]))
+    options += [arg[:position]] if position > 1 else []
+    joined = [arg[position + 1 :]] if arg[position + 1 :] else []
+    words = ["-" + arg[position], *joined, *argv[index + 1 :]]
+    return Command(program, options, words if len(words) > 1 else [])
+
+
 def python_paths(argv: Sequence[str], cwd: str, pythonpath: Sequence[str] = ()) -> list[str]:
     """Where the source may be that a Python command line, given in a directory, runs; no link is followed."""
     kind, target = python_target(argv)
@@ -114,3 +150,15 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
         else:
             shown.append(URL_PASSWORD.sub(r"\1***@", SECRET_ASSIGNMENT.sub(r"\1***", arg)))
     return shown
+
+
+def shown_words(argv: Sequence[str]) -> list[str]:
+    """What a Python command line runs, with its arguments, fit for output: a bot among several is known by it."""
+    return parsed(redact_argv(argv)).words
+
+
+def secret_arguments(argv: Sequence[str]) -> dict[int, str]:
+    """By their index the arguments that may be secrets, each with the name of the variable that a unit, which anybody
+    may read, gets it by."""
+    shown = redact_argv(argv)
+    return {index: f"WEBEX_BOT_ARGUMENT_{index}" for index, arg in enumerate(argv) if shown[index] != arg}

@@ -1,47 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a rollout has to know about a bot's machine before it may change anything, and the reasons against changing it.
+"""What a rollout has to know about a VM and its bots before it may change anything.
 
-Runs on the VM (standard library, Python 3.8 or later). `collect` looks, `problems` judges; only `collect` touches the
-machine, and it changes nothing.
+It looks, and changes nothing; `refusals` judges what was found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .become import Account, account_of, as_account, run_as
+from .command_line import parsed, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
-from .found import running_problem
+from .found import FoundProcess, Seen, look, running_problem
+from .namesakes import find_namesakes
+from .parents import restart_problem
 from .paths import absolute, unit_name
-from .processes import Bot, doubt, doubtful_pids, find_namesakes, find_processes
+from .plan import LIMITS, Asked, Plan, absolute_words, make_plan
+from .processes import Bot, Process, describe_process, doubtful_pids, find_processes
 from .procfs import allowed_open_files
+from .refusals import OLDEST, Needs
 from .sources import compile_problem
 from .starters import find_starters
 from .starting import start_problem
+from .store import Vm
 from .system import run_command
 from .systemd import show_unit
-
-# The oldest versions that the pool module works with, as it says itself (OLDEST; a test compares).
-OLDEST = {
-    "python": "3.7",
-    "requests": "2.22.0",
-    "urllib3": "1.25.2",
-    "webexteamssdk": "1.0",
-    "webexpythonsdk": "2.0.0",
-    "ciscosparkapi": "0.6",
-    "wxc_sdk": "0.5.0",
-    "webex_bot": "0.2.3",
-    "webexteamsbot": "0.1.0",
-}
-SDKS = ("webexteamssdk", "webexpythonsdk", "ciscosparkapi", "wxc_sdk", "webexteamsbot")
+from .traits import Sought, find_suspects, readers_of, several, suspicion
 
 # Runs under the bot's own Python as the bot's user: what that Python is, and which packages it has. Nothing is imported
 # from the checkout and no bytecode is written.
@@ -66,22 +58,112 @@ print(json.dumps(facts))
 """
 
 
-@dataclass(frozen=True)
-class Needs:
-    """What the rollout asks of the machine."""
+@dataclass
+class _Known:
+    """What is known of a bot before its processes are judged."""
 
-    log: str
-    open_files: int
-    connections: int
-    min_free_mib: int
-    take_over_starters: bool
+    bot: Bot
+    needs: Needs
+    account: Account | None
+    processes: list[Process] = field(default_factory=list)
+    doubtful: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    recorded: FoundProcess | None = None
 
 
-def collect(bot: Bot, needs: Needs) -> dict[str, Any]:
-    """Everything preflight, the table and the roles need to know, in one look.
+def collect(
+    vm: Vm, given: Sequence[tuple[Bot, Needs]], others: Sequence[tuple[Bot, Needs]] = ()
+) -> dict[str, dict[str, Any]]:
+    """Everything preflight, the table and the roles need to know of a VM's bots by their names, in one look.
 
-    What lies below the checkout is looked at by a child that has become the bot's user, as he sees it.
+    What lies below a checkout is looked at by a child that has become the bot's user, as he sees it.
+
+    :param others: bots of the VM that are not asked for; their processes are nobody else's.
     """
+    everybody = [_recognised(vm, bot, needs) for bot, needs in (*given, *others)]
+    asked = everybody[: len(given)]
+    _tell_apart(everybody)
+    _search_further(asked, everybody)
+    machine = {"limits": _limits(), "systemd": _systemd_version(), "unit_limits": _unit_limits()}
+    return {known.bot.name: _facts(known, machine) for known in asked}
+
+
+def _recognised(vm: Vm, bot: Bot, needs: Needs) -> _Known:
+    """The processes that a bot's script, or what was recorded of it, shows to be the bot."""
+    try:
+        account = account_of(bot.user)
+    except RolloutError:
+        return _Known(bot, needs, None)
+    state = recorded = None
+    with contextlib.suppress(RolloutError):
+        state = vm.store(bot.name).load()
+        if state is not None and state.carried_from:
+            recorded = vm.store(bot.name).release(state.carried_from).runner.process
+    commands = state.bot.commands if state is not None and not (needs.command or needs.arguments) else ()
+    if needs.command:
+        commands = (tuple(absolute_words(shown_words(["python", *needs.command, *needs.arguments]), bot.home)),)
+    bot = replace(bot, commands=commands)
+    return _Known(bot, needs, account, find_processes(bot), doubtful_pids(bot), recorded=recorded)
+
+
+def _tell_apart(everybody: Sequence[_Known]) -> None:
+    """Give each bot of a script that several share its own processes, and say where that cannot be done."""
+    claimed: dict[int, str] = {}
+    for known in everybody:
+        if known.needs.arguments and not known.needs.command:
+            wanted = " ".join(redact_argv(["-", *known.needs.arguments])[1:])
+            for process in known.processes:
+                if _arguments(process) == wanted or process.unit == unit_name(known.bot.name):
+                    claimed[process.pid] = known.bot.name
+    for known in everybody:
+        name = known.bot.name
+        own = [process for process in known.processes if claimed.get(process.pid) == name]
+        left = [process for process in known.processes if process.pid not in claimed]
+        sharing = [other for other in everybody if other is not known and _same_script(other.bot, known.bot)]
+        if own or (known.needs.arguments and sharing):
+            if left and not own:
+                known.problems.append(several(name, [(p.pid, p.argv, str(p.pid)) for p in left]) or _other(name, left))
+            known.processes = own
+        else:
+            known.processes = left
+            problem = several(name, [(p.pid, p.argv, _arguments(p)) for p in left])
+            known.problems += [problem] if problem else []
+
+
+def _arguments(process: Process) -> str:
+    return " ".join(parsed(process.argv).arguments)
+
+
+def _same_script(one: Bot, other: Bot) -> bool:
+    return absolute(one.home, one.script) == absolute(other.home, other.script)
+
+
+def _other(name: str, left: Sequence[Process]) -> str:
+    return (
+        f"pid {left[0].pid} runs the script of {name} with other arguments ({' '.join(left[0].argv)[:100]}) than its "
+        "bot_arguments, and other bots of the inventory share that script: correct bot_arguments, or end it"
+    )
+
+
+def _search_further(asked: Sequence[_Known], everybody: Sequence[_Known]) -> None:
+    """Look for bots that no process was recognised as by other traits than their command lines."""
+    missing = [known for known in asked if known.account and not known.processes and not known.doubtful]
+    pids = [p.pid for known in everybody for p in known.processes] + [pid for k in everybody for pid in k.doubtful]
+    for account in {known.account for known in missing if known.account}:
+        sought = {k.bot.name: k for k in missing if k.account == account and not k.problems}
+        given = [Sought(known.bot, absolute(known.bot.home, known.needs.log)) for known in sought.values()]
+        for name, found in find_suspects(given, pids, account).items():
+            known = sought[name]
+            process = describe_process(found.adopted, [], account) if found.adopted else None
+            if process is not None:
+                known.processes = [process]
+            elif found.doubtful:
+                known.problems.append(suspicion(name, found.doubtful))
+
+
+def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of one bot."""
+    bot, needs, account = known.bot, known.needs, known.account
     log = absolute(bot.home, needs.log)
     facts: dict[str, Any] = {
         "bot": asdict(bot),
@@ -93,20 +175,23 @@ def collect(bot: Bot, needs: Needs) -> dict[str, Any]:
         "log": {"path": log, "exists": False, "readable": False, "writable": False},
         "python": {"error": f"no user {bot.user}"},
         "free_mib": {},
-        "limits": _limits(),
-        "systemd": _systemd_version(),
+        "limits": machine["limits"],
+        "systemd": machine["systemd"],
         "unit": _unit(bot.name),
         "processes": [],
-        "doubtful": [],
+        "doubtful": known.doubtful,
+        "unclear": known.problems,
         "namesakes": [],
         "starters": [],
+        "plan": None,
     }
-    try:
-        account = account_of(bot.user)
-    except RolloutError:
+    if account is None:
         return facts
+    planned = _planned(known, account, machine)
+    bot = replace(bot, python=planned.python, commands=tuple(map(tuple, planned.commands)))
     seen = as_account(account, _look_as_user, bot.home, bot.script, bot.python, log)
     facts.update(
+        bot=asdict(bot),
         user_exists=True,
         group=_group_name(account.gid),
         checkout_exists=seen["checkout"],
@@ -120,14 +205,52 @@ def collect(bot: Bot, needs: Needs) -> dict[str, Any]:
                 **asdict(process),
                 "steering": list(filter(steers, process.environment_names)),
                 "executable_problem": running_problem(process.pid, account),
+                "restart_problem": restart_problem(bot.name, process),
             }
-            for process in find_processes(bot)
+            for process in known.processes
         ],
-        doubtful=doubtful_pids(bot),
         namesakes=[namesake._asdict() for namesake in find_namesakes(bot)],
         starters=[asdict(starter) for starter in find_starters(bot)],
+        plan=planned.shown(),
     )
     return facts
+
+
+def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Plan:
+    """How the bot's unit will run it, from what runs, or from what ran when it was recorded."""
+    bot, needs, processes = known.bot, known.needs, known.processes
+    own = unit_name(bot.name)
+    newest = processes[-1] if processes else None
+    found = known.recorded
+    if newest is not None and newest.unit != own:
+        try:
+            found = FoundProcess.read(newest, account)
+        except RolloutError:
+            found = None  # what it runs must not be started again, which is said by itself
+    asked = Asked(
+        python=bot.python,
+        script=bot.script,
+        home=bot.home,
+        log=absolute(bot.home, needs.log),
+        python_given=needs.python_given,
+        command=needs.command,
+        arguments=needs.arguments,
+        output=needs.output,
+        keep=needs.keep,
+        drop=needs.drop,
+        unit=own,
+        open_files=min(needs.open_files, machine["limits"]["open_files"]),
+        limits=machine["unit_limits"],
+        oom_adjustment=machine["limits"]["oom_adjustment"],
+        nice=os.getpriority(os.PRIO_PROCESS, 1),
+    )
+    seen = Seen()
+    if found is not None:
+        pipes = [stream for stream in found.streams if stream.startswith("pipe:")]
+        looked = as_account(account, look, found, bot.home, bot.script)
+        seen = Seen(**looked, readers=readers_of(pipes, account))
+    runs = " + ".join(dict.fromkeys(own if p.unit == own else p.supervisor for p in processes))
+    return make_plan(bot.name, asked, found, seen, runs, [process.pid for process in processes])
 
 
 def _look_as_user(home: str, script: str, python: str, log: str) -> dict[str, Any]:
@@ -162,118 +285,6 @@ def _script_problem(bot: Bot) -> str:
     except (RolloutError, OSError) as error:
         return str(error)
     return ""
-
-
-def notes(facts: dict[str, Any]) -> list[str]:
-    """What is worth to be known and forbids nothing, each as one sentence."""
-    name, user = facts["bot"]["name"], facts["bot"]["user"]
-    found = [
-        f"process {namesake['pid']} of {namesake['user']} names the script of {name}; it is not {user}'s, so it is not "
-        f"{name}, and is left alone"
-        for namesake in facts["namesakes"]
-    ]
-    found += [
-        f"{starter['kind']} {starter['what']} of {starter['user']} ({starter['file']} line {starter['line']}) names "
-        f"the script of {name}, and cannot start it as {user}"
-        for starter in facts["starters"]
-        if not starter["counts"]
-    ]
-    found += [
-        f"process {process['pid']} of {name} has {', '.join(process['steering'])}, which decide what code it runs; its "
-        "unit gets them only if bot_environment_keep lists them"
-        for process in facts["processes"]
-        if process["steering"]
-    ]
-    return found
-
-
-def problems(facts: dict[str, Any], needs: Needs) -> list[str]:
-    """Everything that forbids the rollout of this bot, each as one sentence with its next step."""
-    return [*_checkout_problems(facts), *_owner_problems(facts, needs), *_room_problems(facts, needs)]
-
-
-def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
-    bot, python, log = facts["bot"], facts["python"], facts["log"]
-    if not facts["user_exists"]:
-        yield f"there is no user {bot['user']} on the VM; set bot_user to the one who runs the bot"
-        return
-    if not facts["checkout_exists"]:
-        yield f"the checkout {bot['home']} is not there; set bot_home to the directory of the bots' checkout"
-        return
-    if not facts["script_exists"]:
-        yield f"the script {bot['home']}/{bot['script']} is not there; set bot_script or drop the bot"
-    elif facts["script_problem"]:
-        yield facts["script_problem"]
-    if python.get("error"):
-        yield f"{bot['python']} does not work ({python['error']}); repair the virtual environment or set bot_python"
-        return
-    if python["syntax_error"]:
-        yield (
-            f"{bot['home']}/{bot['script']} does not parse with the bot's own Python {python['version']}: "
-            f"{python['syntax_error']}; correct it first"
-        )
-    elif python["start_problem"]:
-        yield (
-            f"{bot['home']}/{python['start_problem']}: {bot['name']} would not start again if it were ended now; "
-            "repair the checkout first"
-        )
-    if python["packages"] is not None and not set(SDKS) & set(python["packages"]):
-        yield f"{bot['python']} has no SDK that is known here ({', '.join(SDKS)}); install it or set bot_python"
-    yield from version_problems(bot["python"], python["version"], python["packages"] or {})
-    if log["exists"] and not log["readable"]:
-        yield f"{bot['user']} may not read {log['path']}, so nothing could be judged by it; correct its owner and mode"
-    if not log["writable"]:
-        yield f"{bot['user']} may not write {log['path']}; correct the owner and mode of the file or its directory"
-
-
-def version_problems(path: str, python: str, packages: Mapping[str, str]) -> Iterable[str]:
-    """What of a Python, and of what it has installed, is older than the pool module needs."""
-    for name, version in {"python": python, **packages}.items():
-        if _numbers(version) < _numbers(OLDEST[name]):
-            cure = "set bot_python to a newer one" if name == "python" else f"pip install '{name}>={OLDEST[name]}'"
-            yield f"{path} has {name} {version}, and the pool module needs {OLDEST[name]}; {cure}"
-
-
-def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
-    name = facts["bot"]["name"]
-    for starter in facts["starters"]:
-        if starter["certain"] and starter["counts"] and not needs.take_over_starters:
-            yield (
-                f"{starter['kind']} {starter['what']} ({starter['file']} line {starter['line']}) starts {name} too, "
-                f"and two copies answer everything twice; remove it, or set bot_take_over_starters to continue anyway"
-            )
-    if facts["doubtful"]:
-        yield doubt(name, facts["doubtful"])
-    for process in facts["processes"]:
-        if process["executable_problem"]:
-            yield f"{name} (pid {process['pid']}) cannot be started again: {process['executable_problem']}"
-        unit = process["supervisor"]
-        own = unit_name(name)
-        if unit.endswith(".service") and unit != own and not needs.take_over_starters:
-            yield (
-                f"{name} runs under {unit} (pid {process['pid']}), which would start a second copy; "
-                f"disable that unit, or set bot_take_over_starters to continue anyway"
-            )
-
-
-def _room_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
-    if facts["systemd"] is None:
-        yield "systemd does not run on the VM; the bots' units need it"
-    for path, free in facts["free_mib"].items():
-        if free < needs.min_free_mib:
-            yield f"{path} has {free} MiB free, not {needs.min_free_mib}; make room or lower rollout_min_free_mib"
-    limits = facts["limits"]
-    allowed = min(needs.open_files, limits["open_files"])
-    if allowed < needs.connections:
-        yield (
-            f"the kernel allows {allowed} open files a process and the pools may need {needs.connections}; "
-            f"raise fs.nr_open or lower webex_pool_maxsize"
-        )
-    if limits["file_max"] - limits["files_open"] < needs.connections:
-        yield (
-            f"fs.file-max is {limits['file_max']} with {limits['files_open']} in use, and this bot may need "
-            f"{needs.connections} more; raise fs.file-max"
-        )
 
 
 def _group_name(gid: int) -> str:
@@ -327,6 +338,7 @@ def _limits() -> dict[str, int]:
         "file_max": int(Path("/proc/sys/fs/file-max").read_text()),
         "files_open": int(Path("/proc/sys/fs/file-nr").read_text().split()[0]),
         "open_files": allowed_open_files(),
+        "oom_adjustment": int(Path("/proc/1/oom_score_adj").read_text()),
     }
 
 
@@ -336,12 +348,16 @@ def _systemd_version() -> int | None:
     return int(run_command(["systemctl", "--version"]).stdout.split()[1])
 
 
+def _unit_limits() -> dict[str, list[str]]:
+    """What a unit has of each limit by itself, soft and hard, as /proc would say it."""
+    names = {name: directive.replace("Limit", "DefaultLimit", 1) for name, directive in LIMITS.items()}
+    wanted = ",".join(f"{each},{each}Soft" for each in names.values())
+    done = run_command(["systemctl", "show", f"--property={wanted}"])
+    got = dict(line.split("=", 1) for line in done.stdout.decode().splitlines() if "=" in line)
+    said = {key: "unlimited" if value == "infinity" else value for key, value in got.items()}
+    return {name: [said[f"{each}Soft"], said[each]] for name, each in names.items() if f"{each}Soft" in said}
+
+
 def _unit(bot: str) -> dict[str, Any]:
     unit = show_unit(unit_name(bot))
     return {**asdict(unit), "enabled": unit.enabled}
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """The numbers at the beginning of a version, to compare by."""
-    found = [int(part) for part in re.findall(r"\d+", version.partition("+")[0])[:3]]
-    return (*found, *[0] * (3 - len(found)))

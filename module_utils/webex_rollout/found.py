@@ -9,13 +9,15 @@ import pwd
 import shutil
 import signal
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from .become import Account, account_of, as_account
+from .command_line import parsed, python_paths
 from .errors import RolloutError
 from .processes import Bot, Process, memory_of
-from .procfs import UNREADABLE, status_fields, uids_of
+from .procfs import UNREADABLE, read_bounded, status_fields, uids_of
 
 
 @dataclass
@@ -38,6 +40,13 @@ class FoundProcess:
     ignored_signals: list[int]
     stdout: str
     stderr: str
+    streams: list[str] = field(default_factory=list)
+    """Where its standard streams led, as /proc has it."""
+    policy: int = 0
+    priority: int = 0
+    affinity: list[int] = field(default_factory=list)
+    """The processors that it may use; empty for all that the machine's first process may."""
+    oom_adjustment: int = 0
 
     @classmethod
     def read(cls, process: Process, account: Account) -> FoundProcess:
@@ -53,7 +62,9 @@ class FoundProcess:
             problem = executable_problem(os.stat(base + "/exe"), account)
             argv, environment = memory_of(process.pid)
             nice = os.getpriority(os.PRIO_PROCESS, process.pid)
-            stdout, stderr = as_account(account, _files_of, [_output_of(process.pid, fd) for fd in (1, 2)])
+            streams = [_output_of(process.pid, fd) for fd in (0, 1, 2)]
+            stdout, stderr = as_account(account, _files_of, streams[1:])
+            scheduled = _scheduled(process.pid)
         except UNREADABLE:
             raise _changed(process) from None
         if problem:
@@ -74,7 +85,20 @@ class FoundProcess:
             ignored_signals=[int(number) for number in inherited if ignored >> (number - 1) & 1],
             stdout=stdout,
             stderr=stderr,
+            streams=streams,
+            **scheduled,
         )
+
+
+def _scheduled(pid: int) -> dict[str, Any]:
+    """How the kernel treats a process, where that is not as it treats what systemd starts."""
+    processors = os.sched_getaffinity(pid)
+    return {
+        "policy": os.sched_getscheduler(pid),
+        "priority": os.sched_getparam(pid).sched_priority,
+        "affinity": [] if processors == os.sched_getaffinity(1) else sorted(processors),
+        "oom_adjustment": int(read_bounded(f"/proc/{pid}/oom_score_adj", 16)),
+    }
 
 
 def _changed(process: Process) -> RolloutError:
@@ -152,3 +176,65 @@ def _start_problem(what: str | FoundProcess, account: Account) -> str:
         return f"{path} is not there to run it"
     problem = "" if isinstance(what, str) else executable_problem(os.stat(path), account)
     return f"{path} {problem}" if problem else ""
+
+
+# -- what a plan has to know of it ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What only a look as the bot's user can tell of a process that was found."""
+
+    program: str = ""
+    program_problem: str = ""
+    directory: str = ""
+    """Its directory as the unit has to be given it."""
+    is_script: bool = False
+    """Whether what it runs is the bot's script."""
+    moved: bool = False
+    """Whether that is another one than where the process is, of a checkout that was moved under it."""
+    unwritable: Sequence[str] = ()
+    readers: Mapping[str, str] = field(default_factory=dict)
+    """Who reads the pipes that its output goes to."""
+
+
+def look(process: FoundProcess, home: str, script: str) -> dict[str, Any]:
+    """What `Seen` holds, but for the readers. To be called as the bot's user."""
+    program = executable_of(process)
+    directory, moved = _directory(process, home)
+    files = [path for path in map(file_of, process.streams[1:]) if path]
+    return {
+        "program": os.path.normpath(program),
+        "program_problem": "" if os.access(program, os.X_OK) else f"{program} is not there to run it",
+        "directory": directory,
+        "moved": moved,
+        "is_script": _runs(process.argv, directory, os.path.join(home, script)),
+        "unwritable": [path for path in files if os.path.exists(path) and not os.access(path, os.W_OK)],
+    }
+
+
+def _runs(argv: Sequence[str], directory: str, script: str) -> bool:
+    path = os.path.realpath(script)
+    return parsed(argv).kind == "script" and path in map(os.path.realpath, python_paths(argv, directory))
+
+
+def _directory(process: FoundProcess, home: str) -> tuple[str, bool]:
+    """The directory to run it in: by the name that its shell called it, where that is in the checkout."""
+    called = next((e[4:] for e in process.environment if e.startswith("PWD=")), "")
+    inside = (os.path.normpath(called) + "/").startswith(os.path.normpath(home) + "/")
+    if os.path.realpath(home) == process.cwd:
+        return os.path.normpath(home), False
+    if inside and os.path.isdir(called):
+        gone = os.path.realpath(called) != process.cwd
+        if gone and not process.cwd.endswith(" (deleted)"):
+            # Either the shell changed its directory for the program alone, or the link moved on.
+            target = parsed(process.argv).words[:1]
+            gone = bool(target) and os.path.exists(os.path.join(called, target[0]))
+        if gone or os.path.realpath(called) == process.cwd:
+            return os.path.normpath(called), gone
+    return process.cwd, False
+
+
+def file_of(target: str) -> str:
+    """The path of a stream that is a file, which still is there; else nothing."""
+    return target if target.startswith("/") and not target.startswith("/dev/") and target[-10:] != " (deleted)" else ""

@@ -158,6 +158,18 @@ def _set_limits(limits: Mapping[str, Sequence[str]]) -> None:
             resource.setrlimit(kind, (soft, allowed))
 
 
+def _set_scheduling(process: FoundProcess) -> None:
+    """Have the kernel treat this process as it treated the other one, as far as it still can."""
+    os.setpriority(os.PRIO_PROCESS, 0, process.nice)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, process.policy, os.sched_param(process.priority))
+    with contextlib.suppress(OSError):  # a processor that is gone
+        if process.affinity:
+            os.sched_setaffinity(0, process.affinity)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(process.oom_adjustment))
+
+
 def run_found(process: FoundProcess, account: Account, parent: int) -> NoReturn:
     """Turn this process into the one that was found, as the bots' user is now. Does not return.
 
@@ -165,7 +177,7 @@ def run_found(process: FoundProcess, account: Account, parent: int) -> NoReturn:
     :raises RolloutError: when it cannot be started.
     """
     _set_limits(process.limits)
-    os.setpriority(os.PRIO_PROCESS, 0, process.nice)
+    _set_scheduling(process)
     os.umask(int(process.umask or "022", 8))
     become(account)
     os.chdir(process.cwd)

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from typing import Any
 
 from .become import Account, as_account, root_account
 from .command_line import SHELL_NAMES
@@ -21,8 +22,28 @@ SESSION_SERVICES = re.compile(
     r"(sshd?|crond?|atd|anacron|telnet|([a-z]+-)?getty|user|emergency|rescue|debug-shell)(@.*)?\.service"
 )
 
-# Parents that end with their child, and those which people's shells run in.
-HARMLESS_PARENTS = {"su", "sudo", "timeout", "script", "setsid", "nohup", "login", "cron", "crond", "atd", "systemd"}
+# Parents that end with their child: what people's shells run in, and what only waits for a command.
+HARMLESS_PARENTS = {"su", "sudo", "doas", "runuser", "login", "cron", "crond", "atd", "systemd"}
+WAITING_PARENTS = {
+    *("timeout", "script", "setsid", "nohup", "flock", "uv", "uvx", "poetry", "pipenv", "conda", "mamba", "micromamba"),
+    *("dotenv", "env", "chronic", "stdbuf", "unbuffer", "time", "nice", "ionice", "taskset", "chrt", "prlimit", "sg"),
+    *("newgrp", "systemd-cat", "strace", "firejail", "tini", "dumb-init", "catatonit", "logger", "xargs", "rye", "pdm"),
+    *("hatch", "pixi", "direnv", "op", "doppler", "sops", "chpst", "cronic", "start-stop-daem", "daemon"),
+}
+
+# What keeps programs alive, by the beginning of its name, and what makes it leave one alone.
+SUPERVISORS = {
+    "supervisord": "supervisorctl stop <its program>, and take that program out of supervisord's configuration",
+    "pm2": "pm2 delete <its name> && pm2 save",
+    "node": "pm2 delete <its name> && pm2 save (or what else of Node.js keeps it)",
+    "runsv": "sv down <its service>, and remove the service's directory",
+    "s6-supervise": "s6-svc -d <its service directory>, and remove that directory",
+    "supervise": "svc -d <its service directory>, and remove that directory",
+    "circusd": "circusctl rm <its watcher>",
+    "monit": "monit unmonitor <its name>, and take it out of monit's configuration",
+    "forever": "forever stop <its script>",
+    "god": "god stop <its name>",
+}
 
 SHELL_LOOP = re.compile(rb"\b(while|until|for|watch)\b")
 SCRIPT_SIZE_LIMIT = 256 << 10
@@ -30,32 +51,68 @@ SECONDS = 5.0
 
 
 def restarting_parent_of(pid: int, account: Account) -> dict[str, object] | None:
-    """A living parent that may start the bot again when it ends (a restart loop, supervisord), as pid and name.
+    """A living ancestor that may start the bot again when it ends (a restart loop, supervisord): ``pid``, ``name``, and
+    ``end``, the command that keeps it from doing so. Those that only wait for their child are looked behind.
 
     :param account: the bots' user. A parent of anybody but him and root starts nothing as him, and shows nothing here.
     """
-    parent = next(ancestors(pid), None)
-    return {"pid": parent.pid, "name": parent.comm} if parent and _may_restart(parent, account) else None
+    for parent in ancestors(pid):
+        answer = _role_of(parent, account)
+        if answer == "restarts":
+            prefix = next((each for each in SUPERVISORS if parent.comm.lower().startswith(each)), "")
+            return {"pid": parent.pid, "name": parent.comm, "end": SUPERVISORS.get(prefix, f"kill {parent.pid}")}
+        if answer != "waits":
+            break
+    return None
 
 
-def _may_restart(parent: Stat, account: Account) -> bool:
-    """Whether a parent could start its child again: a shell in a loop, or a program nobody here knows."""
+def restart_problem(name: str, process: Any) -> str:
+    """Why a bot cannot be taken from whoever looks after its process (a `Process`); empty if it can be.
+
+    The same for preflight, which asks first, and for the record, without which nothing is changed.
+    """
+    if process.unit_is_user and process.unit.endswith(".service"):
+        return (
+            f"{name} runs under {process.unit} of a user's own service manager, which would start it again. "
+            f"Disable it there (`systemctl --user disable --now {process.unit}`) and run again: what does not run, the "
+            "rollout starts"
+        )
+    parent = process.restarting_parent
+    if parent and not process.supervisor.endswith(".service"):
+        return (
+            f"{name} (pid {process.pid}) is a child of process {parent['pid']} ({parent['name']}), which may start it "
+            f"again when it is stopped. End that so that the bot stays alone (`{parent['end']}`), and run again: what "
+            "does not run, the rollout starts"
+        )
+    return ""
+
+
+def _role_of(parent: Stat, account: Account) -> str:
+    """What an ancestor does: ``restarts`` its child (a shell in a loop, or a program nobody here knows), ``waits`` for
+    it, or is the session's ``end``."""
     uids = uids_of(parent.pid)
     if uids not in ((account.uid,) * 4, (0,) * 4):
-        return False
+        return "end"
     if parent.comm in HARMLESS_PARENTS or parent.comm.lower().startswith(("sshd", "tmux", "screen")):
-        return False
+        return "end"
+    if parent.comm in WAITING_PARENTS:
+        return "waits"
     try:
         cwd = os.readlink(f"/proc/{parent.pid}/cwd")
         path = f"/proc/{parent.pid}/cmdline"
         argv: list[str] = as_account(root_account(), read_nul_list, path, COMMAND_LINE_LIMIT, seconds=SECONDS)
     except OSError:
-        return False  # it has ended
+        return "end"  # it has ended
     except (ValueError, RolloutError):
-        return True
-    if not argv or os.path.basename(argv[0].lstrip("-")) not in SHELL_NAMES:
-        return bool(argv)
-    return _shell_loops(argv, cwd, account, roots=uids == (0,) * 4)
+        return "restarts"
+    if not argv:
+        return "end"
+    called = [os.path.basename(arg) for arg in argv[:2]]
+    if WAITING_PARENTS & set(called):  # also those that are written in Python
+        return "waits"
+    if called[0].lstrip("-") not in SHELL_NAMES:
+        return "restarts"
+    return "restarts" if _shell_loops(argv, cwd, account, roots=uids == (0,) * 4) else "waits"
 
 
 def _shell_loops(argv: Sequence[str], cwd: str, account: Account, roots: bool) -> bool:

@@ -14,6 +14,7 @@ ENVIRONMENT_DIR = "/etc/webex-bots"
 UNIT_DIR = "/etc/systemd/system"
 # Webhooks that events are sent to: secrets, readable by root alone.
 NOTIFY_FILE = f"{ENVIRONMENT_DIR}/notify.json"
+OWN_UNITS = "webex-bot@"
 GUARD_TIMER = "webex-rollout-guard.timer"
 
 
@@ -41,7 +42,7 @@ def checked_release(release: str) -> str:
 
 def unit_name(bot: str) -> str:
     """The unit that the rollout runs a bot under, by the bot's name."""
-    return f"webex-bot@{bot}.service"
+    return f"{OWN_UNITS}{bot}.service"
 
 
 def environment_file(bot: str) -> str:

@@ -16,19 +16,18 @@ the bot.
 from __future__ import annotations
 
 import os
-import pwd
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .become import Account, account_of, as_account, become, root_account
 from .clock import wall_start
-from .command_line import is_python, python_paths, python_target, redact_argv
+from .command_line import is_python, parsed, python_paths, redact_argv, shown_words
 from .errors import RolloutError
 from .files import Files
 from .parents import restarting_parent_of, supervisor_of
-from .paths import checked_name, unit_name
+from .paths import OWN_UNITS, checked_name, unit_name
 from .procfs import (
     COMMAND_LINE_LIMIT,
     MEMORY_LIMIT,
@@ -49,23 +48,28 @@ from .procfs import (
 )
 from .system import utc
 
-NAMESAKES_SHOWN = 20
 LOOK_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Bot:
-    """One bot: its script inside a checkout, and the Python that runs it."""
+    """One bot: its script inside a checkout, and the Python that runs it.
+
+    ``commands`` are further command lines that are the bot's, as `shown_words` has them, with absolute scripts: those
+    of a launcher, or of one bot among several of one script, which then are told apart by their arguments.
+    """
 
     name: str
     home: str
     script: str
     python: str
     user: str
+    commands: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a name that would not be one directory and one unit instance."""
         checked_name(self.name)
+        object.__setattr__(self, "commands", tuple(tuple(words) for words in self.commands))
 
     @property
     def files(self) -> Files:
@@ -103,13 +107,6 @@ class Process:
     restarting_parent: dict[str, object] | None
     children: list[int]
     log_files: list[str]
-
-
-class Namesake(NamedTuple):
-    """A process of another user whose command line names the bot's script: a note, and nothing else."""
-
-    pid: int
-    user: str
 
 
 # -- who is the bot --------------------------------------------------------------------------------------------
@@ -155,7 +152,7 @@ def _answers(bot: Bot) -> dict[int, str]:
     known = {look: kept[1] for look, kept in ((look, _kept.get((bot, look))) for look in looks) if kept}
     new = [look for look in looks if look not in known]
     if new:
-        given = (bot.home, bot.script, bot.python, unit_name(bot.name))
+        given = (bot.home, bot.script, bot.python, unit_name(bot.name), bot.commands)
         answers = as_account(root_account(), _judge, account, given, new, seconds=LOOK_SECONDS)
         for look, answer in zip(new, answers):
             known[look] = answer
@@ -164,27 +161,30 @@ def _answers(bot: Bot) -> dict[int, str]:
     return {look.pid: answer for look, answer in known.items()}
 
 
-def _judge(account: Account, bot: Sequence[str], looks: Sequence[_Look]) -> list[str]:
+def _judge(account: Account, bot: Sequence[Any], looks: Sequence[_Look]) -> list[str]:
     """Say of each look what it is to the bot. In a child: reads memory and descriptors as root, then becomes the user,
     and only then follows any path."""
-    home, script, python, unit = bot
+    home, script, python, unit, commands = bot
     shown = for_each(_memory_of, looks, patience=3)
     become(account)
     real_home, real_python = os.path.realpath(home), os.path.realpath(python)
-    real_script = os.path.realpath(os.path.join(home, script))
+    matches = _matcher(home, script, commands)
     answers = []
     for look, memory in zip(looks, shown):
         answer = "no"
+        called = _without_mark(look.executable)
         if memory == UNANSWERED:
-            answer = "doubtful" if is_python(_without_mark(look.executable)) else "no"
-        elif memory is not None:
-            argv, pythonpath, opened, in_unit = memory
-            called = _without_mark(look.executable)
-            runs = is_python(called) or called == real_python
-            if runs and real_script in map(os.path.realpath, python_paths(argv, look.cwd, pythonpath)):
+            answer = "doubtful" if is_python(called) else "no"
+        elif memory is not None and (is_python(called) or called == real_python):
+            argv, environ, opened, in_unit = memory
+            if in_unit == [unit, False]:
+                answer = "yes"  # whatever it calls itself
+            elif in_unit[0].startswith(OWN_UNITS) and not in_unit[1]:
+                answer = "no"  # another bot of the same script
+            elif matches(argv, look.cwd, environ):
                 traits = (
                     _is_below(look.cwd, real_home),
-                    in_unit == [unit, False],
+                    was_below(look.cwd, environ, home),
                     "/" in argv[0] and _same_venv(os.path.join(look.cwd, argv[0]), python),
                     any(_is_below(path, real_home) for path in opened),
                 )
@@ -193,16 +193,58 @@ def _judge(account: Account, bot: Sequence[str], looks: Sequence[_Look]) -> list
     return answers
 
 
+def _matcher(
+    home: str, script: str, commands: Sequence[Sequence[str]]
+) -> Callable[[Sequence[str], str, Mapping[str, str]], bool]:
+    """What says of a command line, its directory and its variables whether it runs the bot. Follows links."""
+    called_script = os.path.normpath(os.path.join(home, script))
+    real_script = os.path.realpath(called_script)
+    known = [(list(words), os.path.realpath(words[0]) if words[0][:1] == "/" else "") for words in commands]
+
+    def runs_script(argv: Sequence[str], cwd: str, environ: Mapping[str, str]) -> bool:
+        paths = python_paths(argv, cwd, environ.get("PYTHONPATH", "").split(":"))
+        if real_script in map(os.path.realpath, paths):
+            return True
+        # Of a checkout that was moved, or to which a link led that leads elsewhere by now: as its shell called it.
+        called = python_paths(argv, environ.get("PWD", cwd))
+        return cwd != environ.get("PWD") and called_script in map(os.path.normpath, called)
+
+    by_arguments = any(
+        real_script in (path, *map(os.path.realpath, python_paths(["python", *words], home))) for words, path in known
+    )
+
+    def matches(argv: Sequence[str], cwd: str, environ: Mapping[str, str]) -> bool:
+        words = shown_words(argv)
+        for wanted, path in known:
+            if path and words[1:] == wanted[1:] and words[:1] and os.path.realpath(os.path.join(cwd, words[0])) == path:
+                return True
+            if words == wanted:
+                return True
+        return not by_arguments and runs_script(argv, cwd, environ)
+
+    return matches
+
+
+def was_below(cwd: str, environ: Mapping[str, str], home: str) -> bool:
+    """Whether a process was started below a checkout that was renamed or removed since, or led to by another link."""
+    called = environ.get("PWD", "")
+    gone = cwd.endswith(" (deleted)") or os.path.realpath(called) != cwd
+    return gone and _is_below(os.path.normpath(called), os.path.normpath(home))
+
+
 def _memory_of(look: _Look) -> list[Any] | None:
-    """Command line, PYTHONPATH (where a module is run), written files and unit of a process that runs some Python."""
+    """Command line, the variables that say from where it was started, written files and unit of a process."""
     argv = read_nul_list(f"/proc/{look.pid}/cmdline", COMMAND_LINE_LIMIT)
-    if not argv or python_target(argv) == ("", "") or not same_root(look.pid):
+    unit, of_user = unit_of(look.pid)
+    if not argv or not (parsed(argv).words or unit.startswith(OWN_UNITS)) or not same_root(look.pid):
         return None
-    pythonpath: list[str] = []
-    if python_target(argv)[0] == "module":
-        environ = read_nul_list(f"/proc/{look.pid}/environ")
-        pythonpath = [path for entry in environ if entry.startswith("PYTHONPATH=") for path in entry[11:].split(":")]
-    return [argv, list(filter(None, pythonpath)), open_for_writing(look.pid), list(unit_of(look.pid))]
+    return [argv, started_from(look.pid), open_for_writing(look.pid), [unit, of_user]]
+
+
+def started_from(pid: int) -> dict[str, str]:
+    """The variables of a process that say where it was started, and where its modules are."""
+    environ = reversed(read_nul_list(f"/proc/{pid}/environ"))  # of two assignments the first counts
+    return {name: value for name, _, value in (e.partition("=") for e in environ) if name in ("PWD", "PYTHONPATH")}
 
 
 def _without_mark(executable: str) -> str:
@@ -255,44 +297,6 @@ def doubt(name: str, pids: Sequence[int]) -> str:
         f"there, nor runs the bot's own Python, so nobody can tell whether it is {name}. Nothing is started beside it: "
         "end it, or start the bot from its checkout"
     )
-
-
-# -- namesakes -------------------------------------------------------------------------------------------------
-
-
-def find_namesakes(bot: Bot) -> list[Namesake]:
-    """Processes of other users whose command line names the bot's script, the first NAMESAKES_SHOWN of them.
-
-    Their paths are compared as they are written: no link of theirs is followed, nothing but /proc is read.
-    """
-    try:
-        uid = account_of(bot.user).uid
-        paths = {os.path.normpath(os.path.join(bot.home, bot.script)), bot.script_path}
-        found = as_account(root_account(), _find_named, uid, sorted(paths), seconds=LOOK_SECONDS)
-    except (RolloutError, OSError):
-        return []  # a note that cannot be had keeps nobody from anything
-    return [Namesake(pid, _user_of(uid)) for pid, uid in found[:NAMESAKES_SHOWN]]
-
-
-def _find_named(uid: int, paths: Sequence[str]) -> list[tuple[int, int]]:
-    def named(pid: int) -> tuple[int, int] | None:
-        uids = uids_of(pid)
-        if not uids or uids == (uid,) * 4:
-            return None
-        argv = read_nul_list(f"/proc/{pid}/cmdline", COMMAND_LINE_LIMIT)
-        if not argv or not is_python(argv[0]) or not same_root(pid):
-            return None
-        targets = python_paths(argv, os.readlink(f"/proc/{pid}/cwd"))
-        return (pid, uids[1]) if any(os.path.normpath(target) in paths for target in targets) else None
-
-    return [one for one in for_each(named, all_pids()) if one not in (None, UNANSWERED)]
-
-
-def _user_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 # -- what may be shown of it -----------------------------------------------------------------------------------

@@ -249,9 +249,14 @@ def proxy_ports(pid: int) -> set[int]:
         _ports[key] = set()
         with contextlib.suppress(*UNREADABLE, RolloutError):
             environ = as_account(root_account(), read_nul_list, f"/proc/{pid}/environ", seconds=MEMORY_SECONDS)
-            matches = (re.match(r"(?:https?|all)_proxy=.*:(\d{1,5})/?$", entry, re.IGNORECASE) for entry in environ)
-            _ports[key] = {int(match.group(1)) for match in matches if match}
+            _ports[key] = ports_of_proxies(environ)
     return _ports[key]
+
+
+def ports_of_proxies(environ: Sequence[str]) -> set[int]:
+    """Ports of the proxies that variables name."""
+    matches = (re.match(r"(?:https?|all)_proxy=.*:(\d{1,5})/?$", entry, re.IGNORECASE) for entry in environ)
+    return {int(match.group(1)) for match in matches if match}
 
 
 def _sockets_of(pid: int) -> set[str]:
@@ -268,19 +273,30 @@ def _sockets_of(pid: int) -> set[str]:
 def connections_of(pid: int, ports: Sequence[int]) -> int:
     """How many established TCP connections a process has to one of the ports (or to its proxy's)."""
     wanted = {*ports, *proxy_ports(pid)}
+    return sum(port in wanted for port in remote_ports(pid))
+
+
+def remote_ports(pid: int) -> list[int]:
+    """The port at the other end of each established TCP connection that a process has made or taken."""
+    established = "01"  # include/net/tcp_states.h; columns as in Documentation/networking/proc_net_tcp
+    return [int(columns[2].rsplit(":", 1)[1], 16) for columns in _tcp_sockets(pid) if columns[3] == established]
+
+
+def listening_ports(pid: int) -> list[int]:
+    """The TCP ports on which a process waits to be called."""
+    listening = "0A"
+    return sorted({int(c[1].rsplit(":", 1)[1], 16) for c in _tcp_sockets(pid) if c[3] == listening})
+
+
+def _tcp_sockets(pid: int) -> list[list[str]]:
+    """The lines of a process's own sockets in the kernel's tables, in columns; none where it cannot be looked at."""
     try:
         sockets = _sockets_of(pid)
         tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
     except UNREADABLE:
-        return 0
-    count = 0
-    established = "01"  # include/net/tcp_states.h; columns as in Documentation/networking/proc_net_tcp
-    for line in "\n".join(tables).splitlines():
-        columns = line.split()
-        if len(columns) > 9 and columns[3] == established and columns[9] in sockets:
-            port = int(columns[2].rsplit(":", 1)[1], 16)
-            count += port in wanted
-    return count
+        return []
+    lines = (line.split() for line in "\n".join(tables).splitlines())
+    return [columns for columns in lines if len(columns) > 9 and columns[9] in sockets]
 
 
 def open_files_of(pid: int) -> str:

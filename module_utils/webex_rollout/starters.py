@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from .become import Account, account_of, as_account
 from .command_line import SHELL_NAMES, is_python, python_paths, python_target
 from .errors import RolloutError
+from .paths import OWN_UNITS
 from .processes import Bot
 from .shell_lines import (
     PATH_LIMIT,
@@ -47,7 +48,6 @@ CRON_WITH_USER = ("etc/crontab", "etc/cron.d")
 CRON_SPOOLS = ("var/spool/cron/crontabs", "var/spool/cron")
 START_SCRIPTS = ("etc/rc.local", "etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly")
 SUPERVISOR_CONFIGS = ("etc/supervisor/conf.d", "etc/supervisord.d", "etc/supervisord.conf")
-OWN_UNITS = "webex-bot@"
 TEXT_LIMIT = 256 << 10
 FILES_LIMIT = 1000  # of one directory
 QUESTIONS_LIMIT = 200  # to the bots' user: files to read, links to follow

@@ -10,9 +10,10 @@ from typing import Any
 from .drift import edited_files, stale_files
 from .errors import RolloutError
 from .lock import read_lock
+from .namesakes import find_namesakes
 from .notify import notes
 from .paths import GUARD_TIMER
-from .processes import bot_pids, doubt, doubtful_pids, find_namesakes
+from .processes import bot_pids, doubt, doubtful_pids
 from .procfs import HTTPS_PORTS, connections_of, open_files_of
 from .soak import load as load_soak
 from .state import Phase

@@ -15,10 +15,13 @@ from typing import Any
 from plugin_utils.settings import PROJECT, known_settings, value_of
 
 SETTINGS = (
+    "bot_arguments",
+    "bot_command",
     "bot_data",
     "bot_environment_drop",
     "bot_environment_keep",
     "bot_hardening",
+    "bot_output",
     "bot_python",
     "rollout_stop_timeout",
     "webex_max_retries",

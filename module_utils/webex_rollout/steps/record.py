@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from ..become import account_of
 from ..clock import Deadline, boot_key, wall_start
+from ..command_line import parsed
 from ..entries import Entry
 from ..errors import RolloutError
 from ..files import unchanged_since
 from ..found import FoundProcess
 from ..lock import act_under_lock
+from ..parents import restart_problem
 from ..paths import environment_file, unit_name
 from ..processes import Bot, Process, bot_pids, doubt, doubtful_pids, find_processes
 from ..procfs import ancestors
@@ -23,6 +25,7 @@ from ..state import FileRule, Phase, Release, Runner, Running, State, release_id
 from ..store import Store, Vm
 from ..systemd import show_unit
 from ..timer import start_guard
+from ..traits import several
 from .roll_back import roll_back_held
 from .step import Result, environment_plan
 
@@ -144,6 +147,9 @@ def _look_at_bot(store: Store, wanted: Wanted, state: State | None, old: Release
     wanted.bot.script_path  # noqa: B018  refuses one outside of the checkout
     processes = find_processes(wanted.bot)
     _refuse_doubtful(wanted.bot)
+    problem = several(wanted.bot.name, [(p.pid, p.argv, " ".join(parsed(p.argv).arguments)) for p in processes])
+    if problem and not wanted.bot.commands:
+        raise RolloutError(f"{problem}. Nothing was done")
     return FoundBot(rules, manifest, contents, processes, _runner(wanted, processes))
 
 
@@ -192,17 +198,9 @@ def _belongs_to(pid: int, main_pid: int) -> bool:
 
 def _refuse_restarting_parents(wanted: Wanted, process: Process) -> None:
     """Refuse a bot that somebody would start again: a second copy would run."""
-    if process.unit_is_user and process.unit.endswith(".service"):
-        raise RolloutError(
-            f"{wanted.bot.name} runs under {process.unit} of a user's own service manager. Nothing was done. "
-            f"Disable it there (`systemctl --user disable --now {process.unit}`), start the bot by hand and run again"
-        )
-    if process.restarting_parent and not process.supervisor.endswith(".service"):
-        raise RolloutError(
-            f"{wanted.bot.name} (pid {process.pid}) is a child of process {process.restarting_parent['pid']} "
-            f"({process.restarting_parent['name']}), which may start it again when it is stopped. Nothing was done. "
-            "End that process so that the bot stays alone, and run again"
-        )
+    problem = restart_problem(wanted.bot.name, process)
+    if problem:
+        raise RolloutError(f"{problem}. Nothing was done")
 
 
 def _compare_found(result: Result, wanted: Wanted, state: State | None, old: Release | None, found: FoundBot) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..clock import boot_key
+from ..command_line import secret_arguments
 from ..environment import EnvironmentPlan, plan_environment
 from ..errors import RolloutError
 from ..launch import start_found, start_unit
@@ -57,8 +58,15 @@ class Result:
 
 
 def environment_plan(keep: Sequence[str], drop: Sequence[str], runner: Runner) -> EnvironmentPlan:
-    """What becomes of the variables of the process that was found; nothing for one that was not."""
-    return plan_environment(runner.process.environment if runner.process else (), keep, drop)
+    """What becomes of the variables of the process that was found; nothing for one that was not.
+
+    Its secret arguments are variables of its unit.
+    """
+    if runner.process is None:
+        return EnvironmentPlan()
+    argv = runner.process.argv
+    secrets = [f"{name}={argv[index]}" for index, name in secret_arguments(argv).items()]
+    return plan_environment([*secrets, *runner.process.environment], keep, drop)
 
 
 def must_be_open(state: State, token: int | None, phases: Sequence[Phase] = ()) -> None:

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from module_utils.webex_rollout.facts import OLDEST as OLDEST_VERSIONS
-from module_utils.webex_rollout.facts import version_problems
+from module_utils.webex_rollout.refusals import OLDEST as OLDEST_VERSIONS
+from module_utils.webex_rollout.refusals import version_problems
 from tests.bench.pool.matrix import REFERENCE, find_python
 from tests.unit.pool.environments import CACHE, NEWEST, OLDEST, Environment
 from tests.unit.pool.runner import MODULE

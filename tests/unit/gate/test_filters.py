@@ -59,14 +59,22 @@ PLAY = """
           users: "{{ hostvars | webex_vm_settings('jarvis', 'bot_user') }}"
           answer: "{{ [{'item': 'jarvis', 'gate_state': 'extend', 'soak': none}] | webex_may_follow(['tars'], 'act') }}"
           directory: "WorkingDirectory={{ bot_home | systemd_path }}"
-          program: "{{ bot_python | systemd_program }} {{ bot_script | systemd_argument }}"
+          program: "{{ [bot_python, bot_script, '${WEBEX_BOT_ARGUMENT_3}'] | systemd_command }}"
 """
 
 FILES = """
 - hosts: canary
   gather_facts: false
   vars:
-    rollout_bot: {open_files_allowed: 4096, facts: {group: bots}}
+    rollout_bot:
+      open_files_allowed: 4096
+      facts:
+        group: bots
+        plan:
+          unit:
+            directory: /srv/100% IR
+            command: [/srv/100% IR/.venv/bin/python, webex_bots/jarvis.py, $x]
+            directives: [[UMask, "0077"], [Nice, "5"]]
   tasks:
     - name: Load the settings
       ansible.builtin.import_role: {name: settings, rolespec_validate: false}
@@ -115,7 +123,7 @@ def test_filters_see_resolved_settings_of_all_bots(tmp_path: Path) -> None:
             "rollout_wait lets a run wait for it. The fleet waits.",
         },
         "directory": "WorkingDirectory=/srv/100%% IR",
-        "program": '"/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py',
+        "program": '"/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py ${WEBEX_BOT_ARGUMENT_3}',
     }
 
 
@@ -149,7 +157,9 @@ def test_what_roles_write_for_users_and_paths(tmp_path: Path) -> None:
         "+service soft nofile 4096",
         "+service hard nofile 4096",
         "+WorkingDirectory=/srv/100%% IR",
-        '+ExecStart="/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py',
+        '+ExecStart="/srv/100%% IR/.venv/bin/python" webex_bots/jarvis.py $$x',
+        "+UMask=0077",
+        "+Nice=5",
         '+ReadWritePaths="/srv/100%% IR/logs"',
         '+ReadWritePaths="/srv/100%% IR/my data"',
         "+ReadOnlyPaths=-/home/vinay",

@@ -7,8 +7,8 @@ import copy
 from typing import Any
 
 import pytest
-from ansible.module_utils.webex_rollout.facts import OLDEST, Needs, notes, problems
 from ansible.module_utils.webex_rollout.procfs import open_files_ceiling
+from ansible.module_utils.webex_rollout.refusals import OLDEST, Needs, notes, problems
 
 from plugin_utils.settings import PROJECT
 
@@ -38,10 +38,12 @@ GOOD: dict[str, Any] = {
     "systemd": 252,
     "processes": [],
     "doubtful": [],
+    "unclear": [],
+    "plan": None,
     "namesakes": [],
     "starters": [],
 }
-PROCESS = {"supervisor": "nohup", "pid": 7, "steering": [], "executable_problem": ""}
+PROCESS = {"supervisor": "nohup", "pid": 7, "steering": [], "executable_problem": "", "restart_problem": ""}
 CRON: dict[str, Any] = {
     "kind": "cron",
     "file": "/etc/cron.d/bots",

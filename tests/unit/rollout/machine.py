@@ -93,6 +93,8 @@ class FakeSystemd:
             return run_command(argv, timeout, stdin, environment)
         verb, *rest = argv[1:]
         name = next((word for word in rest if not word.startswith("-")), "")
+        if verb == "show" and not name:  # the manager itself
+            return subprocess.CompletedProcess(argv, 0, b"", b"")
         if f"{verb} {name}".strip() in self.refuse:
             return subprocess.CompletedProcess(argv, 1, b"", f"Job for {name} failed".encode())
         if verb == "stop" and not self.running(name) and "LoadState=loaded" not in self._show(name, []):
@@ -143,24 +145,24 @@ class FakeSystemd:
 
     def _start(self, name: str, rest: Sequence[str]) -> str:
         if not self.running(name):
-            settings = dict(
-                line.split("=", 1) for p in self.files(name) for line in p.read_text().splitlines() if "=" in line
-            )
+            lines = [line for p in self.files(name) for line in p.read_text().splitlines()]
+            settings = dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
             environment = {"PATH": os.environ["PATH"]}
             with contextlib.suppress(FileNotFoundError):
-                text = Path(settings["EnvironmentFile"]).read_text("utf-8")
+                text = Path(settings["EnvironmentFile"].lstrip("-")).read_text("utf-8")
                 for key, value in re.findall(r'^(\w+)="((?:[^"\\]|\\.)*)"$', text, re.MULTILINE | re.DOTALL):
                     environment[key] = re.sub(r"\\(.)", r"\1", value)
             for key in self.unset:
                 environment.pop(key, None)
             process = subprocess.Popen(
-                settings["ExecStart"].split(),
-                cwd=settings["WorkingDirectory"],
+                command_of(settings["ExecStart"], environment),
+                cwd=settings["WorkingDirectory"].replace("%%", "%"),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=lambda: _become_unit(settings),
             )
             stat = read_stat(process.pid)
             assert stat is not None
@@ -207,6 +209,25 @@ class FakeSystemd:
     def _reset_failed(self, name: str, rest: Sequence[str]) -> str:
         self.write(name, restarts=0)
         return ""
+
+
+def command_of(text: str, environment: Mapping[str, str]) -> list[str]:
+    """A command line as systemd reads it (systemd.service(5), "Command lines"), variables filled in."""
+    words = []
+    for quoted, plain in re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', text):
+        word = re.sub(r"\\(.)", r"\1", quoted) if quoted or not plain else plain
+        hidden = re.fullmatch(r"\$\{(\w+)\}", word)
+        words.append(environment[hidden[1]] if hidden else word.replace("$$", "$").replace("%%", "%"))
+    return words
+
+
+def _become_unit(settings: Mapping[str, str]) -> None:
+    """What systemd does to a process of a unit before it runs the program."""
+    os.umask(int(settings.get("UMask", "0022"), 8))
+    if "Nice" in settings:
+        os.setpriority(os.PRIO_PROCESS, 0, int(settings["Nice"]))
+    if settings.get("CPUSchedulingPolicy") == "batch":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 class Machine:

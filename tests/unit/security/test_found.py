@@ -9,15 +9,16 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.webex_rollout import facts, found, launch
+from ansible.module_utils.webex_rollout import facts, found, launch, parents
 from ansible.module_utils.webex_rollout.become import account_of
 from ansible.module_utils.webex_rollout.errors import RolloutError
-from ansible.module_utils.webex_rollout.facts import Needs, collect, notes, problems
 from ansible.module_utils.webex_rollout.found import FoundProcess, start_problem
-from ansible.module_utils.webex_rollout.processes import find_processes
+from ansible.module_utils.webex_rollout.processes import Bot, find_processes
+from ansible.module_utils.webex_rollout.refusals import Needs, notes, problems
+from ansible.module_utils.webex_rollout.store import Vm
 from ansible.module_utils.webex_rollout.systemd import Unit
 
 from tests.unit.people import NAMES
@@ -157,11 +158,18 @@ def needs() -> Needs:
     return Needs("logs/jarvis.log", 1024, 10, 1, take_over_starters=False)
 
 
+def collect(case: Case, bot: Bot | None = None) -> dict[str, Any]:
+    vm = Vm(str(case.people.base / "state"), "tester")
+    return facts.collect(vm, [(bot or case.bot, needs())])["jarvis"]
+
+
 @pytest.fixture
 def _no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = Unit("webex-bot@jarvis.service", "not-found", "inactive", "dead", "", 0, 0, "success", 0, 0, "")
     monkeypatch.setattr(facts, "show_unit", lambda _: unit)
     monkeypatch.setattr(facts, "_systemd_version", lambda: 252)
+    monkeypatch.setattr(facts, "_unit_limits", dict)
+    monkeypatch.setattr(parents, "_role_of", lambda *_: "end")  # the tests themselves are the parent
 
 
 @pytest.mark.usefixtures("_no_systemd")
@@ -172,7 +180,7 @@ def test_preflight_sees_a_checkout_that_is_closed_to_all_others(case: Case) -> N
     case.people.give(case.people.home)
     case.people.home.chmod(0o700)
     pid = case.its_own()
-    seen = collect(case.bot, needs())
+    seen = collect(case)
     assert [process["pid"] for process in seen["processes"]] == [pid]
     assert (seen["user_exists"], seen["script_exists"]) == (True, True)
     assert seen["log"] == {
@@ -190,12 +198,12 @@ def test_preflight_sees_a_checkout_that_is_closed_to_all_others(case: Case) -> N
 def test_preflight_names_namesakes_and_a_script_that_leads_out(case: Case) -> None:
     other = case.start("otheruser", "python3", str(case.script), executable=PYTHON)
     case.shows(other, b"jarvis")
-    assert any(f"process {other} of otheruser" in note for note in notes(collect(case.bot, needs())))
+    assert any(f"process {other} of otheruser" in note for note in notes(collect(case)))
     target = case.people.base / "elsewhere.py"
     target.write_text("")
     case.script.unlink()
     case.script.symlink_to(target)
-    assert any("leads out of" in problem for problem in problems(collect(case.bot, needs()), needs()))
+    assert any("leads out of" in problem for problem in problems(collect(case), needs()))
 
 
 @pytest.mark.usefixtures("_no_systemd")
@@ -206,15 +214,15 @@ def test_python_of_the_user_runs_as_the_user(case: Case) -> None:
     wrapper.chmod(0o755)
     case.people.give(case.people.home)
     bot = replace(case.bot, python=str(wrapper))
-    assert collect(bot, needs())["python"]["error"] is None
+    assert collect(case, bot)["python"]["error"] is None
     assert set(ran.read_text().split()) == {str(BOTUSER)}
     wrapper.write_text("#!/bin/sh\necho '[1]'\n")
-    assert collect(bot, needs())["python"]["error"] == "it does not answer as a Python does"
+    assert collect(case, bot)["python"]["error"] == "it does not answer as a Python does"
 
 
 @pytest.mark.usefixtures("_no_systemd")
 def test_unknown_user_is_the_one_problem(case: Case) -> None:
-    seen = collect(replace(case.bot, user="nosuchuser"), replace(needs(), min_free_mib=0))
+    seen = collect(case, replace(case.bot, user="nosuchuser"))
     assert len(problems(seen, needs())) == 1
     assert "there is no user nosuchuser" in problems(seen, needs())[0]
 

@@ -15,8 +15,9 @@ from ansible.module_utils.webex_rollout.become import account_of
 from ansible.module_utils.webex_rollout.clock import Timing
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.found import FoundProcess
+from ansible.module_utils.webex_rollout.namesakes import find_namesakes
 from ansible.module_utils.webex_rollout.parents import restarting_parent_of
-from ansible.module_utils.webex_rollout.processes import Bot, bot_pids, doubtful_pids, find_namesakes, find_processes
+from ansible.module_utils.webex_rollout.processes import Bot, bot_pids, doubtful_pids, find_processes
 from ansible.module_utils.webex_rollout.procfs import UNANSWERED, for_each
 
 from tests.unit.people import NAMES
