@@ -28,7 +28,7 @@ from .processes import Bot, Process, describe_process, doubtful_pids, find_proce
 from .procfs import allowed_open_files
 from .refusals import OLDEST, Needs
 from .sources import compile_problem
-from .starters import find_starters
+from .starter_places import Texts, find_starters
 from .starting import start_problem
 from .store import Vm
 from .system import run_command
@@ -84,7 +84,8 @@ def collect(
     asked = everybody[: len(given)]
     _tell_apart(everybody)
     _search_further(asked, everybody)
-    machine = {"limits": _limits(), "systemd": _systemd_version(), "unit_limits": _unit_limits()}
+    texts: dict[tuple[str, str], Texts] = {}
+    machine = {"limits": _limits(), "systemd": _systemd_version(), "unit_limits": _unit_limits(), "texts": texts}
     return {known.bot.name: _facts(known, machine) for known in asked}
 
 
@@ -210,7 +211,7 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
             for process in known.processes
         ],
         namesakes=[namesake._asdict() for namesake in find_namesakes(bot)],
-        starters=[asdict(starter) for starter in find_starters(bot)],
+        starters=[asdict(starter) for starter in find_starters(bot, texts=machine["texts"])],
         plan=planned.shown(),
     )
     return facts

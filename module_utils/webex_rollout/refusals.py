@@ -56,7 +56,19 @@ def notes(facts: dict[str, Any]) -> list[str]:
         f"{starter['kind']} {starter['what']} of {starter['user']} ({starter['file']} line {starter['line']}) names "
         f"the script of {name}, and cannot start it as {user}"
         for starter in facts["starters"]
-        if not starter["counts"]
+        if not starter["counts"] and starter["kind"] != "start script"
+    ]
+    found += [
+        f"{starter['file']} line {starter['line']} {starter['what']} of {name} when somebody calls it; put "
+        "`systemctl restart webex-bots.target` in its place"
+        for starter in facts["starters"]
+        if starter["kind"] == "start script"
+    ]
+    found += [
+        f"{starter['kind']} {starter['what']} ({starter['file']} line {starter['line']}) may start {name} too, as far "
+        "as can be told without running it: look at it, and take it out if it does"
+        for starter in facts["starters"]
+        if starter["counts"] and not starter["certain"] and starter["kind"] != "start script"
     ]
     found += [
         f"process {process['pid']} of {name} has {', '.join(process['steering'])}, which decide what code it runs; its "
@@ -117,7 +129,8 @@ def version_problems(path: str, python: str, packages: Mapping[str, str]) -> Ite
 def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
     name = facts["bot"]["name"]
     for starter in facts["starters"]:
-        if starter["certain"] and starter["counts"] and not needs.take_over_starters:
+        by_hand = starter["kind"] == "start script"
+        if starter["certain"] and starter["counts"] and not by_hand and not needs.take_over_starters:
             yield (
                 f"{starter['kind']} {starter['what']} ({starter['file']} line {starter['line']}) starts {name} too, "
                 f"and two copies answer everything twice; remove it, or set bot_take_over_starters to continue anyway"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Find what would start a bot's script a second time: units, cron lines, start-up scripts, supervisord.
+"""What would start a bot's script a second time: whether a text does. `starter_places` knows where such texts are.
 
 What root or the bots' user has set up counts. Any user may have a crontab that names the script: it starts nothing as
 the bots' user, so it is a note. Files in root's own directories are read by root, all others by the bots' user.
@@ -8,56 +8,48 @@ the bots' user, so it is a note. Files in root's own directories are read by roo
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
 import pwd
 import re
 import stat
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from .become import Account, account_of, as_account
-from .command_line import SHELL_NAMES, is_python, python_paths, python_target
+from .become import Account, as_account
+from .command_line import SHELL_NAMES, is_python, parsed, python_paths, python_target, shown_words
 from .errors import RolloutError
-from .paths import OWN_UNITS
 from .processes import Bot
 from .shell_lines import (
     PATH_LIMIT,
-    cron_command,
     may_become,
     shell_words,
     simple_commands,
-    unit_settings,
 )
 from .system import to_text
 from .tree import is_roots
 
-UNIT_DIRECTORIES = (
-    "etc/systemd/system",
-    "run/systemd/system",
-    "run/systemd/transient",
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-    "etc/systemd/user",
-    "run/systemd/user",
-    "usr/lib/systemd/user",
-)
-USER_UNIT_DIRECTORIES = (".config/systemd/user", ".local/share/systemd/user")
-CRON_WITH_USER = ("etc/crontab", "etc/cron.d")
-CRON_SPOOLS = ("var/spool/cron/crontabs", "var/spool/cron")
-START_SCRIPTS = ("etc/rc.local", "etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly")
-SUPERVISOR_CONFIGS = ("etc/supervisor/conf.d", "etc/supervisord.d", "etc/supervisord.conf")
 TEXT_LIMIT = 256 << 10
 FILES_LIMIT = 1000  # of one directory
 QUESTIONS_LIMIT = 200  # to the bots' user: files to read, links to follow
-SECONDS = 10.0  # for the notes: nobody waits longer for other users' crontabs
 DEPTH = 3
+VALUES_LIMIT = 50  # of one variable
+
+KEYWORDS = {"do", "then", "else", "elif", "if", "while", "until", "!", "{", "command"}
+DIRECTORY_OPTIONS = {"--chdir", "--cwd", "--directory", "--working-directory", "-C", "-d"}
+# What runs the program that it is given, whatever that is written in.
+RUNNERS = {
+    *("uv", "uvx", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda", "mamba", "micromamba", "dotenv", "pm2"),
+    *("start-stop-daemon", "systemd-run", "daemon", "daemonize", "chpst", "setuidgid", "forever", "nodemon"),
+    *("watchmedo", "supervise", "flock", "timeout", "nice", "ionice", "taskset", "sudo", "runuser", "su", "doas"),
+}
+BECOMING = {"su", "runuser", "sudo", "doas"}
 
 
 @dataclass
 class Starter:
-    """A place that would start a bot's script: kind ``unit``, ``user unit``, ``cron``, ``script`` or ``supervisor``.
+    """A place that would start a bot's script: kind ``unit``, ``user unit``, ``cron``, ``script``, ``supervisor`` or
+    ``configuration``; a ``start script`` does it only when somebody calls it, and ``what`` says what else it does.
 
     ``user`` is who it would run as; ``counts`` is False where that is neither root nor the bots' user. ``certain`` is
     False where the line names the script through something only its shell can resolve.
@@ -107,14 +99,14 @@ class Search:
 
     def read(self, path: str) -> str:
         """A file's text, as far as it is a regular file of a bearable size; else nothing."""
-        where, roots = _led_by_root(path)
-        return _read(where) if roots else str(self.ask(_read, where, ""))
+        where, roots = led_by_root(path)
+        return read_file(where) if roots else str(self.ask(read_file, where, ""))
 
     def names_in(self, directory: str) -> list[str]:
         """What is in a directory; nothing where there is none."""
         if is_roots(os.path.join(directory, "x")):
-            return _names_in(directory)
-        names = self.ask(_names_in, directory, [])
+            return names_in(directory)
+        names = self.ask(names_in, directory, [])
         return [str(name) for name in names] if isinstance(names, list) else []
 
     def files_in(self, path: str) -> list[str]:
@@ -125,11 +117,20 @@ class Search:
     def add(self, kind: str, file: str, line: int, what: str, answer: bool | None, user: str = "root") -> None:
         """Note a starter, if the answer is not no."""
         if answer is not False:
-            counts = _uid_of(user) in (0, self.account.uid)
+            counts = uid_of(user) in (0, self.account.uid)
             self.found.append(Starter(kind, file, line, what[:256], bool(answer), user, counts))
 
 
-def _led_by_root(path: str) -> tuple[str, bool]:
+def uid_of(user: str) -> int | None:
+    if user.isdecimal() and user.isascii():
+        return int(user[:10])
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
+def led_by_root(path: str) -> tuple[str, bool]:
     """Where links in root's own directories lead from a path, and whether that is in root's own directories still."""
     for _ in range(10):
         if not is_roots(path):
@@ -141,7 +142,7 @@ def _led_by_root(path: str) -> tuple[str, bool]:
     return path, False
 
 
-def _read(path: str) -> str:
+def read_file(path: str) -> str:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -155,7 +156,7 @@ def _read(path: str) -> str:
         os.close(fd)
 
 
-def _names_in(directory: str) -> list[str]:
+def names_in(directory: str) -> list[str]:
     try:
         return sorted(os.listdir(directory))[:FILES_LIMIT]
     except OSError:
@@ -165,33 +166,123 @@ def _names_in(directory: str) -> list[str]:
 # -- what a text starts ----------------------------------------------------------------------------------------
 
 
-def starts_bot(text: str, directory: str, search: Search, depth: int = 0) -> bool | None:
+def starts_bot(
+    text: str,
+    directory: str,
+    search: Search,
+    depth: int = 0,
+    variables: Mapping[str, Sequence[str]] | None = None,
+) -> bool | None:
     """Whether a shell text starts the bot's script: True, False, or None for a likely yes that only a shell could tell.
 
     Mentioning the script (``tail``, ``cp``, ``pkill -f``) is no start; a command passed to ``sh -c`` and a shell script
-    that is called are looked into.
+    that is called are looked into. Variables are followed as far as the text sets them.
+
+    :param variables: those that are known, each with the values that it may have.
     """
     doubt = False
+    known = {"HOME": [search.account.home], **(variables or {})}
     for command in simple_commands(shell_words(text)):
-        if command[0] == "cd" and len(command) > 1:
-            directory = os.path.join(directory, _expanded(command[1], search))[:PATH_LIMIT]
+        while command and command[0] in KEYWORDS:
+            command = command[1:]
+        if not command or _sets(command, known):
             continue
-        runs = _command_position(command)
-        for index, word in enumerate(command):
-            if is_python(word):
-                answer = _python_refers(command[index:], directory, search)
-            elif index == runs:
-                answer = _called(word, directory, search, depth, by_shell=False)
-            elif depth < DEPTH and any(c.isspace() for c in word):
-                answer = starts_bot(word, directory, search, depth + 1)  # sh -c '…', tmux new '…'
-            elif index and os.path.basename(command[index - 1]) in SHELL_NAMES:
-                answer = _called(word, directory, search, depth, by_shell=True)  # sh start_all.sh
-            else:
-                continue
+        if command[0] in ("cd", "pushd") and len(command) > 1:
+            directory = os.path.join(directory, _expanded(_filled(command[-1], known)[0], search))[:PATH_LIMIT]
+            continue
+        for words in _variants(command, known):
+            answer = _command_starts(words, directory, search, depth, known)
             if answer:
                 return True
             doubt = doubt or answer is None
     return None if doubt else False
+
+
+def _sets(command: Sequence[str], known: dict[str, Sequence[str]]) -> bool:
+    """Take note of what a command says of variables; whether it does nothing else."""
+    if command[0] == "for" and len(command) > 2:
+        if command[2] == "in":
+            known[command[1]] = [value for word in command[3:] for value in _filled(word, known)][:VALUES_LIMIT]
+        return True
+    words = (
+        command[1:] if command[0] in ("export", "readonly", "local", "declare", "typeset", "set", "env") else command
+    )
+    pairs = [word.partition("=") for word in words if not word.startswith("-")]
+    if not pairs or not all(equals and name.isidentifier() for name, equals, _ in pairs):
+        return False
+    for name, _, value in pairs:
+        known[name] = _filled(value, known)
+    return True
+
+
+def _variants(command: Sequence[str], known: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """A command with its variables filled in, once for each value of the one that has several."""
+    several = next((_filled(word, known) for word in command if len(_filled(word, known)) > 1), [""])
+    return [
+        [filled[min(index, len(filled) - 1)] for filled in (_filled(word, known) for word in command)]
+        for index in range(len(several))
+    ]
+
+
+def _filled(word: str, known: Mapping[str, Sequence[str]]) -> list[str]:
+    """A word with its variables filled in, in every way that is known.
+
+    A pattern of files is a value only where it is the whole word.
+    """
+    found = [word]
+    for name in re.findall(r"\$\{?(\w+)\}?", word)[:4]:
+        values = [value for value in known.get(name, ()) if "*" not in value or word in (f"${name}", f"${{{name}}}")]
+        if values:
+            pattern = re.compile(rf"\$\{{{name}\}}|\${name}\b")
+            found = [value.join(pattern.split(each)) for each in found for value in values][:VALUES_LIMIT]
+    return [each[: PATH_LIMIT + 1] for each in found] if len(word) <= PATH_LIMIT else found
+
+
+def _command_starts(
+    command: Sequence[str], directory: str, search: Search, depth: int, known: Mapping[str, Sequence[str]]
+) -> bool | None:
+    """What `starts_bot` says of one command."""
+    for option, value in zip(command, [*command[1:], ""]):
+        name, equals, joined = option.partition("=")
+        if name in DIRECTORY_OPTIONS and not is_python(command[0]):
+            directory = os.path.join(directory, _expanded(joined if equals else value, search))[:PATH_LIMIT]
+    runs = _command_position(command)
+    head = os.path.basename(command[runs]) if runs < len(command) else ""
+    doubt = python_seen = False
+    for index, word in enumerate(command):
+        if is_python(word):
+            python_seen = True
+            answer = _python_refers(command[index:], directory, search)
+        elif index == runs:
+            answer = _called(word, directory, search, depth, by_shell=False, arguments=command[index + 1 :])
+        elif depth < DEPTH and any(c.isspace() for c in word):
+            answer = starts_bot(word, directory, search, depth + 1, known)  # sh -c '…', tmux new '…'
+            if answer is False and head in BECOMING:  # a login begins in the home
+                answer = starts_bot(word, search.account.home, search, depth + 1, known)
+        elif index and os.path.basename(command[index - 1]) in SHELL_NAMES:
+            answer = _called(word, directory, search, depth, by_shell=True)  # sh start_all.sh
+        elif head in RUNNERS and not python_seen:
+            answer = _refers(word, directory, search)
+        elif head in ("docker", "podman") and python_seen:
+            answer = None if os.path.basename(word) == os.path.basename(search.script) else False
+        elif head == "make" and _names(word, search):
+            answer = None if _is_in_checkout(directory, search) else False
+        else:
+            continue
+        if answer:
+            return True
+        doubt = doubt or answer is None
+    return None if doubt else False
+
+
+def _names(word: str, search: Search) -> bool:
+    """Whether a word has the bot's name as a part of its own."""
+    return search.bot.name in re.split(r"[^A-Za-z0-9_]+", word)
+
+
+def _is_in_checkout(path: str, search: Search) -> bool:
+    home = os.path.normpath(search.bot.home)
+    return (os.path.normpath(path) + "/").startswith(home + "/")
 
 
 def _expanded(word: str, search: Search) -> str:
@@ -199,13 +290,21 @@ def _expanded(word: str, search: Search) -> str:
     home = search.account.home
     word = word[: PATH_LIMIT + 1].replace("${HOME}", home)
     word = re.sub(r"\$HOME\b", lambda _: home, word)
-    return home + word[1:] if word == "~" or word.startswith("~/") else word
+    if word.startswith("~"):
+        user, slash, rest = word[1:].partition("/")
+        if user in ("", search.account.name):
+            return home + slash + rest
+    return word
 
 
 def _refers(word: str, directory: str, search: Search) -> bool | None:
     """Whether a path names the bot's script: True, False, or None where a variable hides the answer."""
     # A script is called by its own name; only links to directories are followed
     names = (os.path.basename(search.script), os.path.basename(search.bot.script))
+    if "*" in word and "$" not in word:
+        parts = os.path.normpath(os.path.join(directory, _expanded(word, search)))[:PATH_LIMIT].split("/")
+        wanted = search.script.split("/")
+        return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, wanted, parts))
     if "$" not in word and os.path.basename(word) not in names:
         return False
     path = os.path.join(directory, _expanded(word, search))
@@ -221,8 +320,20 @@ def _refers(word: str, directory: str, search: Search) -> bool | None:
 def _python_refers(words: Sequence[str], directory: str, search: Search) -> bool | None:
     """Whether a Python command line starts the bot."""
     kind, target = python_target(words)
+    launched = shown_words(words)
+    launched = [os.path.normpath(os.path.join(directory, launched[0])), *launched[1:]] if kind == "script" else launched
+    if tuple(launched) in search.bot.commands:
+        return True
+    arguments = parsed(words).arguments
+    # A launcher in the checkout that is told the bot's name
+    launcher = None if any(_names(word, search) for word in arguments) and _is_in_checkout(directory, search) else False
     if kind == "script":
-        return _refers(target, directory, search)
+        inside = _is_in_checkout(os.path.join(directory, _expanded(target, search)), search)
+        another = os.path.dirname(launched[0]) == os.path.dirname(search.script)
+        answer = _refers(target, directory, search)
+        return launcher if answer is False and inside and not another else answer
+    if kind == "module" and launcher is None and target.split(".")[0] not in ("pip", "py_compile", "pytest", "venv"):
+        return None
     paths = python_paths(words, directory, [search.bot.home]) if len(target) < PATH_LIMIT else []
     return any(_refers(path, directory, search) for path in paths if "$" not in path)
 
@@ -230,159 +341,31 @@ def _python_refers(words: Sequence[str], directory: str, search: Search) -> bool
 def _command_position(command: Sequence[str]) -> int:
     """Index of the word that is run, after assignments and the usual wrappers."""
     for index, word in enumerate(command):
-        if re.match(r"\w+=", word) or os.path.basename(word) in {"nohup", "exec", "env", "setsid", "time"}:
+        if re.match(r"\w+=", word) or os.path.basename(word) in {"nohup", "exec", "env", "setsid", "time", "!"}:
             continue
         return index
     return 0
 
 
-def _called(word: str, directory: str, search: Search, depth: int, by_shell: bool) -> bool | None:
-    """Whether running this file starts the bot: it is the script itself, or a shell script that starts it."""
+def _called(
+    word: str, directory: str, search: Search, depth: int, by_shell: bool, arguments: Sequence[str] = ()
+) -> bool | None:
+    """Whether running this file starts the bot: it is the script itself, or a shell script that starts it.
+
+    A file of the checkout that is told the bot's name, or is named after it, may.
+    """
     answer = _refers(word, directory, search)
+    path = os.path.join(directory, _expanded(word, search))
+    if answer is False and ("/" in word or by_shell) and _is_in_checkout(path, search):
+        told = [*arguments, os.path.basename(word).replace("-", " ")]
+        answer = None if any(_names(each, search) for each in told) and not is_python(word) else False
     if answer or depth >= DEPTH or search.alone or not (by_shell or "/" in word):
         return answer
-    path = os.path.join(directory, _expanded(word, search))
     content = search.read(path) if len(path) <= PATH_LIMIT and "$" not in path else ""
     first = content.split("\n", 1)[0]
+    if not content and answer is False and path.endswith(".sh") and _is_in_checkout(path, search):
+        return None  # a script of the checkout that cannot be read
     if not (first.startswith("#!") and "sh" in first) and not path.endswith(".sh"):
         return answer
     inside = starts_bot(content, directory, search, depth + 1)
     return inside if inside is not False else answer
-
-
-# -- where it is looked for ------------------------------------------------------------------------------------
-
-
-def _unit_files(search: Search) -> Iterator[tuple[str, str]]:
-    """Service files and their drop-ins, of the system and of the bots' user."""
-    places = [("unit" if "/user" not in d else "user unit", search.path(d)) for d in UNIT_DIRECTORIES]
-    places += [("user unit", os.path.join(search.home, d)) for d in USER_UNIT_DIRECTORIES]
-    seen = set()
-    for kind, directory in places:
-        real, _ = _led_by_root(directory)
-        for name in [] if real in seen else search.names_in(directory):  # /lib is /usr/lib on a merged system
-            path = os.path.join(directory, name)
-            if name.endswith(".service"):
-                yield kind, path
-            elif name.endswith(".service.d"):
-                yield from ((kind, os.path.join(path, conf)) for conf in search.names_in(path) if conf[-5:] == ".conf")
-        seen.add(real)
-
-
-def _unit_name(path: str) -> str:
-    """The unit a unit file or drop-in belongs to."""
-    name = os.path.basename(path)
-    return name if name.endswith(".service") else os.path.basename(os.path.dirname(path))[: -len(".d")]
-
-
-def _search_units(search: Search) -> None:
-    expand = _specifiers(search)
-    files = [entry for entry in _unit_files(search) if not _unit_name(entry[1]).startswith(OWN_UNITS)]
-    settings = {path: unit_settings(search.read(path), "Service") for _, path in files}
-    of_unit = {  # whichever of its files says so
-        (_unit_name(path), key): value
-        for path, lines in settings.items()
-        for _, key, value in lines
-        if key in ("WorkingDirectory", "User")
-    }
-    for kind, path in files:
-        name = _unit_name(path)
-        user = search.account.name if kind == "user unit" else expand(of_unit.get((name, "User"), "")) or "root"
-        directory = expand(of_unit.get((name, "WorkingDirectory"), "/").lstrip("-"))
-        for number, key, value in settings[path]:
-            if key.startswith("ExecStart"):
-                answer = starts_bot(expand(value.lstrip("@-:+!")), directory, search)
-                search.add(kind, path, number, name, answer, user)
-
-
-def _specifiers(search: Search) -> Callable[[str], str]:
-    """Resolve the unit specifiers a template of bots would use, as for this bot."""
-    values = {
-        "%i": search.bot.name,
-        "%I": search.bot.name,
-        "%h": search.home,
-        "%u": search.bot.user,
-        "%%": "%",
-    }
-
-    def expand(text: str) -> str:
-        return search.home if text == "~" else re.sub(r"%[iIhu%]", lambda match: values[match.group()], text)
-
-    return expand
-
-
-def _search_cron(search: Search) -> None:
-    for path in (path for place in CRON_WITH_USER for path in search.files_in(search.path(place))):
-        _search_crontab(search, path, "")
-    own = {"root", search.account.name}
-    spools = [path for place in CRON_SPOOLS for path in search.files_in(search.path(place))]
-    for path in sorted(spools, key=lambda path: os.path.basename(path) not in own):
-        if os.path.basename(path) in own:
-            _search_crontab(search, path, os.path.basename(path))
-        elif time.monotonic() < search.notes_until:
-            _search_crontab(replace(search, alone=True), path, os.path.basename(path))
-
-
-def _search_crontab(search: Search, path: str, owner: str) -> None:
-    for number, line in enumerate(search.read(path).splitlines(), 1):
-        user, command = cron_command(line, with_user=not owner)
-        answer = starts_bot(command, _home_of(user or owner) or "/", search) if command else False
-        search.add("cron", path, number, line.split(None, 1)[0] if answer is not False else "", answer, user or owner)
-
-
-def _search_scripts(search: Search) -> None:
-    for path in (path for place in START_SCRIPTS for path in search.files_in(search.path(place))):
-        content = search.read(path)
-        answer = starts_bot(content, "/", search)
-        names = (os.path.basename(search.script), "$")
-        lines = enumerate(content.splitlines(), 1)
-        number = next((n for n, line in lines if any(name in line for name in names)), 1)
-        search.add("script", path, number, os.path.basename(path), answer)
-
-
-def _search_supervisors(search: Search) -> None:
-    for path in (path for place in SUPERVISOR_CONFIGS for path in search.files_in(search.path(place))):
-        lines = [line.partition("=") for line in search.read(path).splitlines()]
-        directory = next((value.strip() for key, _, value in lines if key.strip() == "directory"), "/")
-        for number, (key, _, value) in enumerate(lines, 1):
-            if key.strip() == "command":
-                search.add("supervisor", path, number, os.path.basename(path), starts_bot(value, directory, search))
-
-
-def _home_of(user: str) -> str:
-    """A user's home directory, or nothing for an unknown user."""
-    try:
-        return pwd.getpwnam(user).pw_dir
-    except (KeyError, ValueError):
-        return ""
-
-
-def _uid_of(user: str) -> int | None:
-    if user.isdecimal() and user.isascii():
-        return int(user[:10])
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except (KeyError, ValueError):
-        return None
-
-
-def search_for(bot: Bot, root: str = "/") -> Search:
-    """A search with nothing found yet.
-
-    :raises RolloutError: when the bot's user does not exist.
-    """
-    try:
-        script = bot.script_path
-    except RolloutError:  # preflight refuses that by itself
-        script = os.path.normpath(os.path.join(bot.home, bot.script))
-    return Search(bot, account_of(bot.user), script, root, notes_until=time.monotonic() + SECONDS)
-
-
-def find_starters(bot: Bot, root: str = "/") -> list[Starter]:
-    """Everything but the rollout's own units that would start the bot's script."""
-    search = search_for(bot, root)
-    _search_units(search)
-    _search_scripts(search)
-    _search_supervisors(search)
-    _search_cron(search)
-    return search.found

@@ -43,7 +43,13 @@ class Preflight:
         machine = self.machine
         given = [(machine.bot(name), self.needs(name, **changes))]
         self.facts = collect(machine.vm, given, [(machine.bot(other), self.needs(other)) for other in others])[name]
-        self.facts["python"] = {"error": None, "version": "3.11.2", "packages": None, "syntax_error": None}
+        self.facts["python"] = {
+            "error": None,
+            "version": "3.11.2",
+            "packages": None,
+            "syntax_error": None,
+            "start_problem": "",
+        }
         self.facts["systemd"] = 252
         return problems(self.facts, given[0][1])
 

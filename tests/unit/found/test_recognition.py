@@ -181,13 +181,13 @@ def test_what_talks_to_webex_from_the_checkout_is_no_longer_not_running(
         ("sh -c 'while true; do {run}; sleep 60; done'", "kill "),
         ("sh -c 'while true; do flock -n {home}/lock {run}; sleep 60; done'", "kill "),
         ("{home}/supervisord {run}", "supervisorctl stop"),
-        ("{home}/keeper {run}", "kill "),
+        ("{home}/guardian {run}", "kill "),
     ],
 )
 def test_who_starts_it_again_is_told_from_who_waits(
     machine: Machine, preflight: Preflight, wrapper: str, end: str
 ) -> None:
-    for name in ("supervisord", "keeper"):  # a script's name is that of its process
+    for name in ("supervisord", "guardian"):  # a script's name is that of its process
         program = machine.home / name
         program.write_text(f"#!{machine.python}\nimport subprocess, sys\nsubprocess.run(sys.argv[1:])\n")
         program.chmod(0o755)

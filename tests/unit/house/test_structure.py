@@ -38,7 +38,7 @@ FLOORS = (
     {"logs", "evidence"},
     {"likelihood", "heard"},
     {"verdict", "record", "soak"},
-    {"steps", "starters", "facts", "plan", "refusals"},
+    {"steps", "starters", "starter_places", "facts", "plan", "refusals"},
     {"reach", "bulletin"},
     {"guard", "status", "watch", "uninstall"},
     {"cli"},

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible.module_utils.webex_rollout.processes import Bot
-from ansible.module_utils.webex_rollout.starters import find_starters, search_for, starts_bot
+from ansible.module_utils.webex_rollout.starter_places import find_starters, search_for
+from ansible.module_utils.webex_rollout.starters import starts_bot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,21 @@ BOT = Bot("jarvis", HOME, "webex_bots/jarvis.py", f"{HOME}/.venv/bin/python", "r
         f"pgrep -f jarvis.py || (cd {HOME}; python webex_bots/jarvis.py)",
         f"cd {HOME}; python -m webex_bots.jarvis",
         f"{HOME}/webex_bots/jarvis.py",
+        f"for bot in jarvis tars; do {HOME}/.venv/bin/python {HOME}/webex_bots/$bot.py & done",
+        f"cd {HOME}; for b in webex_bots/*.py; do nohup .venv/bin/python $b & done",
+        f"while true; do cd {HOME} && .venv/bin/python webex_bots/jarvis.py; sleep 5; done",
+        f"cd {HOME} && uv run webex_bots/jarvis.py",
+        f"cd {HOME} && poetry run python webex_bots/jarvis.py",
+        f"conda run -n bots --cwd {HOME} python webex_bots/jarvis.py",
+        f"pushd {HOME}; python3 webex_bots/jarvis.py; popd",
+        "runuser -l root -c 'cd /home/vinay/pub/IR && python3 webex_bots/jarvis.py'",
+        f"start-stop-daemon --start --chdir {HOME} --exec {HOME}/.venv/bin/python -- webex_bots/jarvis.py",
+        f"pm2 start {HOME}/webex_bots/jarvis.py --interpreter {HOME}/.venv/bin/python",
+        f"BOTDIR={HOME}; cd $BOTDIR && python webex_bots/jarvis.py",
+        f"BOT=jarvis; {HOME}/.venv/bin/python {HOME}/webex_bots/$BOT.py",
+        f"cd {HOME} || exit 1\nPY=.venv/bin/python\n$PY webex_bots/jarvis.py &",
+        f"env $(cat {HOME}/.env | xargs) python3 {HOME}/webex_bots/jarvis.py",
+        f"systemd-run --unit=jarvis --working-directory={HOME} .venv/bin/python webex_bots/jarvis.py",
     ],
 )
 def test_a_start_is_seen(line: str) -> None:
@@ -49,6 +65,11 @@ def test_a_start_is_seen(line: str) -> None:
         "# python webex_bots/jarvis.py",
         "",
         "echo 'it''s",
+        f"cd {HOME}; python webex_bots/tars.py --like jarvis",
+        f"cd {HOME}; for b in tars toodles; do python webex_bots/$b.py; done",
+        f"cd {HOME} && .venv/bin/pip install -r requirements.txt",
+        f"sudo chown jarvis {HOME}/logs",
+        "for f in *.log; do gzip $f; done",
         "python3 $1",
     ],
 )
@@ -59,9 +80,14 @@ def test_a_mention_is_no_start(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        f"for bot in jarvis tars; do {HOME}/.venv/bin/python {HOME}/webex_bots/$bot.py & done",
         f"cd {HOME}; for bot in *; do python webex_bots/${{bot}}.py; done",
         "cd $IR_HOME && python webex_bots/jarvis.py",
+        f"cd {HOME} && make run-jarvis",
+        f"{HOME}/bots.sh start jarvis",
+        f"cd {HOME} && python run.py jarvis",
+        f"cd {HOME} && python -m webex_bots jarvis",
+        f"{HOME}/.venv/bin/jarvis-bot",
+        f"docker run -v {HOME}:/app -w /app python:3.11 python webex_bots/jarvis.py",
     ],
 )
 def test_what_only_a_shell_could_tell_is_a_doubt(line: str) -> None:
@@ -138,7 +164,7 @@ def test_script_that_cron_calls_is_looked_into(tmp_path: Path) -> None:
     script.chmod(0o755)
     write(tmp_path, "var/spool/cron/crontabs/root", f"@reboot {script}\n@reboot sh {script}\n@reboot cat {script}\n")
     entries = find_starters(BOT, str(tmp_path))
-    assert [(entry.line, entry.certain) for entry in entries] == [(1, False), (2, False)]
+    assert [(entry.line, entry.certain) for entry in entries] == [(1, True), (2, True)]
 
 
 def test_start_up_scripts_and_supervisord_are_found(tmp_path: Path) -> None:
@@ -146,7 +172,7 @@ def test_start_up_scripts_and_supervisord_are_found(tmp_path: Path) -> None:
     write(
         tmp_path,
         "etc/supervisor/conf.d/b.conf",
-        f"[program:j]\ndirectory={HOME}\ncommand=python webex_bots/jarvis.py\n",
+        PROGRAM,
     )
     assert found(tmp_path) == [
         ("script", "/etc/rc.local", 3, "rc.local"),
@@ -156,3 +182,83 @@ def test_start_up_scripts_and_supervisord_are_found(tmp_path: Path) -> None:
 
 def test_bare_machine_has_no_starters(tmp_path: Path) -> None:
     assert found(tmp_path) == []
+
+
+START = f"cd {HOME} && nohup .venv/bin/python webex_bots/jarvis.py &\n"
+PROGRAM = f"[program:j]\ndirectory={HOME}\ncommand=python webex_bots/jarvis.py\n"
+PLACES = {
+    "rc.local": {"etc/rc.local": START},
+    "init.d": {"etc/init.d/webex-bots": "#!/bin/sh\n" + START},
+    "init.d with su": {
+        "etc/init.d/bots": '#!/bin/sh\ncase "$1" in\n'
+        f"start) su root -c 'cd {HOME} && nohup .venv/bin/python webex_bots/jarvis.py > /dev/null 2>&1 &' ;;\nesac\n"
+    },
+    "bashrc": {"root/.bashrc": START},
+    "profile": {"root/.profile": START},
+    "profile.d": {"etc/profile.d/bots.sh": START},
+    "NetworkManager": {"etc/NetworkManager/dispatcher.d/90-bots": "#!/bin/sh\n" + START},
+    "if-up.d": {"etc/network/if-up.d/bots": "#!/bin/sh\n" + START},
+    "cron.d": {"etc/cron.d/bots": f"@reboot root {START}"},
+    "crontab": {"var/spool/cron/crontabs/root": f"@reboot {START}"},
+    "crontab that looks first": {
+        "var/spool/cron/crontabs/root": f"SHELL=/bin/bash\n*/5 * * * * pgrep -f jarvis.py > /dev/null || {START}"
+    },
+    "crontab with a variable": {"var/spool/cron/crontabs/root": f"IR={HOME}\n*/5 * * * * cd $IR && ./keepalive.sh\n"},
+    "monit": {
+        "etc/monit/conf.d/jarvis": "check process jarvis with pidfile /run/jarvis.pid\n"
+        f" start program = \"/bin/bash -c '{START.strip()}'\"\n"
+    },
+    "supervisor": {"etc/supervisor/conf.d/j.conf": PROGRAM},
+    "supervisor with a name": {"etc/supervisor/conf.d/b.conf": PROGRAM.replace("jarvis", "%(process_name)s")},
+    "supervisord.conf": {"etc/supervisor/supervisord.conf": PROGRAM},
+    "supervisord.d": {"etc/supervisord.d/j.ini": PROGRAM},
+    "unit of a timer": {
+        "etc/systemd/system/watch.service": "[Service]\nType=oneshot\n"
+        f"ExecStart=/bin/bash -c 'pgrep -f jarvis.py || (cd {HOME}; .venv/bin/python webex_bots/jarvis.py &)'\n"
+    },
+    "unit of a shell script": {
+        "etc/systemd/system/bots.service": f"[Service]\nWorkingDirectory={HOME}\nExecStart=/bin/bash start_all.sh\n"
+    },
+    "unit with a variable": {
+        "etc/systemd/system/bot@.service": f"[Service]\nWorkingDirectory={HOME}\nEnvironment=BOT=%i\n"
+        f"ExecStart={HOME}/.venv/bin/python webex_bots/${{BOT}}.py\n"
+    },
+    "pm2": {"root/.pm2/dump.pm2": f'[{{"name":"jarvis","pm_exec_path":"{HOME}/webex_bots/jarvis.py"}}]'},
+    "at": {"var/spool/cron/atjobs/a00001": "#!/bin/sh\n" + START},
+    "compose": {"root/docker-compose.yml": "services:\n  jarvis:\n    command: python webex_bots/jarvis.py\n"},
+    "autostart": {"root/.config/autostart/j.desktop": f'[Desktop Entry]\nExec=bash -c "{START.strip()}"\n'},
+    "local.d": {"etc/local.d/bots.start": START},
+    "runit": {"etc/sv/jarvis/run": f"#!/bin/sh\ncd {HOME}\nexec chpst -u x .venv/bin/python webex_bots/jarvis.py\n"},
+}
+
+
+@pytest.mark.parametrize("files", PLACES.values(), ids=PLACES)
+def test_every_place_that_starts_it_is_seen(tmp_path: Path, files: dict[str, str]) -> None:
+    for path, text in files.items():
+        write(tmp_path, path, text)
+    assert {path for _, path, _, _ in found(tmp_path)} == {"/" + path for path in files}
+
+
+@pytest.mark.parametrize("files", PLACES.values(), ids=PLACES)
+def test_none_is_seen_where_another_bot_is_started(tmp_path: Path, files: dict[str, str]) -> None:
+    for path, text in files.items():
+        other = text.replace("jarvis", "tars").replace("keepalive.sh", "/bin/true").replace("start_all.sh", "/etc/x.sh")
+        write(tmp_path, path.replace("jarvis", "tars"), other)
+    seen = find_starters(BOT, str(tmp_path))
+    # What stands for every bot may be this one's, too.
+    assert [one for one in seen if one.certain and "@" not in one.what] == []
+
+
+def test_the_system_that_the_tests_run_on_starts_no_bot() -> None:
+    assert find_starters(BOT) == []
+
+
+def test_start_scripts_are_named_with_what_they_do(tmp_path: Path) -> None:
+    text = f"#!/bin/bash\ncd {HOME}\ngit restore .\npkill -f webex_bots/\n{START}"
+    write(tmp_path, "root/restart_all.sh", text)
+    write(tmp_path, f"{HOME[1:]}/scripts/backup.sh", "#!/bin/sh\ntar czf x logs\n")
+    (starter,) = find_starters(BOT, str(tmp_path))
+    assert (starter.kind, starter.file) == ("start script", str(tmp_path / "root/restart_all.sh"))
+    assert starter.what == (
+        "takes the patch away (git or rsync), ends the unit's process, which systemd starts again, starts a second copy"
+    )

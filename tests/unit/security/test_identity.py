@@ -191,7 +191,7 @@ def test_parent_of_another_user_starts_nothing_as_the_bots_user(case: Case, monk
     his = case.start("botuser", "sh", "-c", "while true; do sleep 300; done")
     case.shows(his, b"while")
     stat = procfs.read_stat(his)
-    assert restarting_parent_of(own, account_of("botuser")) == {"pid": his, "name": "sh"}
+    assert restarting_parent_of(own, account_of("botuser")) == {"pid": his, "name": "sh", "end": f"kill {his}"}
 
 
 def test_script_of_roots_that_others_may_change_is_not_read_by_root(case: Case) -> None:

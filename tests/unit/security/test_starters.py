@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.shell_lines import literals, may_become, shell_words
-from ansible.module_utils.webex_rollout.starters import find_starters, search_for, starts_bot
+from ansible.module_utils.webex_rollout.starter_places import find_starters, search_for
+from ansible.module_utils.webex_rollout.starters import starts_bot
 from hypothesis import given
 from hypothesis import strategies as st
 
