@@ -18,6 +18,9 @@ INVENTORY: dict[str, Any] = {
 }
 
 OTHER: dict[str, Any] = {
+    "bot_arguments": ["--space", "emea"],
+    "bot_command": ["run.py", "jarvis"],
+    "bot_output": "journal",
     "bot_data": ["data"],
     "bot_environment_drop": ["DEBUG"],
     "bot_environment_keep": ["LANG"],
