@@ -102,9 +102,18 @@ def read_webhooks(path: str, kinds: Collection[str]) -> list[Webhook]:
         entries = json.loads(data) if len(data) <= CONFIGURATION_LIMIT else None
     except (ValueError, RecursionError):
         entries = None
+    return webhooks_of(path, entries, kinds)
+
+
+def webhooks_of(where: str, entries: object, kinds: Collection[str]) -> list[Webhook]:
+    """The webhooks of a list, each a mapping with ``form``, ``url``, ``events`` and ``proxy``.
+
+    :param where: what messages call the list.
+    :raises RolloutError: when it is not what it should be; without any of its values.
+    """
     if not isinstance(entries, list) or len(entries) > WEBHOOKS_AT_MOST:
-        raise RolloutError(f"{path} is no list of at most {WEBHOOKS_AT_MOST} webhooks in JSON; nobody is notified")
-    return [_webhook(path, number, entry, kinds) for number, entry in enumerate(entries, 1)]
+        raise RolloutError(f"{where} is no list of at most {WEBHOOKS_AT_MOST} webhooks; nobody is notified")
+    return [_webhook(where, number, entry, kinds) for number, entry in enumerate(entries, 1)]
 
 
 def _webhook(path: str, number: int, entry: object, kinds: Collection[str]) -> Webhook:

@@ -39,6 +39,31 @@ def run(tmp_path: Path, *options: str, cwd: Path = PROJECT, bots: Any = None, **
 
 
 @pytest.mark.parametrize(
+    ("webhooks", "sentence"),
+    [
+        ([{"form": "webex", "url": "http://example.org/SECRET"}], "webhook 1 has a URL of http"),
+        ([{"form": "slack", "url": "https://u:SECRET@example.org/"}], "webhook 1 has a user's name in its URL"),
+        ([{"form": "irc", "url": "https://example.org/SECRET"}], "webhook 1 has no form of webex, slack, teams, json"),
+        ([{"form": "json", "url": "https://example.org/SECRET", "events": ["SECRET"]}], "webhook 1 has events other"),
+        ([{"form": "json", "url": "https://example.org/SECRET", "token": 1}], "webhook 1 has something else than"),
+        ("https://example.org/SECRET", "rollout_notify is no list of at most 20 webhooks"),
+    ],
+)
+def test_a_webhook_that_nobody_could_use_is_refused_without_a_word_of_it(webhooks: Any, sentence: str) -> None:
+    given = {"ansible_user": "vinay", "rollout_notify": webhooks}
+    (problem,) = settings_problems("jarvis", lambda name: value_of(name, "jarvis", given))
+    assert sentence in problem
+    assert problem.endswith("nobody is notified (set for jarvis)")
+    assert "SECRET" not in problem
+
+
+def test_a_webhook_that_can_be_used_is_taken() -> None:
+    webhooks = [{"form": "webex", "url": "https://webexapis.com/v1/webhooks/incoming/x", "events": ["roll_back"]}]
+    given = {"ansible_user": "vinay", "rollout_notify": webhooks}
+    assert list(settings_problems("jarvis", lambda name: value_of(name, "jarvis", given))) == []
+
+
+@pytest.mark.parametrize(
     ("options", "sentence"),
     [
         (["--tags", "canary"], "no task of this project has a tag, so --tags canary would leave out parts"),

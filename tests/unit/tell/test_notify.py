@@ -454,7 +454,7 @@ def test_an_entry_that_cannot_be_used_is_named_by_its_number(vm: Vm, config: Pat
 def test_a_file_that_is_no_list(vm: Vm, config: Path, text: str) -> None:
     config.write_text(text)
     config.chmod(0o600)
-    assert "is no list of at most 20 webhooks in JSON" in refused(vm, str(config))
+    assert "is no list of at most 20 webhooks" in refused(vm, str(config))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
