@@ -111,7 +111,7 @@ options:
     type: int
     default: 0
   log:
-    description: For V(checked), log in which the pool's ready line of the new process has to be.
+    description: For V(checked), log in which the pool's ready line of the new process has to be if it has no channel.
     type: path
   log_cursor:
     description:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 from . import __version__
-from .drift import edited_files, second_copies
 from .errors import RolloutError
 from .heard import FAILURES, UNHEARD_SECONDS
 from .lock import read_lock
@@ -98,15 +97,12 @@ def publish(vm: Vm, problems: Sequence[str], seconds: float, directory: str = ME
 
 
 def _sample(vm: Vm, name: str) -> BotMetrics | None:
-    """A bot's metrics; None where its state, or its soak, cannot be read: the watch says so."""
+    """A bot's metrics, what was compared as of its last look; None where its state, or its soak, cannot be read: the
+    watch says so."""
     try:
         store = vm.store(name)
         state, soak, weather = store.need(), load(store), load_weather(store)
         unit = show_unit(state.unit)
-        kept = store.release(state.candidate or state.current)
-        looks = state.bot.files.entries_of(kept.manifest)
-        strays = second_copies(state, unit)
-        edited = edited_files(store, state, kept, looks)
     except (RolloutError, OSError):
         return None
     work = soak.work if soak else None
@@ -123,7 +119,7 @@ def _sample(vm: Vm, name: str) -> BotMetrics | None:
         failures={kind: work.count(kind) for kind in FAILURES} if work else {},
         restarts=unit.restarts,
         connections=connections_of(unit.main_pid, HTTPS_PORTS) if unit.main_pid else 0,
-        drift={"edited": len(edited), "copies": len(strays)},
+        drift={"edited": work.edited, "copies": work.copies} if work else {},
         weather=weather.state,
         bad_weather_seconds=weather.bad_seconds,
         last_look=soak.clock["epoch"] if soak else None,

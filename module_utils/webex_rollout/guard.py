@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 
 from .bulletin import rolled_back
 from .clock import Deadline
@@ -47,7 +48,8 @@ def guard(vm: Vm) -> list[str]:
     All that is due is marked before the first is rolled back: a shared file is given up only by those who leave it.
     """
     problems: dict[str, str] = {}
-    for step in (_mark_due, _roll_back_marked, _restart_lost):
+    waiting: dict[str, bool] = {}  # what was asked in this tick need not be asked again
+    for step in (partial(_mark_due, waiting), partial(_roll_back_marked, waiting), _restart_lost):
         for name in vm.bot_names():
             if name not in problems:
                 _guarded(vm, name, step, problems)
@@ -72,18 +74,21 @@ def _guarded(vm: Vm, name: str, step: Callable[[Store, State], None], problems: 
         problems[name] = f"{type(error).__name__}: {error}"
 
 
-def _waits_for_weather(store: Store, state: State) -> bool:
+def _waits_for_weather(waiting: dict[str, bool], store: Store, state: State) -> bool:
     """Whether a rollback waits because Webex cannot be reached: the release that it brings back could not start either,
     and each try would be used up for nothing. Not for ever: the VM may be wrong about the weather."""
-    weather = weather_of(store, state, show_unit(state.unit).main_pid)
-    long = weather.state == BAD and time.time() - weather.since >= WEATHER_SECONDS
-    return not is_fair(weather) and not long
+    name = state.bot.name
+    if name not in waiting:
+        weather = weather_of(store, state, show_unit(state.unit).main_pid)
+        long = weather.state == BAD and time.time() - weather.since >= WEATHER_SECONDS
+        waiting[name] = not is_fair(weather) and not long
+    return waiting[name]
 
 
-def _mark_due(store: Store, state: State) -> None:
+def _mark_due(waiting: dict[str, bool], store: Store, state: State) -> None:
     """Write down that a bot has to be rolled back."""
     reason = _due(state)
-    if reason and state.phase is not Phase.ROLLING_BACK and not _waits_for_weather(store, state):
+    if reason and state.phase is not Phase.ROLLING_BACK and not _waits_for_weather(waiting, store, state):
         store.vm.audit("guard", state.bot.name, "due", phase=state.phase, attempt=state.attempt, reason=reason)
         target = state.previous if state.phase is Phase.CONFIRMED else state.current
         mark_rolling_back(store, state, target, reason, ())
@@ -94,9 +99,9 @@ def _mark_due(store: Store, state: State) -> None:
         )
 
 
-def _roll_back_marked(store: Store, state: State) -> None:
+def _roll_back_marked(waiting: dict[str, bool], store: Store, state: State) -> None:
     """Roll back a bot that is marked, and whose next try is due."""
-    if state.phase is Phase.ROLLING_BACK and _due(state) and not _waits_for_weather(store, state):
+    if state.phase is Phase.ROLLING_BACK and _due(state) and not _waits_for_weather(waiting, store, state):
         tried, reason = state.candidate or state.current, state.note
         roll_back_held(store, state, state.roll_back_to or state.current, reason)
         rolled_back(store.vm, state.bot.name, tried, state.attempt, reason)

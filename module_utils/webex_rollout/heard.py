@@ -89,13 +89,9 @@ def listen(user: str, directory: str, main_pid: int) -> Signs:
     stat = read_stat(main_pid) if main_pid else None
     signs = Signs(problem="it does not run" if stat is None or stat.state in "ZX" else "")
     try:
-        files = as_account(account_of(user), channel_files, directory, seconds=20)
+        signs.channels = _channels(user, directory)
     except (RolloutError, OSError) as error:
-        files, signs.problem = {}, signs.problem or f"its channel cannot be read: {error}"
-    for name, data in files.items():
-        heard = read_channel(name, data)
-        if isinstance(heard, Heard):
-            signs.channels[name] = heard
+        signs.problem = signs.problem or f"its channel cannot be read: {error}"
     if stat is not None:
         signs.pid, signs.start_time = main_pid, stat.start_time
         signs.started = stat.start_time / os.sysconf("SC_CLK_TCK")
@@ -106,6 +102,21 @@ def listen(user: str, directory: str, main_pid: int) -> Signs:
     if not signs.problem and not any(each.configured for each in signs.own):
         signs.problem = "its pool module is not heard"
     return signs
+
+
+def configured_sessions(user: str, directory: str, main_pid: int) -> int:
+    """Sessions that a bot's pool module has configured, as its channel says; 0 where that says nothing."""
+    try:
+        return sum(each.configured for each in _channels(user, directory).values() if _is_of(each, main_pid))
+    except (RolloutError, OSError):
+        return 0
+
+
+def _channels(user: str, directory: str) -> dict[str, Heard]:
+    """The channels of a directory that can be understood, by file name."""
+    files = as_account(account_of(user), channel_files, directory, seconds=20)
+    read = {name: read_channel(name, data) for name, data in files.items()}
+    return {name: heard for name, heard in read.items() if isinstance(heard, Heard)}
 
 
 def _is_of(heard: Heard, main_pid: int) -> bool:
@@ -185,6 +196,10 @@ class Work:
     """How often systemd has started the bot again while Webex could be reached."""
     crash_times: list[float] = field(default_factory=list)
     """When that was seen, the last few times."""
+    edited: int = 0
+    """Files that were not what the release has, at the last look."""
+    copies: int = 0
+    """Processes beside the unit's, at the last look."""
 
     @classmethod
     def load(cls, raw: Mapping[str, Any]) -> Work:

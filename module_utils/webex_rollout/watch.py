@@ -44,6 +44,7 @@ def look(store: Store, soak: Soak) -> Verdict:
     weather = weather_of(store, state, unit.main_pid)
     fair = is_fair(weather) or soak.work.answered_lately(signs)
     _compare(store, state, soak, signs)
+    soak.work.copies = len(second_copies(state, unit)) if state.phase is Phase.CONFIRMED else 0
     now, work = vm_clock(), soak.work
     if work.restarts < 0 and state.running is not None and same_boot(state.running.boot, now["boot"]):
         work.restarts = state.running.restarts
@@ -66,6 +67,7 @@ def _compare(store: Store, state: State, soak: Soak, signs: Signs) -> None:
     kept = store.release(release)
     looks = state.bot.files.entries_of(kept.manifest)
     edited = edited_files(store, state, kept, looks)
+    soak.work.edited = len(edited)
     if edited:
         signs.drift = f"edited since it was rolled out: {', '.join(edited)}"
     elif signs.pid and not signs.problem:
@@ -135,6 +137,8 @@ def _watch_bot(vm: Vm, name: str) -> str:
 
 def _leave_one(store: Store, soak: Soak) -> str:
     """Stop what somebody has started beside a bot's unit, which runs; says what there was."""
+    if not soak.work.copies:
+        return ""
     with store.mutex(wait=0):
         state = store.need()
         copies = second_copies(state, show_unit(state.unit)) if state.phase is Phase.CONFIRMED else {}

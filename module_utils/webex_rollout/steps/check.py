@@ -12,8 +12,10 @@ from ..clock import Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
 from ..errors import LogError, RolloutError
+from ..heard import configured_sessions
 from ..lock import act_under_lock
 from ..logs.reader import LogReader, ReadyLine
+from ..paths import runtime_directory
 from ..processes import Bot, bot_pids
 from ..procfs import HTTPS_PORTS, allowed_open_files, connections_of, proxy_ports, read_limits, read_stat
 from ..state import Phase, State
@@ -21,6 +23,8 @@ from ..store import Store, Vm
 from ..system import wait_until
 from ..systemd import Unit, show_unit
 from .step import Result, environment_plan, must_be_open
+
+LOOK_EVERY = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Proof:
     open_files: int = 0
     ports: Sequence[int] = HTTPS_PORTS
     log: str = ""
-    """Where the ready line of the new process has to be, or empty where that is not asked for."""
+    """Where the ready line of the new process has to be if it has no channel; empty where neither is asked for."""
     cursor: Mapping[str, Any] | None = None
     """Where to begin in it, as it was taken before the process was started."""
 
@@ -134,7 +138,7 @@ def _watch(state: State, proof: Proof, expected: Mapping[str, str], timing: Timi
     if not stays.ok:
         return [stays]
     pid = unit.main_pid
-    ready = _ReadyLine(state, proof, pid)
+    ready = _Ready(state, proof, pid)
     wait_until(lambda: connections_of(pid, proof.ports) > 0 and ready.seen(), timing.connect)
     findings = [
         stays,
@@ -179,12 +183,14 @@ def _settle(state: State, seconds: float) -> tuple[Finding, Unit]:
         time.sleep(0.25)
 
 
-class _ReadyLine:
-    """The ready line of the new process, as far as it is asked for."""
+class _Ready:
+    """Whether the new process has its clients configured, as far as that is asked for: its channel says so, or, where a
+    unit of an earlier program gives it none, the ready line in its log."""
 
     def __init__(self, state: State, proof: Proof, pid: int) -> None:
         """Without a cursor a process that has passed before need not show its line again: it may be rotated away."""
         passed = state.phase in (Phase.CHECKED, Phase.CONFIRMED) and proof.cursor is None
+        self._bot, self._pid, self._sessions, self._look_at = state.bot, pid, 0, 0.0
         self._log, self._problem, self._line = proof.log, "", None
         if proof.log and not passed:
             try:
@@ -193,9 +199,12 @@ class _ReadyLine:
                 self._problem = str(error)
 
     def seen(self) -> bool:
-        """Whether it was written, or is not asked for."""
+        """Whether it has, or is not asked to show it."""
+        if self._log and not self._sessions and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_EVERY  # each look is a process
+            self._sessions = configured_sessions(self._bot.user, runtime_directory(self._bot.name), self._pid)
         try:
-            return not self._problem and (self._line is None or self._line.seen())
+            return self._sessions > 0 or (not self._problem and (self._line is None or self._line.seen()))
         except LogError as error:
             self._problem = str(error)
             return False
@@ -203,10 +212,13 @@ class _ReadyLine:
     def findings(self) -> list[Finding]:
         """The part of the check that it is."""
         ok = self.seen()
+        if self._sessions:
+            return [Finding("pool module", True, f"its channel has {self._sessions} configured sessions")]
         if self._problem or self._line is None:
-            return [Finding("ready line", False, self._problem)] if self._problem else []
+            return [Finding("pool module", False, self._problem)] if self._problem else []
         gaps = "".join(f"; {gap}" for gap in self._line.gaps)
-        return [Finding("ready line", ok, f"`{self._line.text}` {'is' if ok else 'is not'} in {self._log}{gaps}")]
+        said = f"`{self._line.text}` {'is' if ok else 'is not'} in {self._log}{gaps}"
+        return [Finding("pool module", ok, said if ok else f"it has no channel, and {said}")]
 
 
 def _find_alone(bot: Bot, pid: int) -> Finding:

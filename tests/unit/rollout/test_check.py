@@ -11,10 +11,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible.module_utils.webex_rollout.clock import boot_key
 from ansible.module_utils.webex_rollout.disk import unseal
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor, look_at_all
+from ansible.module_utils.webex_rollout.procfs import read_stat
 from ansible.module_utils.webex_rollout.state import State
+from ansible.module_utils.webex_rollout.steps import check as check_room
 from ansible.module_utils.webex_rollout.steps.arm import arm
 from ansible.module_utils.webex_rollout.steps.check import CheckFailedError, Proof, check_start
 from ansible.module_utils.webex_rollout.steps.confirm import confirm
@@ -24,6 +27,7 @@ from ansible.module_utils.webex_rollout.steps.step import Result
 from ansible.module_utils.webex_rollout.steps.switch import switch
 from ansible.module_utils.webex_rollout.systemd import Unit
 
+from tests.unit.pool.test_channel_reader import channel, head
 from tests.unit.rollout.machine import everywhere
 
 if TYPE_CHECKING:
@@ -69,7 +73,7 @@ def test_passes_with_every_part_looked_at(started: Machine) -> None:
         "open files": True,
         "connection": True,
         "environment": True,
-        "ready line": True,
+        "pool module": True,
     }
     assert phase(started) == "checked"
 
@@ -184,7 +188,7 @@ def test_ready_line_counts_only_after_the_cursor_and_of_this_process(started: Ma
     started.wait_for(lambda: f"pid={pid} " in started.log())
     proof = Proof(0.1, 0, (started.port,), str(log), look_at_all(str(log)).cursor.to_dict())
     log.open("a").write(f"webex-pool ready pid={pid}0 session=api\n")
-    with pytest.raises(CheckFailedError, match="ready line"):
+    with pytest.raises(CheckFailedError, match="pool module: it has no channel, and `webex-pool ready"):
         check_start(started.vm, "jarvis", proof)
     state = State.load(unseal(started.state / "jarvis/state.json"))
     state.phase = "switched"
@@ -194,20 +198,20 @@ def test_ready_line_counts_only_after_the_cursor_and_of_this_process(started: Ma
     if rotated:
         log.rename(f"{log}.1")
         log.write_text("after\n")
-    assert findings(check_start(started.vm, "jarvis", proof))["ready line"]
+    assert findings(check_start(started.vm, "jarvis", proof))["pool module"]
 
 
 def test_process_that_has_passed_need_not_show_its_ready_line_again(started: Machine) -> None:
     log = started.home / "logs/jarvis.log"
     proof = Proof(0.1, 0, (started.port,), str(log))
-    assert findings(check_start(started.vm, "jarvis", proof))["ready line"]
+    assert findings(check_start(started.vm, "jarvis", proof))["pool module"]
     log.write_text("rotated away\n")
-    assert "ready line" not in findings(check_start(started.vm, "jarvis", proof))
+    assert "pool module" not in findings(check_start(started.vm, "jarvis", proof))
 
 
 def test_log_that_cannot_be_read_fails_the_check_and_is_named(started: Machine) -> None:
     cursor = fresh_cursor(str(started.home / "logs/other.log")).to_dict()
-    with pytest.raises(CheckFailedError, match=r"ready line: the cursor belongs to log .*other\.log"):
+    with pytest.raises(CheckFailedError, match=r"pool module: the cursor belongs to log .*other\.log"):
         check_start(started.vm, "jarvis", Proof(0.1, 0, (started.port,), "/nowhere.log", cursor))
 
 
@@ -242,3 +246,25 @@ def test_confirmed_bot_can_be_checked_again_and_stays_confirmed(started: Machine
     with pytest.raises(CheckFailedError):
         check_start(started.vm, "jarvis", Proof(0.1, 0, (9,)))
     assert phase(started) == "confirmed"
+
+
+def test_a_bot_that_its_channel_shows_ready_needs_no_log(started: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most set-ups of logging take no line of the pool module's."""
+    (pid,) = started.pids()
+    stat = read_stat(pid)
+    assert stat is not None
+    directory = started.root / "run"
+    directory.mkdir()
+    monkeypatch.setattr(check_room, "runtime_directory", lambda _: str(directory))
+    file = directory / f"{pid}-{stat.start_time}-0.channel"
+    process = f"process pid={pid} start={stat.start_time} boot={boot_key().partition(':')[0]} opened=1"
+    proof = Proof(0.1, 0, (started.port,), "/nowhere.log")
+    file.write_bytes(channel(process, "session=api timeout=60", head=head(configured=0)))
+    with pytest.raises(CheckFailedError, match="pool module: "):
+        check_start(started.vm, "jarvis", proof)
+    state = State.load(unseal(started.state / "jarvis/state.json"))
+    state.phase = "switched"
+    started.vm.store("jarvis").save(state)
+    file.write_bytes(channel(process, "session=api timeout=60", head=head(configured=2)))
+    (said,) = [f["detail"] for f in check_start(started.vm, "jarvis", proof).checks if f["name"] == "pool module"]
+    assert said == "its channel has 2 configured sessions"
