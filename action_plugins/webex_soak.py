@@ -30,7 +30,8 @@ from plugin_utils.words import at, printable
 display = Display()
 
 BEGIN_OPTIONS = (
-    *("release", "log", "before", "controls", "settings_hash", "watch", "act", "heal", "signatures", "timezone"),
+    *("release", "log", "before", "controls", "settings_hash", "watch", "act", "heal", "checks"),
+    *("signatures", "timezone"),
 )
 
 REQUIRED_IF = [

@@ -113,6 +113,13 @@ options:
   log:
     description: For V(checked), log in which the pool's ready line of the new process has to be if it has no channel.
     type: path
+  checks:
+    description:
+      - For V(checked), commands of the operator's own, each with C(name), C(command) (a list), C(required) and
+        C(seconds); those that are required have to end with 0 when run as the bot's user.
+    type: list
+    elements: dict
+    default: []
   log_cursor:
     description:
       - For V(checked), where to begin in O(log), as M(bot_log_info) returns it. Without it the whole log is
@@ -260,6 +267,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_installed import must_be_installed
 from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.own_checks import checks_of
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.state import KEEP_RELEASES, FileRule
 from ansible.module_utils.webex_rollout.steps.arm import arm
@@ -307,6 +315,7 @@ ARGUMENTS = {
     "open_files": {"type": "int", "default": 0},
     "log": {"type": "path"},
     "log_cursor": {"type": "dict"},
+    "checks": {"type": "list", "elements": "dict", "default": []},
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "probation": {"type": "float", "default": 0},
     "to": {"type": "str", "default": "previous"},
@@ -346,7 +355,13 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
     if given["state"] == "switched":
         return switch(vm, bot, token, check, given["pending"])
     if given["state"] == "checked":
-        proof = Proof(given["settle"], given["open_files"], log=given["log"] or "", cursor=given["log_cursor"])
+        proof = Proof(
+            given["settle"],
+            given["open_files"],
+            log=given["log"] or "",
+            checks=checks_of("checks", given["checks"]),
+            cursor=given["log_cursor"],
+        )
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "confirmed":
         return confirm(vm, bot, token, given["keep"], given["probation"], check)

@@ -94,6 +94,13 @@ options:
     description: Whether the VM stops a second copy of the bot beside its unit by itself.
     type: bool
     default: true
+  checks:
+    description:
+      - Commands of the operator's own, each with C(name), C(command) (a list), C(required) and C(seconds), run as the
+        bot's user at each look. While a required one fails, nothing is promoted; the others are told only.
+    type: list
+    elements: dict
+    default: []
   min_requests:
     description: Requests before which nothing is promoted; at least one is always needed. Needed to watch.
     type: int
@@ -275,6 +282,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout.drift import unstable
 from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
+from ansible.module_utils.webex_rollout.own_checks import checks_of
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
 from ansible.module_utils.webex_rollout.store import Vm
@@ -339,6 +347,7 @@ def _with(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
     soak.settings_hash = given["settings_hash"] or soak.settings_hash
     soak.until = given["soak_max"] + given["watch"]
     soak.acts, soak.heals = given["act"], given["heal"]
+    soak.checks = checks_of("checks", given["checks"])
     soak.gate = {name: given[name] for name in GATE if given[name] is not None} or soak.gate
     soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
     soak.decide(given["decision"], given["who"], given["why"], utc(time.time()))

@@ -31,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "watch": {"type": "float", "default": 0},
     "act": {"type": "bool", "default": True},
     "heal": {"type": "bool", "default": True},
+    "checks": {"type": "list", "elements": "dict", "default": []},
     "min_requests": {"type": "int"},
     "timeouts_per_hour": {"type": "float"},
     "alpha": {"type": "float", "default": 0.01},

@@ -11,6 +11,7 @@ from typing import Any
 
 from module_utils.webex_rollout.errors import RolloutError
 from module_utils.webex_rollout.notify import KINDS
+from module_utils.webex_rollout.own_checks import checks_of
 from module_utils.webex_rollout.webhooks import webhooks_of
 
 OLDEST_CORE, NEWEST_CORE = (2, 17), (2, 21)
@@ -139,6 +140,10 @@ def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]
     home = str(value_of("bot_home"))
     if not home.startswith("/"):
         yield f"bot_home is {home} for {bot}: give the checkout's absolute path on the VM (whose home is `~`?)"
+    try:
+        checks_of("bot_checks", value_of("bot_checks"))
+    except RolloutError as error:
+        yield f"{error} (set for {bot})"
     try:
         webhooks_of("rollout_notify", value_of("rollout_notify"), tuple(KINDS))
     except RolloutError as error:  # its text holds no URL, which is a secret

@@ -49,6 +49,10 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
         tell(vm, Event("bot_down", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
     elif work.problem and work.silent_for(now) > UNHEARD_SECONDS:
         tell(vm, Event("stalled", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
+    for name, problem in work.failing.items():
+        if work.failed_looks[name] > 1:  # once may be chance
+            since = f"{occasion} {name} {work.failed_since[name]:.0f}"
+            tell(vm, Event("check_failed", bot, f"{bot}: its check {name} fails: {problem}", details, since))
     if weather.state == BAD:
         text = f"Webex cannot be reached from this VM ({weather.reason}); nothing is judged or rolled back meanwhile"
         tell(vm, Event("outage_begun", "", text, {}, f"{weather.since:.0f}"))

@@ -97,6 +97,8 @@ class Evidence:
     """Why the bot was not heard at the last look; empty where it was."""
     crashes: int = 0
     """How often the bot ended by itself and was started again."""
+    failing: Sequence[str] = ()
+    """The operator's own required checks that fail, each with what it says."""
     fault: str = ""
     """What the release did that no statistics are needed for, such as ending again and again; empty for nothing."""
     weather: str = ""

@@ -200,6 +200,12 @@ class Work:
     """Files that were not what the release has, at the last look."""
     copies: int = 0
     """Processes beside the unit's, at the last look."""
+    failing: dict[str, str] = field(default_factory=dict)
+    """The operator's own checks that failed at the last look, with what they said."""
+    failed_looks: dict[str, int] = field(default_factory=dict)
+    """At how many looks in a row each of them has."""
+    failed_since: dict[str, float] = field(default_factory=dict)
+    """From when on, in seconds since boot."""
 
     @classmethod
     def load(cls, raw: Mapping[str, Any]) -> Work:
@@ -284,6 +290,12 @@ class Work:
             self.crashes += more
             self.crash_times = [*self.crash_times, *[now] * more][-MOST_CRASHES:]
         self.restarts = restarts
+
+    def checked(self, problems: Mapping[str, str], now: float) -> None:
+        """Take in what the operator's own checks found, by their names; empty for nothing."""
+        self.failing = {name: problem for name, problem in problems.items() if problem}
+        self.failed_looks = {name: self.failed_looks.get(name, 0) + 1 for name in self.failing}
+        self.failed_since = {name: self.failed_since.get(name, now) for name in self.failing}
 
     def rebooted(self) -> None:
         """Forget what was of the boot before: its moments, processes, and what systemd counted."""

@@ -135,6 +135,8 @@ class Soak:
     """Whether the VM acts on the verdict, or only observes (`rollout_gate`)."""
     heals: bool = True
     """Whether the VM stops a second copy beside the unit, or only tells of it (`rollout_drift`)."""
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    """The operator's own checks, as `own_checks.checks_of` gives them (`bot_checks`)."""
 
     @classmethod
     def load(cls, raw: Any) -> Soak:
@@ -143,8 +145,8 @@ class Soak:
         :raises AttributeError, KeyError, TypeError, ValueError: when it is something else.
         """
         known = {each.name for each in fields(cls)}
-        # An earlier program did not know of it; whoever wrote the rest knew all of it.
-        if set(raw) | {"heals"} != known:
+        # An earlier program did not know of these; whoever wrote the rest knew all of it.
+        if set(raw) | {"heals", "checks"} != known:
             raise ValueError(f"missing or unknown: {sorted(known ^ set(raw))}")
         watched = {name: Watched(**each) for name, each in raw["controls"].items()}
         soak = cls(**{**raw, "own": Watched(**raw["own"]), "controls": watched, "work": Work.load(raw["work"])})
@@ -220,6 +222,7 @@ class Soak:
             errors=own.count("error_others"),
             logged_errors=work.count("errors"),
             new_errors=own.new_kinds(),
+            failing=tuple(f"{check}: {work.failing[check]}" for check in self.required() if check in work.failing),
             idle=None if work.worked_at is None else max(0.0, self.clock["since_boot"] - work.worked_at),
             heard=work.ever,
             silence=work.problem,
@@ -231,6 +234,10 @@ class Soak:
             decision=Decision(DECISIONS[decision["verdict"]], decision["who"], decision["why"]) if decision else None,
             settings=self.settings,
         )
+
+    def required(self) -> list[str]:
+        """The operator's own checks without which nothing is promoted."""
+        return [str(check["name"]) for check in self.checks if check["required"]]
 
     def gate_state(self, running: str, settings_hash: str) -> str:
         """What the soak means for other bots, given the release that the VM holds for proven: "none" where that one

@@ -246,6 +246,7 @@ def _missing(evidence: Evidence, figures: Figures) -> list[str]:
     elif evidence.idle is None or evidence.idle > IDLE:
         ago = "" if evidence.idle is None else f" (the last one was {duration(evidence.idle)} ago)"
         missing.append(f"a request within the last hour{ago}")
+    missing += [f"a check that passes ({failing})" for failing in evidence.failing]
     if evidence.elapsed < settings.soak_min:
         missing.append(
             f"{duration(settings.soak_min - evidence.elapsed)} of soak ({duration(settings.soak_min)} needed)"

@@ -16,6 +16,7 @@ from .errors import BusyError, RolloutError
 from .evidence import PROMOTE, ROLL_BACK
 from .heard import UNHEARD_SECONDS, Signs, listen
 from .launch import stop_copies
+from .own_checks import problems_of
 from .paths import runtime_directory
 from .reach import is_fair, weather_of
 from .record import to_record
@@ -32,6 +33,8 @@ from .weather import load_weather
 CRASH_SECONDS = 3600.0
 # The timer ticks for those that soak; the others are looked at this often.
 PROMOTED_EVERY, TICK = 300.0, 30.0
+# So many looks in a row at which a required check fails are the release's fault, while it soaks.
+FAILED_LOOKS = 3
 # Seconds that a second copy has to end by itself: others wait for their turn meanwhile.
 COPY_STOP = 10.0
 
@@ -49,6 +52,8 @@ def look(store: Store, soak: Soak) -> Verdict:
     if work.restarts < 0 and state.running is not None and same_boot(state.running.boot, now["boot"]):
         work.restarts = state.running.restarts
     soak.look(now, signs, fair)
+    if not _says_nothing(unit, fair, work.drift):
+        work.checked(problems_of(state.bot.user, soak.checks), now["since_boot"])
     work.crashed(unit.restarts, now["since_boot"], fair and not work.drift)
     bad = "" if fair else f"Webex cannot be reached from the VM ({weather.reason or 'the last look failed'})"
     evidence = replace(soak.evidence(), fault=_fault(soak, unit, now["since_boot"]), weather=bad)
@@ -56,6 +61,11 @@ def look(store: Store, soak: Soak) -> Verdict:
     if verdict.verdict != soak.verdict or soak.verdict != PROMOTE or soak.record is None:
         soak.verdict, soak.record = verdict.verdict, to_record(evidence, verdict)
     return verdict
+
+
+def _says_nothing(unit: Unit, fair: bool, drift: bool) -> bool:
+    """Whether what a check found would say nothing of the release: it does not run, or not it, or Webex is away."""
+    return not unit.main_pid or not fair or drift
 
 
 def _compare(store: Store, state: State, soak: Soak, signs: Signs) -> None:
@@ -86,6 +96,9 @@ def _fault(soak: Soak, unit: Unit, now: float) -> str:
     crashes = sum(now - when < CRASH_SECONDS for when in work.crash_times)
     if crashes >= CRASHES:
         return f"it was started again {crashes} times; {unit.end_described()}"
+    for name in () if soak.verdict == PROMOTE else soak.required():
+        if work.failed_looks.get(name, 0) >= FAILED_LOOKS:
+            return f"its check {name} has failed {work.failed_looks[name]} times in a row: {work.failing[name]}"
     lost = bool(work.problem) and not work.drift and unit.active != "inactive"
     if lost and work.restarted is not None and now - max(work.restarted, work.heard_at or 0.0) > UNHEARD_SECONDS:
         return f"not heard again since it was started anew: {work.problem}"

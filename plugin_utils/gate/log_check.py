@@ -52,4 +52,7 @@ def log_check(since: Mapping[str, Any], soak: Mapping[str, Any], per_hour: float
         f"{seen.counted} failed calls, {seen.recovered} repeated, in {seen.requests} requests over {seconds:.0f} s "
         f"(the pool module {heard})"
     )
-    return LogCheck(seen.heard and not seen.silence and seen.counted <= allowed, allowed, evidence)
+    if seen.failing:
+        evidence += f"; failing checks: {'; '.join(seen.failing)}"
+    passed = seen.heard and not seen.silence and seen.counted <= allowed and not seen.failing
+    return LogCheck(passed, allowed, evidence)

@@ -15,6 +15,7 @@ from ..errors import LogError, RolloutError
 from ..heard import configured_sessions
 from ..lock import act_under_lock
 from ..logs.reader import LogReader, ReadyLine
+from ..own_checks import problems_of
 from ..paths import runtime_directory
 from ..processes import Bot, bot_pids
 from ..procfs import HTTPS_PORTS, allowed_open_files, connections_of, proxy_ports, read_limits, read_stat
@@ -36,6 +37,8 @@ class Proof:
     ports: Sequence[int] = HTTPS_PORTS
     log: str = ""
     """Where the ready line of the new process has to be if it has no channel; empty where neither is asked for."""
+    checks: Sequence[Mapping[str, Any]] = ()
+    """The operator's own, as `own_checks.checks_of` gives them."""
     cursor: Mapping[str, Any] | None = None
     """Where to begin in it, as it was taken before the process was started."""
 
@@ -149,6 +152,9 @@ def _watch(state: State, proof: Proof, expected: Mapping[str, str], timing: Timi
     if expected:
         findings.append(_find_environment(pid, expected))
     findings += ready.findings()
+    required = [check for check in proof.checks if check["required"]]
+    for name, problem in problems_of(state.bot.user, required).items():
+        findings.append(Finding(f"check {name}", not problem, problem or "passed"))
     stat = read_stat(pid)
     if stat is None or show_unit(state.unit).main_pid != pid:
         return [
