@@ -35,7 +35,8 @@ GROUPS = {
         *("rollout_timeouts_per_hour", "rollout_wait", "rollout_gate", "rollout_verdict", "rollout_verdict_why"),
     ),
     "Watch and guard": (
-        *("rollout_watch", "rollout_drift", "rollout_settle", "rollout_guard_deadline", "rollout_stop_timeout"),
+        *("rollout_watch", "rollout_drift", "rollout_notify", "bot_checks"),
+        *("rollout_settle", "rollout_guard_deadline", "rollout_stop_timeout"),
         *("rollout_keep_releases", "rollout_to"),
     ),
 }

@@ -28,8 +28,9 @@ COPY_SECONDS = 20.0
 def failed_on_probation(state: State) -> str:
     """Why a release that was confirmed cannot stay after all; empty while it can, and once its probation is over.
 
-    A bot that dies some time after its check is started again by systemd until the unit's start limit, and then stays
-    down. A unit that ended as failed because it did not stop in time was stopped by others: that is no such end.
+    The project's units are started again without an end, but an operator's own drop-in may limit that: such a unit ends
+    as failed, and stays down. One that did so because it did not stop in time was stopped by others: that is no such
+    end.
     """
     if state.phase is not Phase.CONFIRMED or not state.previous or state.probation is None or state.probation.past():
         return ""

@@ -1,0 +1,33 @@
+"""What the VM makes of bad releases, dead bots, other hands and no Webex; `make outages` prints the whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.outages import bad_releases, outages, rollout, struck
+from tests.chaos.scenario import pristine
+from tests.lab.lab import Lab
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """Six bots that are written to, and fail no more than they must."""
+    with pristine("outages as tests") as fresh:
+        yield fresh
+
+
+def test_a_release_that_fails_in_another_way_is_rolled_back(lab: Lab) -> None:
+    assert {row.what: row.problems for row in bad_releases(lab) if row.problems} == {}
+
+
+def test_whatever_strikes_a_bot_it_is_told_and_one_copy_runs(lab: Lab) -> None:
+    assert {row.what: row.problems for row in struck(lab, 480) if row.problems} == {}
+
+
+def test_without_webex_nothing_is_rolled_back_and_all_are_back_in_a_minute(lab: Lab) -> None:
+    rollout(lab)
+    assert {(row.what, row.bot): row.problems for row in outages(lab, [30, 300]) if row.problems} == {}
