@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import yaml
@@ -31,7 +32,6 @@ from tests.lab.webex.faults import Fault
 # Long soaks: whatever is to happen does so meanwhile.
 SOAK = {**QUICK, "rollout_soak_min": 3600, "rollout_soak_max": 7200, "rollout_wait": 0}
 BACK_WITHIN = 60.0
-CANARY = BOTS[0]
 
 
 @dataclass
@@ -115,39 +115,53 @@ def as_user(lab: Lab, script: str) -> None:
 # --- a canary that fails ----------------------------------------------------------------------------------------------
 
 
-def raises(lab: Lab) -> None:
+def raises(lab: Lab, bot: str) -> None:
     """Each command of the release raises TypeError."""
-    script = f"{VM_CHECKOUT}/webex_bots/{CANARY}.py"
+    script = f"{VM_CHECKOUT}/webex_bots/{bot}.py"
     as_user(lab, f"sed -i 's/def execute(self, message, attachment_actions, activity)/def execute(self)/' {script}")
 
 
-def refuses(lab: Lab) -> None:
-    lab.webex.add_fault(Fault(bot=CANARY, kind="status", status=502, path="^/v1/"))
+def refuses(lab: Lab, bot: str) -> None:
+    """Whatever the release asks for is answered with 502."""
+    lab.webex.add_fault(Fault(bot=bot, kind="status", status=502))
 
 
 def bad_releases(lab: Lab) -> list[Row]:
-    """A canary beside the five as they were."""
+    """A canary beside five bots as they were; each time another one, for a bot's log keeps what went wrong before."""
     rows = []
-    for what, before, after in (
-        ("TypeError on each message", raises, None),
-        ("502 for each call", None, refuses),
+    for what, bot, before, after in (
+        ("TypeError on each message", BOTS[0], raises, None),
+        ("502 for each call", BOTS[1], None, refuses),
     ):
+        with_canaries(lab, bot)
         if before:
-            before(lab)
-        rollout(lab, CANARY)
+            before(lab, bot)
+        rollout(lab, bot)
         since = lab.webex.books().now
         if after:
-            after(lab)
+            after(lab, bot)
         with suppress(LabError):
-            wait_for(lambda: phase(lab, CANARY) == "rolled_back", "the rollback", timeout=300, pause=3)
+            wait_for(partial(is_back, lab, bot), "the rollback", timeout=400, pause=3)
         lab.webex.clear_faults()
-        lab.webex.wait_connected((CANARY,), timeout=60)
-        rows.append(look(lab, Row(what, CANARY, "old", needs=("roll_back",)), since))
+        lab.webex.wait_connected((bot,), timeout=60)
+        rows.append(look(lab, Row(what, bot, "old", needs=("roll_back",)), since))
         print(rows[-1].shown(), flush=True)
         if rows[-1].release == "new":
-            run_playbook(lab, "playbooks/rollback.yml", limit=CANARY, extra={"rollout_to": "0"})
-        as_user(lab, f"git -C {VM_CHECKOUT} checkout -q webex_bots/{CANARY}.py")
+            run_playbook(lab, "playbooks/rollback.yml", limit=bot, extra={"rollout_to": "0"})
+        as_user(lab, f"git -C {VM_CHECKOUT} checkout -q webex_bots/{bot}.py")
     return rows
+
+
+def is_back(lab: Lab, bot: str) -> bool:
+    """Whether the VM has rolled a bot back."""
+    return phase(lab, bot) == "rolled_back"
+
+
+def with_canaries(lab: Lab, *bots: str) -> None:
+    """Have these be the canaries, and the others the fleet."""
+    groups = {"canary": bots, "fleet": tuple(bot for bot in BOTS if bot not in bots)}
+    children = {group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}
+    (lab.directory / "inventory" / "hosts.yml").write_text(yaml.safe_dump({"bots": {"children": children}}))
 
 
 # --- six canaries, each struck in another way -------------------------------------------------------------------------
@@ -190,9 +204,7 @@ STRIKES: tuple[tuple[str, Callable[[Lab, str], None], str, tuple[str, ...], floa
 
 def struck(lab: Lab, seconds: float) -> list[Row]:
     """Six canaries, all struck at once, and left alone for a while."""
-    hosts = lab.directory / "inventory" / "hosts.yml"
-    bots = {"canary": {"hosts": dict.fromkeys(BOTS)}, "fleet": {"hosts": {}}}
-    hosts.write_text(yaml.safe_dump({"bots": {"children": bots}}))
+    with_canaries(lab, *BOTS)
     rollout(lab)
     since = lab.webex.books().now
     for bot, (_, strike, *_rest) in zip(BOTS, STRIKES, strict=True):

@@ -85,6 +85,19 @@ FILES = """
 """
 
 
+NOTIFY = """
+- hosts: canary
+  gather_facts: false
+  vars:
+    is_vm_leader: true
+  tasks:
+    - name: Load the settings
+      ansible.builtin.import_role: {name: settings, rolespec_validate: false}
+    - name: Write whom the VM notifies
+      ansible.builtin.import_role: {name: rollout, tasks_from: notify.yml}
+"""
+
+
 def play(tmp_path: Path, text: str = PLAY, *options: str, **extra: Any) -> subprocess.CompletedProcess[str]:
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"bots": BOTS}))
     (tmp_path / "play.yml").write_text(text)
@@ -219,3 +232,18 @@ def test_preflight_says_what_one_account_and_confinement_mean(
     assert ("pipelining is switched off" in said) == (pipelining == "False")
     assert "strict takes from jarvis" in said and "but /srv/100% IR/logs" in said and "sudo (a.py:3)" in said
     assert "is both" not in play(tmp_path, NOTES, bot_user="service").stdout
+
+
+def test_no_word_of_a_webhook_is_shown(tmp_path: Path) -> None:
+    webhooks = [{"form": "json", "url": "https://example.org/hushhush"}]
+    done = play(tmp_path, NOTIFY, "--check", "--diff", "-vvv", rollout_notify=webhooks)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed=1" in done.stdout, "or nothing was written that could have been shown"
+    shown = done.stdout + done.stderr
+    assert "hushhush" not in shown.replace(json.dumps({"rollout_notify": webhooks})[1:-1], "")
+
+
+def test_without_webhooks_what_the_vm_has_is_left(tmp_path: Path) -> None:
+    done = play(tmp_path, NOTIFY, "--check", "--diff")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed=0" in done.stdout
