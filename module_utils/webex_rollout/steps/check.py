@@ -37,10 +37,10 @@ class Proof:
     ports: Sequence[int] = HTTPS_PORTS
     log: str = ""
     """Where the ready line of the new process has to be if it has no channel; empty where neither is asked for."""
-    checks: Sequence[Mapping[str, Any]] = ()
-    """The operator's own, as `own_checks.checks_of` gives them."""
     cursor: Mapping[str, Any] | None = None
     """Where to begin in it, as it was taken before the process was started."""
+    checks: Sequence[Mapping[str, Any]] = ()
+    """The operator's own, as `own_checks.checks_of` gives them."""
 
 
 class CheckFailedError(RolloutError):

@@ -29,7 +29,7 @@ FLOORS = (
     {"tree"},
     {"become"},
     {"procfs", "disk", "systemd", "channel", "journal"},
-    {"entries"},
+    {"entries", "own_checks"},
     {"files"},
     {"clock", "parents", "processes", "namesakes", "traits", "found", "environment", "sources", "imports", "starting"},
     {"state"},
