@@ -188,7 +188,7 @@ def _restart_script(lab: Lab, bot: str) -> None:
 
 
 def _never_answered(lab: Lab, bot: str) -> None:
-    lab.webex.add_fault(Fault(bot=bot, kind="hang", path="^/v1/"))
+    lab.webex.add_fault(Fault(bot=bot, kind="hang"))
 
 
 STRIKES: tuple[tuple[str, Callable[[Lab, str], None], str, tuple[str, ...], float], ...] = (
@@ -273,7 +273,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.outages", description=__doc__)
     parser.add_argument("--acts", default="releases,struck,outages", help="which, by comma")
     parser.add_argument("--lengths", default="30,300", help="seconds of the outages, by comma")
-    parser.add_argument("--left-alone", type=float, default=480, help="seconds that the struck bots are left alone")
+    parser.add_argument("--left-alone", type=float, default=900, help="seconds that the struck bots are left alone")
     options = parser.parse_args()
     acts = options.acts.split(",")
     print("what happened | bot | told | release | copies | seconds down | as it must be", flush=True)

@@ -25,7 +25,7 @@ def test_a_release_that_fails_in_another_way_is_rolled_back(lab: Lab) -> None:
 
 
 def test_whatever_strikes_a_bot_it_is_told_and_one_copy_runs(lab: Lab) -> None:
-    assert {row.what: row.problems for row in struck(lab, 480) if row.problems} == {}
+    assert {row.what: row.problems for row in struck(lab, 900) if row.problems} == {}
 
 
 def test_without_webex_nothing_is_rolled_back_and_all_are_back_in_a_minute(lab: Lab) -> None:

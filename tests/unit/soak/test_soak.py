@@ -126,6 +126,7 @@ class Machine:
             "watch": 0.0,
             "act": True,
             "heal": True,
+            "checks": [],
             "decision": "",
             "who": "",
             "why": "",
