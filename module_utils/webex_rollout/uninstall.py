@@ -62,9 +62,15 @@ def uninstall(vm: Vm, bots: Sequence[str], token: int | None = None, check: bool
         _must_be_known(store)
     leaving = [store for store in stores if store.load() is not None]
     done.to_roll_back = [store.bot for store in leaving if not at_rest(store.load())]
+    problems = []
     for store in leaving:
         if store.bot in done.to_roll_back:
-            _back_to_found(store, done, token, check)
+            try:
+                _back_to_found(store, done, token, check)
+            except RolloutError as error:  # what keeps one bot from going back is no reason for the others to stay
+                problems.append(str(error))
+    if problems:
+        raise RolloutError(". Also: ".join(problems))
     if check:
         _count_what_is_shared(leaving, done)
     done.needed_by = [name for name in vm.bot_names() if name not in bots and not at_rest(vm.store(name).load())]

@@ -116,10 +116,12 @@ def test_what_others_have_put_there_stays_and_is_named(two: Machine) -> None:
     forward(two)
     hooks = two.env_dir / "notify.json"
     hooks.write_text("[]")
+    forward(two, "tars")
     two.script().write_text("VERSION = 'edited'\n" + NEW)
     with pytest.raises(RolloutError, match="was edited since"):
         uninstall(two.vm, BOTS)
     assert (two.state / "jarvis/state.json").exists()
+    assert two.script("tars").read_text() == OLD, "one that cannot go back keeps no other from it"
     roll_back(two.vm, "jarvis", "0", force=True)
     done = uninstall(two.vm, BOTS)
     assert set(done.kept) == {str(hooks), str(two.state / "jarvis/backups")}
