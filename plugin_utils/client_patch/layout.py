@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .dynamic import files_run, imported_names
+
 # Directories that hold no code of the checkout's own.
 SKIPPED_DIRECTORIES = frozenset(
     {".git", ".hg", ".svn", ".venv", "venv", "env", ".env", ".tox", ".nox", "__pycache__", "node_modules"}
@@ -100,6 +102,9 @@ class Imports:
 
     statements: list[ImportStatement] = field(default_factory=list)
     has_main: bool = False
+    # Packages of which it imports modules by names that are not in its text; and files that it runs itself.
+    packages: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
     # Whether it does anything when it runs but define what others use; also for what cannot be parsed.
     acts: bool = True
     # Whether it has a function that a cloud calls by its name: `handler(event, context)`.
@@ -121,6 +126,12 @@ def read_imports(source: bytes) -> Imports | None:
         return None
     found = Imports()
     _collect(tree.body, found, True)
+    for name, is_package in imported_names(tree):
+        if is_package:
+            found.packages.append(name)
+        else:
+            found.statements.append(ImportStatement(name, (), 0, False))
+    found.runs = list(files_run(tree))
     found.acts = any(map(_acts, tree.body))
     found.is_handler = any(
         isinstance(node, ast.FunctionDef) and [item.arg for item in node.args.args] == ["event", "context"]
@@ -185,6 +196,8 @@ class Importers:
     names: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     # Files that others import relatively.
     relatively: set[str] = field(default_factory=set)
+    # For each file: those that run it in their own process.
+    runners: dict[str, set[str]] = field(default_factory=dict)
     # Directories that a file needs on `sys.path` for its own imports.
     roots: dict[str, list[str]] = field(default_factory=dict)
 
@@ -194,6 +207,12 @@ def find_importers(layout: Layout, imports: Mapping[str, Imports | None]) -> Imp
     known = _dotted_names(layout)
     found = Importers()
     for file, item in imports.items():
+        for text in item.runs if item is not None else ():
+            near = posixpath.normpath(posixpath.join(posixpath.dirname(file), text))
+            found.runners.setdefault(near if near in layout.files else posixpath.normpath(text), set()).add(file)
+        for package in item.packages if item is not None else ():
+            for path, full, above in _modules_of(package, file, known, layout):
+                found.names.setdefault(path, set()).add((full, above))
         for statement in item.statements if item is not None else ():
             if statement.level:
                 targets = [_relative_target(layout, file, statement, name) for name in statement.names]
@@ -232,15 +251,7 @@ def _dotted_names(layout: Layout) -> dict[str, set[str]]:
 
 def _base_of(module: str, names: Sequence[str], file: str, known: Mapping[str, set[str]], layout: Layout) -> str | None:
     """The directory from which a file's import is met; None if it is none of the checkout's."""
-    first = module.partition(".")[0]
-    if first in sys.stdlib_module_names:
-        return None
-    own = posixpath.dirname(file)
-    package, above = layout.package_of(file)
-    # A member of a package is rarely started by its path, which alone puts its own directory on `sys.path`.
-    nearest = [*([above] if package else []), own, *_above(own), "", "src"]
-    nearest += sorted(known.get(first, ()), key=lambda item: (item.count("/"), item))
-    bases = [base for base in dict.fromkeys(nearest) if base in known.get(first, ())]
+    bases = _bases(module, file, known, layout)
     for wanted in ([*names], [module]):
         for base in bases:
             targets = [layout.find(name, [base]) for name in wanted]
@@ -248,6 +259,32 @@ def _base_of(module: str, names: Sequence[str], file: str, known: Mapping[str, s
             if any(target is not None and (target.endswith(".py") or "." in module) for target in targets):
                 return base
     return None
+
+
+def _bases(module: str, file: str, known: Mapping[str, set[str]], layout: Layout) -> list[str]:
+    """The directories that have something of a module's first name, the likelier first."""
+    first = module.partition(".")[0]
+    if first in sys.stdlib_module_names:
+        return []
+    own = posixpath.dirname(file)
+    package, above = layout.package_of(file)
+    # A member of a package is rarely started by its path, which alone puts its own directory on `sys.path`.
+    nearest = [*([above] if package else []), own, *_above(own), "", "src"]
+    nearest += sorted(known.get(first, ()), key=lambda item: (item.count("/"), item))
+    return [base for base in dict.fromkeys(nearest) if base in known.get(first, ())]
+
+
+def _modules_of(
+    package: str, file: str, known: Mapping[str, set[str]], layout: Layout
+) -> Iterator[tuple[str, str, str]]:
+    """Each module of a package: its file, its full name, and the directory from which the package is met."""
+    for base in _bases(package, file, known, layout):
+        directory = posixpath.join(base, package.replace(".", "/"))
+        inside = [path for path in layout.files if posixpath.dirname(path) == directory and path.endswith(".py")]
+        if inside:
+            names = ((path, posixpath.basename(path)[:-3]) for path in inside)
+            yield from ((path, f"{package}.{name}", base) for path, name in names if name != "__init__")
+            return
 
 
 def _relative_target(layout: Layout, file: str, statement: ImportStatement, name: str) -> str | None:

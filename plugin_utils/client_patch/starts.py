@@ -157,6 +157,10 @@ class Starts:
         for name, base in sorted(self.importers.names.get(file, ())):
             package = name if file.endswith("__init__.py") else name.rpartition(".")[0]
             starts.append(Start(name, (base,), package, f"imported as {name}"))
+        starts += [
+            Start(MAIN, (posixpath.dirname(runner),), "", runner)
+            for runner in sorted(self.importers.runners.get(file, ()))
+        ]
         member = imports.is_member or file.endswith("__init__.py") or self._is_django(file, imports)
         member = member or (not starts and self._is_library(file, imports))
         relatively = file in self.importers.relatively

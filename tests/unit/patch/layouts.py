@@ -240,6 +240,25 @@ OTHERS = {
         "webex_pool_config",
         lib__text="",
     ),
+    "a module that is imported by its name": Checkout(
+        {"start.py": "from importlib import import_module\nimport_module('bots.a')\n", "bots/a.py": CLIENT},
+        ["start.py"],
+        {"bots/a.py": "bots.webex_pool_config"},
+    ),
+    "plug-ins by names that are made": Checkout(
+        {
+            "app/start.py": "import importlib\nfor name in 'ab':\n    importlib.import_module(f'plugins.{name}')\n",
+            "app/plugins/a.py": CLIENT,
+            "app/plugins/b.py": "",
+        },
+        ["app/start.py"],
+        {"app/plugins/a.py": "plugins.webex_pool_config"},
+    ),
+    "a file that is run by another": Checkout(
+        {"start.py": "import runpy\nrunpy.run_path('bots/a.py', run_name='__main__')\n", "bots/a.py": CLIENT},
+        ["start.py"],
+        {"bots/a.py": "webex_pool_config"},
+    ),
     "a command without an ending": one(
         "bin/jarvis",
         "#!/usr/bin/env -S python3 -u\nimport os, sys\n"
