@@ -18,7 +18,7 @@ from .migration import migrated
 from .system import utc
 
 # Format of the sealed files. Older ones are migrated as they are read (migration.py), newer ones are refused.
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 def sync_directory(path: str | Path) -> None:

@@ -17,7 +17,7 @@ from .become import Account, account_of, as_account
 from .command_line import parsed, python_paths
 from .errors import RolloutError
 from .processes import Bot, Process, memory_of
-from .procfs import UNREADABLE, read_bounded, status_fields, uids_of
+from .procfs import UNREADABLE, listening_ports, read_bounded, remote_ports, status_fields, uids_of
 
 
 @dataclass
@@ -47,6 +47,9 @@ class FoundProcess:
     affinity: list[int] = field(default_factory=list)
     """The processors that it may use; empty for all that the machine's first process may."""
     oom_adjustment: int = 0
+    peers: list[int] | None = field(default=None, compare=False)
+    """The ports that it had connections to, for the start-up check; None where that was not recorded."""
+    listening: list[int] = field(default_factory=list, compare=False)
 
     @classmethod
     def read(cls, process: Process, account: Account) -> FoundProcess:
@@ -65,6 +68,7 @@ class FoundProcess:
             streams = [_output_of(process.pid, fd) for fd in (0, 1, 2)]
             stdout, stderr = as_account(account, _files_of, streams[1:])
             scheduled = _scheduled(process.pid)
+            peers, listening = sorted({*remote_ports(process.pid)}), listening_ports(process.pid)
         except UNREADABLE:
             raise _changed(process) from None
         if problem:
@@ -86,6 +90,8 @@ class FoundProcess:
             stdout=stdout,
             stderr=stderr,
             streams=streams,
+            peers=peers,
+            listening=listening,
             **scheduled,
         )
 

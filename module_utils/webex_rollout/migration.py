@@ -3,7 +3,7 @@
 
 A file is migrated when it is read and written in the new format when it is next saved; until then an older program
 can still be put back. Format 1 is that of version 0.1.0; its soaks were not sealed. Those of format 2
-had no channel.
+had no channel; those of format 3 no commands of a bot, and less of a process that was found.
 """
 
 from __future__ import annotations

@@ -277,9 +277,11 @@ def connections_of(pid: int, ports: Sequence[int]) -> int:
 
 
 def remote_ports(pid: int) -> list[int]:
-    """The port at the other end of each established TCP connection that a process has made or taken."""
+    """The port at the other end of each established TCP connection that a process has made."""
     established = "01"  # include/net/tcp_states.h; columns as in Documentation/networking/proc_net_tcp
-    return [int(columns[2].rsplit(":", 1)[1], 16) for columns in _tcp_sockets(pid) if columns[3] == established]
+    taken = {*listening_ports(pid)}
+    ends = [[int(end.rsplit(":", 1)[1], 16) for end in c[1:3]] for c in _tcp_sockets(pid) if c[3] == established]
+    return [remote for local, remote in ends if local not in taken]
 
 
 def listening_ports(pid: int) -> list[int]:

@@ -12,13 +12,14 @@ from ..clock import Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
 from ..errors import LogError, RolloutError
+from ..found import FoundProcess
 from ..heard import configured_sessions
 from ..lock import act_under_lock
 from ..logs.reader import LogReader, ReadyLine
 from ..own_checks import problems_of
 from ..paths import runtime_directory
 from ..processes import Bot, bot_pids
-from ..procfs import HTTPS_PORTS, allowed_open_files, connections_of, proxy_ports, read_limits, read_stat
+from ..procfs import HTTPS_PORTS, allowed_open_files, listening_ports, proxy_ports, read_limits, read_stat, remote_ports
 from ..state import Phase, State
 from ..store import Store, Vm
 from ..system import wait_until
@@ -80,7 +81,8 @@ def check_start(vm: Vm, bot: str, proof: Proof, token: int | None = None, check:
         state = store.need()
         _must_be_ready_for_check(state, token, proof.settle, vm.timing.connect)
         expected = _expected_environment(store, state)
-    findings = _watch(state, proof, expected, vm.timing)
+        before = store.release(state.carried_from).runner.process if state.carried_from else None
+    findings = _watch(state, proof, expected, before, vm.timing)
     result.checks = [asdict(finding) for finding in findings]
     failed = [finding for finding in findings if not finding.ok]
     with store.mutex():
@@ -135,19 +137,24 @@ def _expected_environment(store: Store, state: State) -> dict[str, str]:
     return plan.carried if have.kind == "file" and data == render_environment(state.bot.name, plan.carried) else {}
 
 
-def _watch(state: State, proof: Proof, expected: Mapping[str, str], timing: Timing) -> list[Finding]:
-    """Watch a bot while it settles and look at everything at the end."""
+def _watch(
+    state: State, proof: Proof, expected: Mapping[str, str], before: FoundProcess | None, timing: Timing
+) -> list[Finding]:
+    """Watch a bot while it settles and look at everything at the end.
+
+    :param before: the process that was found before the first release, as far as there was one.
+    """
     stays, unit = _settle(state, proof.settle)
     if not stays.ok:
         return [stays]
     pid = unit.main_pid
     ready = _Ready(state, proof, pid)
-    wait_until(lambda: connections_of(pid, proof.ports) > 0 and ready.seen(), timing.connect)
+    wait_until(lambda: _find_connection(pid, proof.ports, before).ok and ready.seen(), timing.connect)
     findings = [
         stays,
         _find_alone(state.bot, pid),
         _find_limit(pid, proof.open_files),
-        _find_connection(pid, proof.ports),
+        _find_connection(pid, proof.ports, before),
     ]
     if expected:
         findings.append(_find_environment(pid, expected))
@@ -241,9 +248,19 @@ def _find_limit(pid: int, wanted: int) -> Finding:
     return Finding("open files", ok, f"{soft} (hard {hard}){clamped}", soft)
 
 
-def _find_connection(pid: int, ports: Sequence[int]) -> Finding:
-    ok = connections_of(pid, ports) > 0
-    said = "/".join(map(str, sorted({*ports, *proxy_ports(pid)})))
+def _find_connection(pid: int, ports: Sequence[int], before: FoundProcess | None) -> Finding:
+    """A connection as the process had that was found: to the same port, where its proxy is named nowhere; none where it
+    had none, as one that is called by Webex, which has to listen where that did."""
+    if before is not None and before.peers == []:
+        missing = {*before.listening} - {*listening_ports(pid)}
+        where = "/".join(map(str, before.listening)) or "no port"
+        said = f"none, as before; it {'does not listen' if missing else 'listens'} on {where}"
+        return Finding("connection", not missing, said)
+    asked = {*ports, *proxy_ports(pid)}
+    if before is not None and before.peers and not asked & {*before.peers}:
+        asked |= {*before.peers}
+    ok = bool(asked & {*remote_ports(pid)})
+    said = "/".join(map(str, sorted(asked)))
     return Finding("connection", ok, f"{'an' if ok else 'no'} established connection to port {said}")
 
 

@@ -174,6 +174,7 @@ class FakeSystemd:
         restarts = self.read(name)["restarts"] + 1
         pid = self.running(name)
         if pid:
+            self.write(name, ended="activating")  # until the next one runs
             os.kill(pid, signal.SIGKILL)
             while self.running(name):
                 time.sleep(0.005)

@@ -15,7 +15,7 @@ from ansible.module_utils.webex_rollout.clock import boot_key
 from ansible.module_utils.webex_rollout.disk import unseal
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor, look_at_all
-from ansible.module_utils.webex_rollout.procfs import read_stat
+from ansible.module_utils.webex_rollout.procfs import connections_of, read_stat
 from ansible.module_utils.webex_rollout.state import State
 from ansible.module_utils.webex_rollout.steps import check as check_room
 from ansible.module_utils.webex_rollout.steps.arm import arm
@@ -123,22 +123,29 @@ def test_stray_copy_fails(started: Machine) -> None:
         check_start(started.vm, "jarvis", started.proof)
 
 
-def test_no_connection_fails(started: Machine) -> None:
-    with pytest.raises(CheckFailedError, match="connection: no established connection to port 9"):
-        check_start(started.vm, "jarvis", Proof(0.1, 0, (9,)))
-
-
-def test_connection_of_somebody_else_does_not_count(machine: Machine) -> None:
-    machine.nohup(env={"BOT_PORT": ""})
+@pytest.fixture
+def silent(machine: Machine) -> Machine:
+    """The same, of a release that opens no connection although the one before did."""
+    machine.nohup()
+    machine.wait_for(lambda: connections_of(machine.pids()[0], (machine.port,)) > 0)
     record(machine.vm, machine.wanted())
     arm(machine.vm, "jarvis", 600)
-    machine.deploy()
+    machine.deploy(version="import time\ntime.sleep(300)\n")
     switch(machine.vm, "jarvis")
+    return machine
+
+
+def test_no_connection_fails(silent: Machine) -> None:
+    with pytest.raises(CheckFailedError, match="connection: no established connection to port 9"):
+        check_start(silent.vm, "jarvis", Proof(0.1, 0, (9,)))
+
+
+def test_connection_of_somebody_else_does_not_count(silent: Machine) -> None:
     with (
-        socket.create_connection(("127.0.0.1", machine.port)),
+        socket.create_connection(("127.0.0.1", silent.port)),
         pytest.raises(CheckFailedError, match="connection"),
     ):
-        check_start(machine.vm, "jarvis", machine.proof)
+        check_start(silent.vm, "jarvis", silent.proof)
 
 
 def test_connection_to_the_proxy_of_its_environment_counts(machine: Machine) -> None:
@@ -243,8 +250,9 @@ def test_only_the_checked_process_is_confirmed(started: Machine) -> None:
 def test_confirmed_bot_can_be_checked_again_and_stays_confirmed(started: Machine) -> None:
     check_start(started.vm, "jarvis", started.proof)
     confirm(started.vm, "jarvis")
+    resource.prlimit(started.pids()[0], resource.RLIMIT_NOFILE, (64, 64))
     with pytest.raises(CheckFailedError):
-        check_start(started.vm, "jarvis", Proof(0.1, 0, (9,)))
+        check_start(started.vm, "jarvis", Proof(0.1, 128, (started.port,)))
     assert phase(started) == "confirmed"
 
 
