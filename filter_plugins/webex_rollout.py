@@ -20,8 +20,8 @@ from ansible.plugins.loader import connection_loader
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils import asked, left_behind, preflight_notes, preflight_table, status, unit_file
-from plugin_utils.gate import controls, log_check, may_follow, settings_hash
+from plugin_utils import asked, inputs, installed, left_behind, preflight_notes, preflight_table, status, unit_file
+from plugin_utils.gate import controls, may_follow, settings_hash, verified
 from plugin_utils.words import printable
 
 Variables = Mapping[str, Mapping[str, Any]]
@@ -77,9 +77,24 @@ def webex_may_follow(canaries: Sequence[Mapping[str, Any]], fleet: Sequence[str]
     return asdict(may_follow.may_follow(canaries, fleet, gate))
 
 
-def webex_log_check(since: Mapping[str, Any], soak: Mapping[str, Any], per_hour: float) -> dict[str, Any]:
-    """``since | webex_log_check(soak, per_hour)``: ``passed``, ``allowed`` and ``evidence``."""
-    return asdict(log_check.log_check(since, soak, per_hour))
+def webex_verified(found: Mapping[str, Any], bot: str, unit: str, log: str, per_hour: Any) -> dict[str, Any]:
+    """``rollout_bot | webex_verified(bot, unit, log, per_hour)``: ``passed``, ``problem`` and ``evidence``."""
+    return asdict(verified.verified(bot, found, unit, log, float(per_hour)))
+
+
+def webex_settled(hostvars: Variables, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """``hostvars | webex_settled(groups)``: the bots that this run has looked at and found nothing to do with."""
+    return controls.settled(hostvars, groups)
+
+
+def webex_inputs(hostvars: Variables, bot: str) -> str:
+    """``hostvars | webex_inputs(bot)``: what a rollout makes the bot's release from."""
+    return inputs.inputs(bot, hostvars)
+
+
+def webex_installed(_: object) -> dict[str, str]:
+    """``'' | webex_installed``: hashes by path of the program and units that a run installs."""
+    return installed.installed()
 
 
 def webex_notes(about: Mapping[str, Any]) -> list[str]:
@@ -133,7 +148,10 @@ class FilterModule:
             "webex_handed_over": webex_handed_over,
             "webex_plan": preflight_table.table,
             "webex_may_follow": webex_may_follow,
-            "webex_log_check": webex_log_check,
+            "webex_verified": webex_verified,
+            "webex_settled": webex_settled,
+            "webex_inputs": webex_inputs,
+            "webex_installed": webex_installed,
             "webex_notes": webex_notes,
             "webex_shown": webex_shown,
             "webex_path": webex_path,

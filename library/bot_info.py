@@ -91,12 +91,33 @@ options:
         description: Accept other units, cron lines and scripts that start the bot.
         type: bool
         default: false
+      inputs:
+        description: Hash of the settings and the project, as M(webex_release) keeps it of a confirmed release.
+        type: str
+        default: ""
+      settings_hash:
+        description: Hash of what a soak stands for, as M(webex_soak) keeps it.
+        type: str
+        default: ""
+      signatures:
+        description: What counts as a failure in the log, as for M(bot_log_info).
+        type: list
+        elements: dict
+        default: []
+      timezone:
+        description: In which the log's times are; the VM's if empty.
+        type: str
+        default: ""
   others:
     description: Further bots of the machine, as O(bots), of which nothing is asked. Their processes are nobody else's.
     type: list
     elements: dict
     default: []
     suboptions: *bot
+  installed:
+    description: Hashes by path of what the guard and the watch have to run; filled in on the controller.
+    type: dict
+    default: {}
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:
@@ -127,6 +148,10 @@ bots:
     - By the name of each bot C(problems), the reasons against a rollout, and C(notes), what is worth to be known and
       forbids nothing, each a sentence; C(open_files_allowed), the largest limit up to C(open_files) that this machine
       lets be set; and C(facts).
+    - C(differences) is what a rollout has to do with the bot, a reason each; empty where it takes part in nothing.
+      C(soak) is what is kept of its soak, as M(webex_soak) returns it, null if nothing is; C(since) what was logged
+      since that began, as M(bot_log_info) returns it, with C(now), the VM's clock; C(soak_problem) why one of the two
+      cannot be had.
   returned: always
   type: dict
   contains:
@@ -169,13 +194,17 @@ bots:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.webex_installed import must_be_installed
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.facts import collect
+from ansible.module_utils.webex_rollout.look import Looked, found_of
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.refusals import Needs, notes, problems
+from ansible.module_utils.webex_rollout.settled import watch_problems
 from ansible.module_utils.webex_rollout.store import Vm
 from ansible.module_utils.webex_rollout.words import printable
 
+TEXT = {"type": "str", "default": ""}
 LIST = {"type": "list", "elements": "str", "default": []}
 BOT = {
     "bot": {"type": "str", "required": True},
@@ -194,6 +223,10 @@ BOT = {
     "connections": {"type": "int", "required": True},
     "min_free_mib": {"type": "int", "required": True},
     "take_over_starters": {"type": "bool", "default": False},
+    "inputs": TEXT,
+    "settings_hash": TEXT,
+    "signatures": {"type": "list", "elements": "dict", "default": []},
+    "timezone": TEXT,
 }
 
 
@@ -214,18 +247,39 @@ def asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
     )
 
 
+def shared_differences(installed: dict[str, str]) -> list[str]:
+    """What has to be done for all bots of this machine."""
+    try:
+        must_be_installed(installed)
+    except RolloutError:
+        return ["the VM's program or its units are not this project's"]
+    return watch_problems()
+
+
+def looked(given: dict[str, Any]) -> Looked:
+    """A bot as its rollout is asked for."""
+    return Looked(*(given[name] for name in ("bot", "user", "inputs", "settings_hash", "signatures", "timezone")))
+
+
 def main() -> None:
     """Run the module."""
     bots = {"type": "list", "elements": "dict", "options": BOT}
     module = AnsibleModule(
-        argument_spec={"bots": {**bots, "required": True}, "others": {**bots, "default": []}},
+        argument_spec={
+            "bots": {**bots, "required": True},
+            "others": {**bots, "default": []},
+            "installed": {"type": "dict", "default": {}},
+        },
         supports_check_mode=True,
     )
     given = [asked(each) for each in module.params["bots"]]
+    vm = Vm()
     try:
-        found = collect(Vm(), given, [asked(each) for each in module.params["others"]])
+        found = collect(vm, given, [asked(each) for each in module.params["others"]])
     except RolloutError as error:
         module.fail_json(msg=printable(str(error)))
+    shared = shared_differences(module.params["installed"])
+    stand = {each["bot"]: found_of(vm, looked(each), shared) for each in module.params["bots"]}
     module.exit_json(
         changed=False,
         bots={
@@ -234,6 +288,7 @@ def main() -> None:
                 "problems": problems(found[bot.name], needs),
                 "notes": notes(found[bot.name]),
                 "open_files_allowed": min(needs.open_files, found[bot.name]["limits"]["open_files"]),
+                **stand[bot.name],
             }
             for bot, needs in given
         },

@@ -135,6 +135,10 @@ options:
         from when the release was confirmed first.
     type: float
     default: 0
+  inputs:
+    description: For V(confirmed), hash of the settings and the project that the release is made from.
+    type: str
+    default: ""
   to:
     description: For V(rolled_back), V(previous), V(0) (as found) or a release.
     type: str
@@ -318,6 +322,7 @@ ARGUMENTS = {
     "checks": {"type": "list", "elements": "dict", "default": []},
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "probation": {"type": "float", "default": 0},
+    "inputs": {"type": "str", "default": ""},
     "to": {"type": "str", "default": "previous"},
     "own": {"type": "bool", "default": False},
     "reason": {"type": "str", "default": "the rollout failed"},
@@ -364,7 +369,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
         )
         return check_start(vm, bot, proof, token, check)
     if given["state"] == "confirmed":
-        return confirm(vm, bot, token, given["keep"], given["probation"], check)
+        return confirm(vm, bot, token, given["keep"], given["probation"], given["inputs"], check)
     if given["state"] == "restarted":
         return restart(vm, bot, token, check)
     return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plugin_utils.gate.controls import Variables, bots_of_vm
+from plugin_utils.gate.settings_hash import settings_hash
+from plugin_utils.inputs import inputs
 from plugin_utils.settings import value_of
 
 SETTINGS = {
@@ -22,6 +24,8 @@ SETTINGS = {
     "open_files": "webex_open_files",
     "min_free_mib": "rollout_min_free_mib",
     "take_over_starters": "bot_take_over_starters",
+    "signatures": "rollout_signatures",
+    "timezone": "bot_timezone",
 }
 SESSIONS = 3
 """One bot has three HTTP sessions: its own client, the client inside WebexBot, and WebexBot's bare session."""
@@ -32,9 +36,14 @@ def asked(bot: str, variables: Variables, batch: Sequence[str]) -> dict[str, lis
     near = bots_of_vm(bot, variables)
     described = {each: _described(each, variables[each]) for each in near}
     return {
-        "bots": [described[each] for each in near if each in batch],
+        "bots": [{**described[each], **_recorded(each, variables)} for each in near if each in batch],
         "others": [described[each] for each in near if each not in batch],
     }
+
+
+def _recorded(bot: str, variables: Variables) -> dict[str, str]:
+    """What has to be recorded of a bot of which nothing is left to do."""
+    return {"inputs": inputs(bot, variables), "settings_hash": settings_hash(bot, variables[bot])}
 
 
 def _described(bot: str, variables: Mapping[str, Any]) -> dict[str, Any]:

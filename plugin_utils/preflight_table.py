@@ -30,9 +30,9 @@ def _source(bot: Mapping[str, Any]) -> list[Sequence[str]]:
     sdks = ", ".join(f"{name} {version}" for name, version in packages if name not in ("python", "requests", "urllib3"))
     actions = [each["action"] for each in (bot.get("patch") or {}).get("constructions") or []]
     new = len(actions) - actions.count("unchanged")
-    rows: list[Sequence[str]] = [
-        ("clients", sdks or "-", f"{new} of {len(actions)} new", "changed" if new else "the same"),
-    ]
+    # A bot of which nothing differs is not patched again.
+    wanted = f"{new} of {len(actions)} new" if "patch" in bot else "as they are"
+    rows: list[Sequence[str]] = [("clients", sdks or "-", wanted, "changed" if new else "the same")]
     seen = [f"{each['file']}:{each['line']}" for each in facts["starters"]]
     return [*rows, *(("starter", each, "-", "noted") for each in seen)]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import grp
 import json
 import os
 import pwd
@@ -55,6 +56,14 @@ def account_of(user: str) -> Account:
         raise RolloutError(f"there is no user {user} on the VM; set bot_user to the one who runs the bot") from None
     groups = tuple(sorted(os.getgrouplist(user, entry.pw_gid)))
     return Account(user, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+def group_name(gid: int) -> str:
+    """Name of a group, or its number where it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def account_for(user: str, directory: str) -> Account:

@@ -7,7 +7,6 @@ It looks, and changes nothing; `refusals` judges what was found.
 from __future__ import annotations
 
 import contextlib
-import grp
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .become import Account, account_of, as_account, run_as
+from .become import Account, account_of, as_account, group_name, run_as
 from .command_line import parsed, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
@@ -32,7 +31,7 @@ from .starter_places import Texts, find_starters
 from .starting import start_problem
 from .store import Vm
 from .system import run_command
-from .systemd import show_unit
+from .systemd import show_unit, systemd_version
 from .traits import Sought, find_suspects, readers_of, several, suspicion
 
 # Runs under the bot's own Python as the bot's user: what that Python is, and which packages it has. Nothing is imported
@@ -85,7 +84,7 @@ def collect(
     _tell_apart(everybody)
     _search_further(asked, everybody)
     texts: dict[tuple[str, str], Texts] = {}
-    machine = {"limits": _limits(), "systemd": _systemd_version(), "unit_limits": _unit_limits(), "texts": texts}
+    machine = {"limits": _limits(), "systemd": systemd_version(), "unit_limits": _unit_limits(), "texts": texts}
     return {known.bot.name: _facts(known, machine) for known in asked}
 
 
@@ -194,7 +193,7 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
     facts.update(
         bot=asdict(bot),
         user_exists=True,
-        group=_group_name(account.gid),
+        group=group_name(account.gid),
         checkout_exists=seen["checkout"],
         script_exists=seen["script"],
         script_problem=_script_problem(bot) if seen["script"] else "",
@@ -288,14 +287,6 @@ def _script_problem(bot: Bot) -> str:
     return ""
 
 
-def _group_name(gid: int) -> str:
-    """Name of the user's own group, or its number where it has no name."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
-
-
 def _python(bot: Bot, account: Account, seen: dict[str, Any]) -> dict[str, Any]:
     """The bot's Python, as the bot's user runs it; what it answers is data."""
     if seen["python"]:
@@ -341,12 +332,6 @@ def _limits() -> dict[str, int]:
         "open_files": allowed_open_files(),
         "oom_adjustment": int(Path("/proc/1/oom_score_adj").read_text()),
     }
-
-
-def _systemd_version() -> int | None:
-    if not Path("/run/systemd/system").is_dir():
-        return None
-    return int(run_command(["systemctl", "--version"]).stdout.split()[1])
 
 
 def _unit_limits() -> dict[str, list[str]]:

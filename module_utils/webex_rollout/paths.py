@@ -16,6 +16,7 @@ UNIT_DIR = "/etc/systemd/system"
 NOTIFY_FILE = f"{ENVIRONMENT_DIR}/notify.json"
 OWN_UNITS = "webex-bot@"
 GUARD_TIMER = "webex-rollout-guard.timer"
+WATCH_TIMER = "webex-rollout-watch.timer"
 
 
 def checked_name(bot: str) -> str:

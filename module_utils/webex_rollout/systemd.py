@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -60,6 +61,13 @@ class Unit:
         """How the last main process ended."""
         how = {1: "exit status", 2: "killed by signal", 3: "dumped core by signal"}.get(self.exit_code, "status")
         return f"{self.name} is {self.active} ({self.sub}), result {self.result}, {how} {self.exit_status}"
+
+
+def systemd_version() -> int | None:
+    """The version of the systemd that runs this machine; None where another one does."""
+    if not os.path.isdir("/run/systemd/system"):
+        return None
+    return int(run_command(["systemctl", "--version"]).stdout.split()[1])
 
 
 def systemctl(*arguments: str, timeout: float | None = 120) -> str:

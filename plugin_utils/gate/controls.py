@@ -36,6 +36,17 @@ def leader(bot: str, variables: Variables, play: Sequence[str], checkout: bool =
     return next((each for each in play if place(each) == place(bot)), bot)
 
 
+def settled(variables: Variables, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """The bots that this run has looked at and found nothing to do with. A human's verdict is something to do."""
+    found = []
+    for bot in groups.get("bots") or []:
+        own = variables.get(bot) or {}
+        decided = bot in (groups.get("canary") or []) and own.get("rollout_verdict")
+        if not decided and (own.get("rollout_bot") or {}).get("differences") == []:
+            found.append(bot)
+    return found
+
+
 def vm_settings(bot: str, variables: Variables, name: str) -> list[Any]:
     """The different values that a setting has among the bots of a machine, in the inventory's order."""
     return list(dict.fromkeys(value_of(name, each, variables[each]) for each in bots_of_vm(bot, variables)))

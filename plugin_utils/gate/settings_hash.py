@@ -50,7 +50,7 @@ def settings_hash(bot: str, variables: Mapping[str, Any], project: Path = PROJEC
 
     :raises FileNotFoundError: when a pattern of `FILES` matches nothing: it would be left out without a word.
     """
-    settings = {name: _plain(value_of(name, bot, variables), known_settings()[name]["type"]) for name in SETTINGS}
+    settings = {name: plain(value_of(name, bot, variables), known_settings()[name]["type"]) for name in SETTINGS}
     content = json.dumps([settings, _files(project)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()
 
@@ -67,12 +67,12 @@ def _files(project: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _plain(value: Any, kind: str = "") -> Any:
+def plain(value: Any, kind: str = "") -> Any:
     """A value as plain JSON: `-e x=50` and `x: 50` are the same, and Ansible's own kinds of list and text are too."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if kind in ("str", "path"):
         return str(value)
     if kind == "int":

@@ -38,13 +38,13 @@ MOMENTS = {
 """Phases of a stage, each by the task at whose end it begins."""
 
 WRITES = (
-    ("Preflight", "Become root on the VM"),
+    ("Preflight", "Look at the VM's bots"),
     (CANARY, "Stop if a bot was lost"),
     (CANARY, "Install the VM's program"),
-    (CANARY, "Install the units of guard and sampling"),
-    (CANARY, "Start the log sampling timer"),
+    (CANARY, "Install the units of guard and watch"),
+    (CANARY, "Start the watch's timer"),
     (CANARY, "Acquire the VM's lock"),
-    (CANARY, "Open a session with the new limit"),
+    (CANARY, "Log in with the new limit"),
     (CANARY, "Install the unit template and the target for all bots"),
 )
 """Further tasks, by play, after which something is written to the VM's disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ..clock import Deadline
 from ..errors import RolloutError
+from ..inputs import keep_inputs
 from ..lock import act_under_lock
 from ..processes import bot_pids
 from ..procfs import alive
@@ -20,11 +21,13 @@ def confirm(
     token: int | None = None,
     keep: int = KEEP_RELEASES,
     probation: float = 0.0,
+    inputs: str = "",
     check: bool = False,
 ) -> Result:
     """Let the release stay: it passed its check, and the process that did still runs, alone.
 
-    For `probation` seconds the guard still rolls it back if its unit ends as failed.
+    For `probation` seconds the guard still rolls it back if its unit ends as failed. `inputs` names what the release is
+    made from, where the caller knows.
     """
     store = vm.store(bot)
     result = Result(bot, "confirm")
@@ -45,6 +48,8 @@ def confirm(
             state.phase, state.candidate, state.deadline, state.note = Phase.CONFIRMED, "", None, ""
             store.save(state)
             store.prune(state, keep)
+            if inputs:
+                keep_inputs(store, state.current, inputs, state.bot)
             vm.audit("confirm", bot, "ok", release=state.current, attempt=state.attempt, previous=state.previous)
     rest_guard(vm)
     result.pids_before = result.pids_after = sorted(bot_pids(state.bot))

@@ -38,9 +38,10 @@ FLOORS = (
     {"logs", "evidence"},
     {"likelihood", "heard"},
     {"verdict", "record", "soak"},
+    {"inputs"},
     {"steps", "starters", "starter_places", "facts", "plan", "refusals"},
-    {"reach", "bulletin"},
-    {"guard", "status", "watch", "uninstall"},
+    {"reach", "bulletin", "settled"},
+    {"guard", "status", "watch", "uninstall", "look"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

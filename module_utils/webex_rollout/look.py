@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a bot's rollout stands, in one look: what is left to do, the soak that is kept, and what was logged since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .clock import vm_clock
+from .errors import LogError, RolloutError
+from .logs.reader import LogReader
+from .settled import differences
+from .soak import load as load_soak
+from .store import Vm
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Of which bot, and against what."""
+
+    bot: str
+    user: str
+    inputs: str = ""
+    settings_hash: str = ""
+    signatures: Sequence[Mapping[str, str]] = ()
+    timezone: str = ""
+
+
+def found_of(vm: Vm, wanted: Looked, shared: Sequence[str] = ()) -> dict[str, Any]:
+    """What is left to do (``differences``), the ``soak``, what was logged ``since``, or why they cannot be had.
+
+    :param shared: what has to be done for all bots of the machine.
+    """
+    left = [*shared, *differences(vm, wanted.bot, wanted.inputs, wanted.settings_hash)]
+    seen: dict[str, Any] = {"differences": left, "soak": None, "since": None, "soak_problem": ""}
+    try:
+        soak = load_soak(vm.store(wanted.bot))
+        if soak is not None:
+            seen["soak"] = asdict(soak)
+            reader = LogReader(wanted.user, wanted.signatures, wanted.timezone)
+            seen["since"] = {**reader.look(soak.own.cursor), "now": vm_clock()}
+    except (LogError, RolloutError) as error:
+        seen["soak_problem"] = str(error)
+    return seen
