@@ -192,6 +192,8 @@ class Work:
     """When it was started anew because it was not heard."""
     restarts: int = -1
     """What systemd counted at the last look; -1 before the first."""
+    unsettled: bool = False
+    """Whether systemd had started the bot again since the look before the last one."""
     crashes: int = 0
     """How often systemd has started the bot again while Webex could be reached."""
     crash_times: list[float] = field(default_factory=list)

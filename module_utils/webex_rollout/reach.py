@@ -30,6 +30,14 @@ def is_fair(weather: Weather) -> bool:
     return weather.state != BAD and not (weather.looks and weather.looks[-1].state == BAD)
 
 
+def was_fair(weather: Weather, seconds: float) -> bool:
+    """Whether it was fair between the last two looks too, so far as is known: at most so many seconds lie between."""
+    before, last = (*weather.looks[-2:-1], None)[0], weather.looks[-1] if weather.looks else None
+    if before is None or last is None or before.boot != last.boot:
+        return False
+    return BAD not in (before.state, last.state) and last.clock - before.clock <= seconds
+
+
 def _environment(store: Store, state: State, pid: int) -> list[str]:
     """The variables that the bot runs with, or would."""
     if pid:

@@ -18,7 +18,7 @@ from .heard import UNHEARD_SECONDS, Signs, listen
 from .launch import stop_copies
 from .own_checks import problems_of
 from .paths import runtime_directory
-from .reach import is_fair, weather_of
+from .reach import is_fair, was_fair, weather_of
 from .record import to_record
 from .soak import Soak, load, locked, save
 from .state import Phase, State
@@ -54,7 +54,9 @@ def look(store: Store, soak: Soak) -> Verdict:
     soak.look(now, signs, fair)
     if not _says_nothing(unit, fair, work.drift):
         work.checked(problems_of(state.bot.user, soak.checks), now["since_boot"])
-    work.crashed(unit.restarts, now["since_boot"], fair and not work.drift)
+    # Of what happened in an outage between two looks nobody knows whose fault it was: the next tick looks again.
+    work.unsettled = 0 <= work.restarts < unit.restarts
+    work.crashed(unit.restarts, now["since_boot"], fair and was_fair(weather, 3 * TICK) and not work.drift)
     bad = "" if fair else f"Webex cannot be reached from the VM ({weather.reason or 'the last look failed'})"
     evidence = replace(soak.evidence(), fault=_fault(soak, unit, now["since_boot"]), weather=bad)
     verdict = judge(evidence)
@@ -169,6 +171,8 @@ def _leave_one(store: Store, soak: Soak) -> str:
 
 def _due(soak: Soak) -> bool:
     """Whether a bot is to be looked at now."""
+    if soak.work.unsettled:
+        return True
     if soak.elapsed <= soak.until and soak.verdict != PROMOTE and soak.elapsed <= soak.settings.soak_max:
         return True
     now = vm_clock()

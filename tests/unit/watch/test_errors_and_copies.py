@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ansible.module_utils.webex_rollout import drift
 from ansible.module_utils.webex_rollout import soak as kept
+from ansible.module_utils.webex_rollout import watch as room
 from ansible.module_utils.webex_rollout.disk import unseal
 from ansible.module_utils.webex_rollout.evidence import PROMOTE
 from ansible.module_utils.webex_rollout.procfs import read_stat
@@ -165,3 +166,18 @@ def test_a_soak_that_does_not_say_what_to_do_about_copies_is_read(canary: Canary
     store.vm.write(store.soak_path, raw)
     assert "heals" not in unseal(store.soak_path)
     assert canary.soak.heals
+
+
+def test_starts_in_an_outage_between_two_looks_are_nobodys_fault(
+    canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A promoted bot is looked at every five minutes: it may end and be started again many times without Webex."""
+    canary.rolled_out().works(11, answered=2)
+    assert canary.soak.verdict == PROMOTE
+    monkeypatch.setattr(room, "was_fair", lambda *_: False)  # minutes lie between the two looks
+    for _ in range(5):
+        canary.machine.systemd.restart_behind(canary.unit)
+    canary.fresh()
+    canary.tick(300)
+    assert (canary.state.phase, canary.soak.work.crashes) == (Phase.CONFIRMED, 0)
+    assert canary.soak.work.unsettled, "the next tick looks again"
