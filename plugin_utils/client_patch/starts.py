@@ -119,6 +119,9 @@ class Starts:
         self.imports = imports
         self.importers = importers
         self.search_paths = tuple(search_paths)
+        self._imported_packages = {
+            (name.partition(".")[0], base) for names in importers.names.values() for name, base in names
+        }
         self.commands: dict[str, list[Start]] = {}
         for command in commands:
             self._add(command)
@@ -184,7 +187,9 @@ class Starts:
         name = package if file.endswith("__init__.py") else f"{package}.{posixpath.basename(file)[:-3]}"
         django = f"{above}/manage.py".lstrip("/")
         known = django in self.layout.files
-        return Start(name, (above,) if known else (), package, f"found by {django}" if known else why, known)
+        # Whoever imports another part of this package has the directory above it on the path.
+        reached = known or (package.partition(".")[0], above) in self._imported_packages
+        return Start(name, (above,) if reached else (), package, f"found by {django}" if known else why, reached)
 
     def _is_library(self, file: str, imports: Imports) -> bool:
         """A part of a package which only defines what others use: a framework imports it, by a name not told here."""

@@ -18,6 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible.module_utils.webex_rollout.cli import main
 from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor
 from ansible.module_utils.webex_rollout.paths import GUARD_TIMER, PROGRAM
+from ansible.module_utils.webex_rollout.procfs import connections_of
 
 from tests.unit.rollout.machine import OLD, forward
 
@@ -150,9 +151,10 @@ def test_check_mode_on_a_deployed_machine_tells_of_a_restart_only_if_there_would
 
 def test_failed_check_says_which_part(machine: Machine, run: Run) -> None:
     machine.nohup()
+    machine.wait_for(lambda: connections_of(machine.pids()[0], (machine.port,)) > 0)
     run.recorded()
     run.step("armed")
-    machine.deploy()
+    machine.deploy(version="import time\ntime.sleep(300)\n")
     run.step("switched")
     run.port = 9
     failed = run.step("checked", settle=0.1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.webex_rollout import __version__
-from ansible.module_utils.webex_rollout.disk import seal
+from ansible.module_utils.webex_rollout.disk import STATE_VERSION, seal
 from ansible.module_utils.webex_rollout.errors import RolloutError
 
 from plugin_utils.program import build
@@ -66,6 +66,8 @@ def test_older_program_is_not_installed_over_newer_state(tmp_path: Path) -> None
     state = tmp_path / "jarvis/state.json"
     state.write_bytes(seal({}))
     webex_program.refuse_newer_state(tmp_path)
-    state.write_bytes(seal({}).replace(b'"version": 3', b'"version": 4'))
-    with pytest.raises(RolloutError, match=r"jarvis/state\.json was written by a newer program \(format 4"):
+    state.write_bytes(seal({}).replace(b'"version": %d' % STATE_VERSION, b'"version": %d' % (STATE_VERSION + 1)))
+    with pytest.raises(
+        RolloutError, match=rf"jarvis/state\.json was written by a newer program \(format {STATE_VERSION + 1}"
+    ):
         webex_program.refuse_newer_state(tmp_path)

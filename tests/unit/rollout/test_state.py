@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils.webex_rollout.disk import make_directory, seal, sha256, unseal
+from ansible.module_utils.webex_rollout.disk import STATE_VERSION, make_directory, seal, sha256, unseal
 from ansible.module_utils.webex_rollout.entries import Entry
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.files import Files
@@ -70,8 +70,10 @@ def test_no_truncated_or_altered_file_passes(tmp_path: Path, data: st.DataObject
 
 def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    path.write_bytes(seal({}).replace(b'"version": 3', b'"version": 4'))
-    with pytest.raises(RolloutError, match="has format 4, this program reads formats up to 3"):
+    path.write_bytes(seal({}).replace(b'"version": %d' % STATE_VERSION, b'"version": %d' % (STATE_VERSION + 1)))
+    with pytest.raises(
+        RolloutError, match=f"has format {STATE_VERSION + 1}, this program reads formats up to {STATE_VERSION}"
+    ):
         unseal(path)
 
 

@@ -441,7 +441,9 @@ def test_a_changed_byte_is_found_out(soaking: Machine) -> None:
 
 
 def test_a_soak_of_a_newer_program_is_no_damage(soaking: Machine) -> None:
-    soaking.file.write_bytes(soaking.file.read_bytes().replace(b'"version": 3', b'"version": 9', 1))
+    soaking.file.write_bytes(
+        soaking.file.read_bytes().replace(b'"version": %d' % disk.STATE_VERSION, b'"version": 9', 1)
+    )
     with pytest.raises(SoakError, match="a newer program wrote it") as refusal:
         soaking.look()
     assert "Remove that file" not in str(refusal.value)
