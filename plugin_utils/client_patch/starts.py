@@ -189,7 +189,7 @@ class Starts:
         known = django in self.layout.files
         # Whoever imports another part of this package has the directory above it on the path.
         reached = known or (package.partition(".")[0], above) in self._imported_packages
-        return Start(name, (above,) if reached else (), package, f"found by {django}" if known else why, reached)
+        return Start(name, (above,) if reached else (), package, f"found by {django}" if known else why, known)
 
     def _is_library(self, file: str, imports: Imports) -> bool:
         """A part of a package which only defines what others use: a framework imports it, by a name not told here."""

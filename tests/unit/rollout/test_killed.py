@@ -119,8 +119,12 @@ def guard_ahead(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         now = boot_clock
         everywhere(patched, "boot_clock", lambda: now() + 100_000)
         everywhere(patched, "wall_start", lambda ticks: ticks / 100 + time.time() - now())
-        assert guard(machine.vm) == []
-        assert guard(machine.vm) == []
+        for _ in range(2):
+            # What a killed one had just started holds its lock for a moment longer; the guard would leave it for its
+            # next tick.
+            with machine.vm.store("jarvis").mutex():
+                pass
+            assert guard(machine.vm) == []
 
 
 def assert_all_old_or_all_new(machine: Machine, before: dict, step: int) -> None:
