@@ -110,6 +110,18 @@ def test_other_settings_have_not_soaked(shared_lab: Lab) -> None:
     assert runs_as(shared_lab)[1:] == [""] * 5
 
 
+@pytest.mark.parametrize("damage", ["", "{"])
+def test_a_damaged_soak_is_a_clear_message_and_no_pass(shared_lab: Lab, damage: str) -> None:
+    text = shared_lab.machine.execute(["cat", STATE]).stdout
+    running = processes(shared_lab)
+    shared_lab.machine.execute(["sh", "-c", f"cat > {STATE}"], stdin=damage)
+    run = run_playbook(shared_lab, limit="tars", extra=QUICK)
+    shared_lab.machine.execute(["sh", "-c", f"cat > {STATE}"], stdin=text)
+    assert run.rc != 0
+    assert "what is kept of its soak" in " ".join(run.output.split())
+    assert processes(shared_lab) == running
+
+
 def test_the_next_run_continues_and_the_fleet_follows(shared_lab: Lab) -> None:
     begun = soak(shared_lab)["begun"]
     run = run_playbook(shared_lab, extra=QUICK)
@@ -140,18 +152,6 @@ def test_a_restored_checkout_is_healed_without_a_new_soak(shared_lab: Lab) -> No
     assert sorted(runs_as(shared_lab)) == sorted(f"webex-bot@{bot}.service" for bot in BOTS)
     again = run_playbook(shared_lab, extra=QUICK)
     assert (again.rc, again.changed_tasks()) == (0, []), again.output
-
-
-@pytest.mark.parametrize("damage", ["", "{"])
-def test_a_damaged_soak_is_a_clear_message_and_no_pass(shared_lab: Lab, damage: str) -> None:
-    text = shared_lab.machine.execute(["cat", STATE]).stdout
-    running = processes(shared_lab)
-    shared_lab.machine.execute(["sh", "-c", f"cat > {STATE}"], stdin=damage)
-    run = run_playbook(shared_lab, limit="tars", extra=QUICK)
-    shared_lab.machine.execute(["sh", "-c", f"cat > {STATE}"], stdin=text)
-    assert run.rc != 0
-    assert "what is kept of its soak" in " ".join(run.output.split())
-    assert processes(shared_lab) == running
 
 
 def test_a_bot_whose_log_shows_nothing_is_heard_all_the_same(lab: Lab) -> None:
