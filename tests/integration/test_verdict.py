@@ -84,7 +84,8 @@ def test_the_vm_keeps_looking_while_nobody_is_connected(shared_lab: Lab) -> None
     assert timer == "active"
 
     def requests() -> int:
-        shared_lab.machine.execute(["systemctl", "start", "webex-rollout-watch.service"])
+        # It ends with 1 when it has something to tell, such as of a bot that a busy machine keeps waiting.
+        shared_lab.machine.execute(["systemctl", "start", "webex-rollout-watch.service"], check=False)
         return soak(shared_lab)["work"]["counts"]["requests"]
 
     known = before["work"]["counts"]["requests"]
