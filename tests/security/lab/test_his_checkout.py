@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from ansible.module_utils.webex_rollout.logs.reader import SECONDS
 
+from module_utils.webex_rollout.logs.reader import SECONDS
 from tests.chaos.scenario import failure
 from tests.lab.lab import Lab
 from tests.lab.paths import CHECKOUT, VM_CHECKOUT, VM_UID
