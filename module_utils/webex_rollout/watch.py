@@ -136,7 +136,7 @@ def _watch_bot(vm: Vm, name: str) -> str:
     store = vm.store(name)
     with locked(store):
         soak = load(store)
-        if soak is None or not _due(soak):
+        if soak is None or not _due(soak, is_fair(load_weather(store))):
             return ""
         verdict = look(store, soak)
         save(store, soak)
@@ -169,9 +169,12 @@ def _leave_one(store: Store, soak: Soak) -> str:
         return text
 
 
-def _due(soak: Soak) -> bool:
-    """Whether a bot is to be looked at now."""
-    if soak.work.unsettled:
+def _due(soak: Soak, fair: bool) -> bool:
+    """Whether a bot is to be looked at now.
+
+    In bad weather each is, at every tick: it takes two looks to tell of an outage, and its end is to be known soon.
+    """
+    if soak.work.unsettled or not fair:
         return True
     if soak.elapsed <= soak.until and soak.verdict != PROMOTE and soak.elapsed <= soak.settings.soak_max:
         return True

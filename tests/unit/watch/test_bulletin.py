@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible.module_utils.webex_rollout import bulletin, reach
+from ansible.module_utils.webex_rollout.evidence import PROMOTE
 from ansible.module_utils.webex_rollout.notify import deliver
 from ansible.module_utils.webex_rollout.weather import Look
 
@@ -56,6 +57,18 @@ def test_an_outage_is_told_once_for_all_bots(canary: Canary, told: Service, monk
         canary.tick()
     assert kinds(told).count("outage_begun") == 1
     assert "roll_back" not in kinds(told)
+
+
+def test_an_outage_is_told_too_when_nothing_soaks(
+    canary: Canary, told: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A promoted bot is looked at every five minutes, and an outage of five minutes must not pass in between."""
+    canary.rolled_out().works(11, answered=2)
+    assert canary.soak.verdict == PROMOTE
+    monkeypatch.setattr(reach, "ask", lambda *_: Look("bad", "resolve", "no address"))
+    for seconds in (270, 30, 30):
+        canary.tick(seconds)
+    assert kinds(told).count("outage_begun") == 1
 
 
 def test_metrics_are_written_where_somebody_wants_them(
