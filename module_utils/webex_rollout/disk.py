@@ -129,4 +129,7 @@ def flock(path: Path, what: str, wait: float) -> Iterator[None]:
             os.pwrite(fd, f"pid {os.getpid()} since {utc(time.time())}".encode(), 0)
         yield
     finally:
+        # A child that was forked meanwhile shares the descriptor, and with it the lock, until it execs or closes it
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils.webex_rollout.disk import STATE_VERSION, make_directory, seal, sha256, unseal
+from ansible.module_utils.webex_rollout.disk import STATE_VERSION, flock, make_directory, seal, sha256, unseal
 from ansible.module_utils.webex_rollout.entries import Entry
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.files import Files
@@ -47,6 +47,23 @@ def test_sealed_file_gives_back_what_it_was_given(tmp_path: Path, content: dict)
     path = tmp_path / "x"
     path.write_bytes(seal(content))
     assert unseal(path) == content
+
+
+def test_lock_is_given_back_though_a_child_that_was_forked_meanwhile_lives_on(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with flock(tmp_path / "mutex", "a test", 0):
+        child = os.fork()
+        if child == 0:
+            os.close(writing)
+            os.read(reading, 1)
+            os._exit(0)
+    try:
+        with flock(tmp_path / "mutex", "a test", 0):
+            pass
+    finally:
+        os.close(writing)
+        os.close(reading)
+        os.waitpid(child, 0)
 
 
 @given(st.data())
