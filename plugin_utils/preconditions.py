@@ -12,6 +12,7 @@ from typing import Any
 from module_utils.webex_rollout.errors import RolloutError
 from module_utils.webex_rollout.notify import KINDS
 from module_utils.webex_rollout.own_checks import checks_of
+from module_utils.webex_rollout.refusals import OLDEST
 from module_utils.webex_rollout.webhooks import webhooks_of
 
 OLDEST_CORE, NEWEST_CORE = (2, 17), (2, 21)
@@ -64,13 +65,11 @@ def module_problem(name: str) -> str:
             f"webex_pool_module is {name}, and takes `auto` or a module's dotted name, as in "
             "src.utils.webex_pool_config"
         )
-    if parts[0] in sys.stdlib_module_names or parts[0] in _INSTALLED:
+    if parts[0] in sys.stdlib_module_names or parts[0] in {*OLDEST} - {"python"}:
         return f"webex_pool_module is {name}, and the bot would no longer find its own {parts[0]}; choose another name"
     return ""
 
 
-_INSTALLED = frozenset({"requests", "urllib3", "webexteamssdk", "webexpythonsdk", "webex_bot", "webexteamsbot"})
-_Check = Callable[[Mapping[str, Any]], bool]
 _NUMBERS: dict[str, tuple[float, float]] = {
     # Name: the lowest and the highest value. What is no number is the argument specification's to refuse.
     "rollout_settle": (1, 3600),

@@ -147,6 +147,8 @@ def test_the_settings_of_the_project_contradict_nothing() -> None:
         (".pool", "takes `auto` or a module's dotted name"),
         ("json", "would no longer find its own json"),
         ("requests.pool", "would no longer find its own requests"),
+        ("wxc_sdk", "would no longer find its own wxc_sdk"),
+        ("ciscosparkapi.pool", "would no longer find its own ciscosparkapi"),
     ],
 )
 def test_the_pool_module_has_a_name_that_python_takes_and_nobody_has(name: str, sentence: str) -> None:
