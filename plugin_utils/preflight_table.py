@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-WIDTH = 120
 _COLUMNS = (11, 12, 36, 36)
 _FATES = {"changed": "changed", "carried over": "carried over", "noted": "noted", "refused": "REFUSED"}
 

@@ -157,6 +157,13 @@ def shown_words(argv: Sequence[str]) -> list[str]:
     return parsed(redact_argv(argv)).words
 
 
+def absolute_words(words: Sequence[str], cwd: str) -> list[str]:
+    """Words with a script's path as it is from anywhere."""
+    if not words or words[0] in ("-m", "-c"):
+        return list(words)
+    return [os.path.normpath(os.path.join(cwd, words[0])), *words[1:]]
+
+
 def secret_arguments(argv: Sequence[str]) -> dict[int, str]:
     """By their index the arguments that may be secrets, each with the name of the variable that a unit, which anybody
     may read, gets it by."""

@@ -88,16 +88,17 @@ def second_copies(state: State, unit: Unit) -> dict[int, int]:
     Only what runs with the unit's own arguments is a copy of it, and only after a while: a script may be run for a
     moment, or for something else.
     """
-    main = read_stat(unit.main_pid) if unit.active == "active" and unit.main_pid else None
-    copies = bot_pids(state.bot) if main else {}
+    if unit.active != "active" or not unit.main_pid or read_stat(unit.main_pid) is None:
+        return {}
+    copies = bot_pids(state.bot)
+    in_unit = [pid for pid in copies if unit_of(pid) == (state.unit, False)]
     found: dict[int, int] = {}
-    for pid in copies:
+    for pid in {*copies} - {*in_unit, unit.main_pid}:
         stat = read_stat(pid)
-        beside = pid != unit.main_pid and unit_of(pid) != (state.unit, False)
-        if main and stat and beside and boot_clock() - stat.start_time / os.sysconf("SC_CLK_TCK") >= COPY_SECONDS:
+        if stat and boot_clock() - stat.start_time / os.sysconf("SC_CLK_TCK") >= COPY_SECONDS:
             with contextlib.suppress(RolloutError, OSError):
-                ours = next((each for each in copies if unit_of(each) == (state.unit, False)), unit.main_pid)
-                if target_and_after(memory_of(pid)[0]) == target_and_after(memory_of(ours)[0]):
+                ours = memory_of(next(iter(in_unit), unit.main_pid))[0]
+                if target_and_after(memory_of(pid)[0]) == target_and_after(ours):
                     found[pid] = stat.start_time
     return found
 

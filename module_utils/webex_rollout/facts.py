@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from .become import Account, account_of, as_account, group_name, run_as
-from .command_line import parsed, redact_argv, shown_words
+from .command_line import absolute_words, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
 from .found import FoundProcess, Seen, look, running_problem
 from .namesakes import find_namesakes
 from .parents import restart_problem
 from .paths import absolute, unit_name
-from .plan import LIMITS, Asked, Plan, absolute_words, make_plan
+from .plan import LIMITS, Asked, Plan, make_plan
 from .processes import Bot, Process, describe_process, doubtful_pids, find_processes
 from .procfs import allowed_open_files
 from .refusals import OLDEST, Needs
@@ -84,7 +84,13 @@ def collect(
     _tell_apart(everybody)
     _search_further(asked, everybody)
     texts: dict[tuple[str, str], Texts] = {}
-    machine = {"limits": _limits(), "systemd": systemd_version(), "unit_limits": _unit_limits(), "texts": texts}
+    machine = {
+        "limits": _limits(),
+        "systemd": systemd_version(),
+        "unit_limits": _unit_limits(),
+        "texts": texts,
+        "pythons": {},
+    }
     return {known.bot.name: _facts(known, machine) for known in asked}
 
 
@@ -113,7 +119,7 @@ def _tell_apart(everybody: Sequence[_Known]) -> None:
         if known.needs.arguments and not known.needs.command:
             wanted = " ".join(redact_argv(["-", *known.needs.arguments])[1:])
             for process in known.processes:
-                if _arguments(process) == wanted or process.unit == unit_name(known.bot.name):
+                if process.arguments == wanted or process.unit == unit_name(known.bot.name):
                     claimed[process.pid] = known.bot.name
     for known in everybody:
         name = known.bot.name
@@ -126,12 +132,8 @@ def _tell_apart(everybody: Sequence[_Known]) -> None:
             known.processes = own
         else:
             known.processes = left
-            problem = several(name, [(p.pid, p.argv, _arguments(p)) for p in left])
+            problem = several(name, [(p.pid, p.argv, p.arguments) for p in left])
             known.problems += [problem] if problem else []
-
-
-def _arguments(process: Process) -> str:
-    return " ".join(parsed(process.argv).arguments)
 
 
 def _same_script(one: Bot, other: Bot) -> bool:
@@ -198,7 +200,7 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
         script_exists=seen["script"],
         script_problem=_script_problem(bot) if seen["script"] else "",
         log={"path": log, **seen["log"]},
-        python=_python(bot, account, seen),
+        python=_python(bot, account, seen, machine["pythons"]),
         free_mib={**seen["free_mib"], **_free_mib("/var/lib")},
         processes=[
             {
@@ -287,13 +289,32 @@ def _script_problem(bot: Bot) -> str:
     return ""
 
 
-def _python(bot: Bot, account: Account, seen: dict[str, Any]) -> dict[str, Any]:
-    """The bot's Python, as the bot's user runs it; what it answers is data."""
+def _python(
+    bot: Bot, account: Account, seen: dict[str, Any], known: dict[tuple[str, str], dict[str, Any]]
+) -> dict[str, Any]:
+    """The bot's Python, and what it makes of the script.
+
+    :param known: kept between the bots of one look: what is asked once for all that share a Python.
+    """
     if seen["python"]:
         return {"error": seen["python"]}
+    key = (account.name, bot.python)
+    if key not in known:
+        known[key] = _interpreter(bot.python, account)
+    if known[key]["error"]:
+        return known[key]
+    return {
+        **known[key],
+        "syntax_error": _syntax_error(bot, seen),
+        "start_problem": start_problem(bot.python, bot.home, bot.script, account) if seen["script"] else "",
+    }
+
+
+def _interpreter(python: str, account: Account) -> dict[str, Any]:
+    """A Python's version and packages, as the bot's user runs it; what it answers is data."""
     try:
         # -I: neither the checkout nor PYTHON* variables may decide what is found.
-        status, output, errors = run_as(account, [bot.python, "-I", "-B", "-c", PROBE, *OLDEST])
+        status, output, errors = run_as(account, [python, "-I", "-B", "-c", PROBE, *OLDEST])
         if status != 0:
             last = errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {status}"]
             return {"error": last[0]}
@@ -305,13 +326,7 @@ def _python(bot: Bot, account: Account, seen: dict[str, Any]) -> dict[str, Any]:
         return {"error": str(error)}
     except (ValueError, LookupError, TypeError, AttributeError):
         return {"error": "it does not answer as a Python does"}
-    return {
-        "error": None,
-        "version": version,
-        "packages": packages,
-        "syntax_error": _syntax_error(bot, seen),
-        "start_problem": start_problem(bot.python, bot.home, bot.script, account) if seen["script"] else "",
-    }
+    return {"error": None, "version": version, "packages": packages}
 
 
 def _syntax_error(bot: Bot, seen: dict[str, Any]) -> str | None:

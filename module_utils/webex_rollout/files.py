@@ -96,10 +96,6 @@ class Files:
             found += [tuple(item) for item in self._as_user(entries.room, self.home, users)]
         return found
 
-    def may_run(self, path: str) -> bool:
-        """Whether the bot's user may execute a file, wherever it is."""
-        return bool(as_account(self._account, os.access, path, os.X_OK))
-
     @property
     def _account(self) -> Account:
         return self.account or account_of(self.user)

@@ -16,8 +16,9 @@ from typing import Any
 from .become import Account, account_of, as_account
 from .command_line import parsed, python_paths
 from .errors import RolloutError
+from .paths import is_below
 from .processes import Bot, Process, memory_of
-from .procfs import UNREADABLE, listening_ports, read_bounded, remote_ports, status_fields, uids_of
+from .procfs import UNREADABLE, ports_of, read_bounded, status_fields, uids_of, without_mark
 
 
 @dataclass
@@ -68,7 +69,7 @@ class FoundProcess:
             streams = [_output_of(process.pid, fd) for fd in (0, 1, 2)]
             stdout, stderr = as_account(account, _files_of, streams[1:])
             scheduled = _scheduled(process.pid)
-            peers, listening = sorted({*remote_ports(process.pid)}), listening_ports(process.pid)
+            peers, listening = ports_of(process.pid)
         except UNREADABLE:
             raise _changed(process) from None
         if problem:
@@ -90,7 +91,7 @@ class FoundProcess:
             stdout=stdout,
             stderr=stderr,
             streams=streams,
-            peers=peers,
+            peers=sorted({*peers}),
             listening=listening,
             **scheduled,
         )
@@ -227,12 +228,12 @@ def _runs(argv: Sequence[str], directory: str, script: str) -> bool:
 def _directory(process: FoundProcess, home: str) -> tuple[str, bool]:
     """The directory to run it in: by the name that its shell called it, where that is in the checkout."""
     called = next((e[4:] for e in process.environment if e.startswith("PWD=")), "")
-    inside = (os.path.normpath(called) + "/").startswith(os.path.normpath(home) + "/")
+    inside = is_below(os.path.normpath(called), os.path.normpath(home))
     if os.path.realpath(home) == process.cwd:
         return os.path.normpath(home), False
     if inside and os.path.isdir(called):
         gone = os.path.realpath(called) != process.cwd
-        if gone and not process.cwd.endswith(" (deleted)"):
+        if gone and without_mark(process.cwd) == process.cwd:
             # Either the shell changed its directory for the program alone, or the link moved on.
             target = parsed(process.argv).words[:1]
             gone = bool(target) and os.path.exists(os.path.join(called, target[0]))
@@ -243,4 +244,5 @@ def _directory(process: FoundProcess, home: str) -> tuple[str, bool]:
 
 def file_of(target: str) -> str:
     """The path of a stream that is a file, which still is there; else nothing."""
-    return target if target.startswith("/") and not target.startswith("/dev/") and target[-10:] != " (deleted)" else ""
+    is_file = target.startswith("/") and not target.startswith("/dev/") and without_mark(target) == target
+    return target if is_file else ""

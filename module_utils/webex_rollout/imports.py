@@ -7,15 +7,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .become import Account, run_as
+from .become import Account, Ran, run_as
 from .errors import RolloutError
 
-# Python 3.7 and newer. Finds each part of a dotted name as an import would, by the finders that are there, and imports
-# nothing: a package's own code would run. The last part may be a file that is still to be written. Questions come on
-# standard input, for they may be long; answers go out as one line of JSON.
-PROBE = r"""
-import importlib.machinery, json, os, sys
-
+# A part of each probe: what an import of a name would find, by the finders that are there.
+FIND = r"""
 def find(name, path):
     for finder in sys.meta_path:
         look = getattr(finder, "find_spec", None)
@@ -27,7 +23,17 @@ def find(name, path):
         if spec is not None:
             return spec
     return None
+"""
 
+# Python 3.7 and newer. Finds each part of a dotted name as an import would, by the finders that are there, and imports
+# nothing: a package's own code would run. The last part may be a file that is still to be written. Questions come on
+# standard input, for they may be long; answers go out as one line of JSON.
+PROBE = (
+    r"""
+import importlib.machinery, json, os, sys
+"""
+    + FIND
+    + r"""
 def answer(question):
     own = [os.path.join(question["home"], item) if item else question["home"] for item in question["path"]]
     given = [item for item in sys.path if item]
@@ -75,10 +81,27 @@ for question in json.load(sys.stdin):
         answers.append("%s: %s" % (type(error).__name__, error))
 print(json.dumps(answers))
 """
+)
 
 # -B: nothing is written beside the bot's files; -E: this process's PYTHONPATH is not the bot's. Not -S: what is
 # installed for the bot must be seen.
-OPTIONS = ("-B", "-E", "-c", PROBE)
+OPTIONS = ("-B", "-E", "-c")
+
+
+def probe(python: str, text: str, question: Any, account: Account) -> Ran:
+    """Run a probe by the bot's Python; the question goes in, and `answer_of` takes the answer out, as JSON.
+
+    :raises RolloutError: when the interpreter cannot be run, or does not answer in time.
+    """
+    return run_as(account, [python, *OPTIONS, text], stdin=json.dumps(question).encode())
+
+
+def answer_of(output: bytes) -> Any:
+    """What a probe answers, on the last line of its output: an interpreter may greet before.
+
+    :raises ValueError: if that is no JSON.
+    """
+    return json.loads(output.decode("utf-8", "replace").strip().rpartition("\n")[2])
 
 
 def import_problem(
@@ -92,7 +115,7 @@ def import_problem(
     :raises RolloutError: when the interpreter cannot be run, or does not answer.
     """
     questions = [{"home": home, "file": file, "name": name, "path": list(path)} for name, path in asked]
-    done = run_as(account, [python, *OPTIONS], stdin=json.dumps(questions).encode())
+    done = probe(python, PROBE, questions, account)
     try:
         problem = read_answer(done.output, len(questions))
     except ValueError:
@@ -108,7 +131,7 @@ def read_answer(output: bytes, count: int) -> str:
 
     :raises ValueError: if this is no answer to so many questions.
     """
-    answers: Any = json.loads(output.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    answers = answer_of(output)
     if not isinstance(answers, list) or len(answers) != count or not all(isinstance(item, str) for item in answers):
         raise ValueError("not the probe's answer")
     return next((item for item in answers if item), "")

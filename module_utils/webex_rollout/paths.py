@@ -56,6 +56,11 @@ def runtime_directory(bot: str) -> str:
     return f"/run/webex-bots/{bot}"
 
 
+def is_below(path: str, directory: str) -> bool:
+    """Whether a path is a directory or in it, as both are written; no link is followed."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
 def absolute(home: str, path: str) -> str:
     """A path of a bot as its settings give it: relative to the checkout `home`, or absolute."""
     return os.path.normpath(os.path.join(home, path))

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .command_line import Command, parsed, redact_argv, secret_arguments, shown_words
+from .command_line import Command, absolute_words, parsed, redact_argv, secret_arguments, shown_words
 from .environment import plan_environment
 from .found import FoundProcess, Seen, file_of
+from .procfs import without_mark
 
 CHANGED, CARRIED, NOTED, REFUSED = "changed", "carried over", "noted", "refused"
 
@@ -32,7 +33,7 @@ LIMITS = {
     "locked memory": "LimitMEMLOCK",
     "address space": "LimitAS",
 }
-NULL, JOURNAL, GONE, READ = "/dev/null", "the journal", "gone with its session", "read by another process"
+NULL, JOURNAL, GONE = "/dev/null", "the journal", "gone with its session"
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ class _Comparison:
         if seen.moved:
             why = "the checkout was moved, or its link leads elsewhere, since the process began"
             self.add("directory", self.process.cwd, directory, CHANGED, why)
-        elif self.process.cwd.endswith(" (deleted)") or not directory.startswith("/"):
+        elif without_mark(self.process.cwd) != self.process.cwd or not directory.startswith("/"):
             why = (
                 f"{self.bot} works in {self.process.cwd}, which is not there any more; start it anew from its "
                 "checkout, and run again"
@@ -341,13 +342,6 @@ class _Comparison:
         if set(command[0]) & set("\"'\\"):
             why = f"{command[0]} holds a quote or a backslash, and systemd starts no such program; set bot_python"
             self.add("interpreter", command[0], "", REFUSED, why)
-
-
-def absolute_words(words: Sequence[str], cwd: str) -> list[str]:
-    """Words with a script's path as it is from anywhere."""
-    if not words or words[0] in ("-m", "-c"):
-        return list(words)
-    return [os.path.normpath(os.path.join(cwd, words[0])), *words[1:]]
 
 
 def _without_variables(words: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ from .command_line import is_python, parsed, python_paths, redact_argv, shown_wo
 from .errors import RolloutError
 from .files import Files
 from .parents import restarting_parent_of, supervisor_of
-from .paths import OWN_UNITS, checked_name, unit_name
+from .paths import OWN_UNITS, checked_name, is_below, unit_name
 from .procfs import (
     COMMAND_LINE_LIMIT,
     MEMORY_LIMIT,
@@ -45,6 +45,7 @@ from .procfs import (
     status_fields,
     uids_of,
     unit_of,
+    without_mark,
 )
 from .system import utc
 
@@ -107,6 +108,11 @@ class Process:
     restarting_parent: dict[str, object] | None
     children: list[int]
     log_files: list[str]
+
+    @property
+    def arguments(self) -> str:
+        """What its program is given, fit for output: copies of one bot have the same."""
+        return " ".join(parsed(self.argv).arguments)
 
 
 # -- who is the bot --------------------------------------------------------------------------------------------
@@ -172,7 +178,7 @@ def _judge(account: Account, bot: Sequence[Any], looks: Sequence[_Look]) -> list
     answers = []
     for look, memory in zip(looks, shown):
         answer = "no"
-        called = _without_mark(look.executable)
+        called = without_mark(look.executable)
         if memory == UNANSWERED:
             answer = "doubtful" if is_python(called) else "no"
         elif memory is not None and (is_python(called) or called == real_python):
@@ -183,10 +189,10 @@ def _judge(account: Account, bot: Sequence[Any], looks: Sequence[_Look]) -> list
                 answer = "no"  # another bot of the same script
             elif matches(argv, look.cwd, environ):
                 traits = (
-                    _is_below(look.cwd, real_home),
+                    is_below(look.cwd, real_home),
                     was_below(look.cwd, environ, home),
                     "/" in argv[0] and _same_venv(os.path.join(look.cwd, argv[0]), python),
-                    any(_is_below(path, real_home) for path in opened),
+                    any(is_below(path, real_home) for path in opened),
                 )
                 answer = "yes" if any(traits) else "doubtful"
         answers.append(answer)
@@ -228,8 +234,8 @@ def _matcher(
 def was_below(cwd: str, environ: Mapping[str, str], home: str) -> bool:
     """Whether a process was started below a checkout that was renamed or removed since, or led to by another link."""
     called = environ.get("PWD", "")
-    gone = cwd.endswith(" (deleted)") or os.path.realpath(called) != cwd
-    return gone and _is_below(os.path.normpath(called), os.path.normpath(home))
+    gone = without_mark(cwd) != cwd or os.path.realpath(called) != cwd
+    return gone and is_below(os.path.normpath(called), os.path.normpath(home))
 
 
 def _memory_of(look: _Look) -> list[Any] | None:
@@ -238,23 +244,14 @@ def _memory_of(look: _Look) -> list[Any] | None:
     unit, of_user = unit_of(look.pid)
     if not argv or not (parsed(argv).words or unit.startswith(OWN_UNITS)) or not same_root(look.pid):
         return None
-    return [argv, started_from(look.pid), open_for_writing(look.pid), [unit, of_user]]
+    environ = started_from(read_nul_list(f"/proc/{look.pid}/environ"))
+    return [argv, environ, open_for_writing(look.pid), [unit, of_user]]
 
 
-def started_from(pid: int) -> dict[str, str]:
+def started_from(environment: Sequence[str]) -> dict[str, str]:
     """The variables of a process that say where it was started, and where its modules are."""
-    environ = reversed(read_nul_list(f"/proc/{pid}/environ"))  # of two assignments the first counts
-    return {name: value for name, _, value in (e.partition("=") for e in environ) if name in ("PWD", "PYTHONPATH")}
-
-
-def _without_mark(executable: str) -> str:
-    """The path of a program that was upgraded under the running bot, as of any other."""
-    mark = " (deleted)"
-    return executable[: -len(mark)] if executable.endswith(mark) else executable
-
-
-def _is_below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
+    entries = (entry.partition("=") for entry in reversed(environment))  # of two assignments the first counts
+    return {name: value for name, _, value in entries if name in ("PWD", "PYTHONPATH")}
 
 
 def _same_venv(called: str, python: str) -> bool:

@@ -259,6 +259,12 @@ def ports_of_proxies(environ: Sequence[str]) -> set[int]:
     return {int(match.group(1)) for match in matches if match}
 
 
+def without_mark(path: str) -> str:
+    """A path of /proc without what the kernel adds where the file is gone, as a program that was upgraded is."""
+    mark = " (deleted)"
+    return path[: -len(mark)] if path.endswith(mark) else path
+
+
 def _sockets_of(pid: int) -> set[str]:
     """Numbers of the sockets that a process has open."""
     found = set()
@@ -278,27 +284,36 @@ def connections_of(pid: int, ports: Sequence[int]) -> int:
 
 def remote_ports(pid: int) -> list[int]:
     """The port at the other end of each established TCP connection that a process has made."""
-    established = "01"  # include/net/tcp_states.h; columns as in Documentation/networking/proc_net_tcp
-    taken = {*listening_ports(pid)}
-    ends = [[int(end.rsplit(":", 1)[1], 16) for end in c[1:3]] for c in _tcp_sockets(pid) if c[3] == established]
-    return [remote for local, remote in ends if local not in taken]
+    return ports_of(pid)[0]
 
 
 def listening_ports(pid: int) -> list[int]:
     """The TCP ports on which a process waits to be called."""
-    listening = "0A"
-    return sorted({int(c[1].rsplit(":", 1)[1], 16) for c in _tcp_sockets(pid) if c[3] == listening})
+    return ports_of(pid)[1]
+
+
+def ports_of(pid: int) -> tuple[list[int], list[int]]:
+    """What `remote_ports` and `listening_ports` say, from one look."""
+    # The states are those of include/net/tcp_states.h, columns as in Documentation/networking/proc_net_tcp.
+    established, waiting, sockets = "01", "0A", _tcp_sockets(pid)
+    listening = sorted({_port(local) for local, _, state in sockets if state == waiting})
+    remote = [_port(end) for local, end, state in sockets if state == established and _port(local) not in listening]
+    return remote, listening
+
+
+def _port(address: str) -> int:
+    return int(address.rsplit(":", 1)[1], 16)
 
 
 def _tcp_sockets(pid: int) -> list[list[str]]:
-    """The lines of a process's own sockets in the kernel's tables, in columns; none where it cannot be looked at."""
+    """Local address, remote address and state of a process's own sockets; none where it cannot be looked at."""
     try:
         sockets = _sockets_of(pid)
         tables = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
     except UNREADABLE:
         return []
     lines = (line.split() for line in "\n".join(tables).splitlines())
-    return [columns for columns in lines if len(columns) > 9 and columns[9] in sockets]
+    return [columns[1:4] for columns in lines if len(columns) > 9 and columns[9] in sockets]
 
 
 def open_files_of(pid: int) -> str:

@@ -43,28 +43,14 @@ CRON_WITH_USER = ("etc/crontab", "etc/cron.d")
 CRON_SPOOLS = ("var/spool/cron/crontabs", "var/spool/cron")
 START_SCRIPTS = (
     *("etc/rc.local", "etc/rc.d/rc.local", "etc/init.d", "etc/local.d", "etc/boot.d", "etc/network/if-up.d"),
-    *(
-        "etc/NetworkManager/dispatcher.d",
-        "etc/networkd-dispatcher/routable.d",
-        "etc/ppp/ip-up.d",
-        "etc/sv",
-        "etc/service",
-    ),
+    *("etc/NetworkManager/dispatcher.d", "etc/networkd-dispatcher/routable.d", "etc/ppp/ip-up.d"),
+    *("etc/sv", "etc/service"),
     *("etc/cron.hourly", "etc/cron.daily", "etc/cron.weekly", "etc/cron.monthly", "etc/profile", "etc/profile.d"),
     *("etc/bash.bashrc", "etc/zsh/zprofile", "etc/update-motd.d", "var/spool/cron/atjobs", "var/spool/at"),
 )
 LOGIN_SCRIPTS = (
-    *(
-        ".profile",
-        ".bash_profile",
-        ".bash_login",
-        ".bashrc",
-        ".bash_aliases",
-        ".zprofile",
-        ".zshrc",
-        ".zlogin",
-        ".xprofile",
-    ),
+    *(".profile", ".bash_profile", ".bash_login", ".bashrc", ".bash_aliases", ".zprofile", ".zshrc", ".zlogin"),
+    ".xprofile",
     *(".config/fish/config.fish", ".config/autostart-scripts", ".xsessionrc"),
 )
 # Configurations that hold commands among other words.
@@ -73,22 +59,9 @@ CONFIGURATIONS = (
     *("etc/incron.d", "var/spool/incron", "etc/init", "etc/xdg/autostart", "etc/anacrontab", "etc/circus"),
 )
 OWN_CONFIGURATIONS = (
-    *(
-        ".pm2/dump.pm2",
-        "ecosystem.config.js",
-        "docker-compose.yml",
-        "docker-compose.yaml",
-        "compose.yml",
-        "compose.yaml",
-    ),
-    *(
-        ".config/autostart",
-        ".config/supervisord.conf",
-        "supervisord.conf",
-        "Procfile",
-        ".tmuxinator",
-        ".config/tmuxinator",
-    ),
+    *(".pm2/dump.pm2", "ecosystem.config.js", ".config/autostart", "Procfile", ".tmuxinator", ".config/tmuxinator"),
+    *("docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml"),
+    *(".config/supervisord.conf", "supervisord.conf"),
 )
 # Directories of the user's in which people keep what they start their bots with.
 TOOL_PLACES = ("", "bin", "scripts", "tools", "deploy", ".local/bin")

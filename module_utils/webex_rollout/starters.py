@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .become import Account, as_account
-from .command_line import SHELL_NAMES, is_python, parsed, python_paths, python_target, shown_words
+from .command_line import SHELL_NAMES, absolute_words, is_python, parsed, python_paths, python_target, shown_words
 from .errors import RolloutError
+from .paths import is_below
 from .processes import Bot
 from .shell_lines import (
     PATH_LIMIT,
@@ -281,8 +282,7 @@ def _names(word: str, search: Search) -> bool:
 
 
 def _is_in_checkout(path: str, search: Search) -> bool:
-    home = os.path.normpath(search.bot.home)
-    return (os.path.normpath(path) + "/").startswith(home + "/")
+    return is_below(os.path.normpath(path), os.path.normpath(search.bot.home))
 
 
 def _expanded(word: str, search: Search) -> str:
@@ -320,8 +320,7 @@ def _refers(word: str, directory: str, search: Search) -> bool | None:
 def _python_refers(words: Sequence[str], directory: str, search: Search) -> bool | None:
     """Whether a Python command line starts the bot."""
     kind, target = python_target(words)
-    launched = shown_words(words)
-    launched = [os.path.normpath(os.path.join(directory, launched[0])), *launched[1:]] if kind == "script" else launched
+    launched = absolute_words(shown_words(words), directory)
     if tuple(launched) in search.bot.commands:
         return True
     arguments = parsed(words).arguments

@@ -9,16 +9,18 @@ cannot be told without running it (changed search paths, packages that make thei
 
 from __future__ import annotations
 
-import json
-
-from .become import Account, run_as
+from .become import Account
 from .errors import RolloutError
+from .imports import FIND, answer_of, probe
 
 # Python 3.7 and newer, as the bot's user. A module is missing only if its first part is the checkout's own and no
 # directory of the checkout, wherever it is, could hold the rest.
-PROBE = r"""
-import ast, importlib.machinery, json, os, sys
-
+PROBE = (
+    r"""
+import ast, json, os, sys
+"""
+    + FIND
+    + r"""
 FILES, ENTRIES, SIZE = 300, 20000, 4 << 20
 # A rollout puts the pool module back by itself.
 POOLS = {"configure_webex_api_session", "configure_webex_bot_session", "get_webex_api"}
@@ -30,16 +32,10 @@ sys.path[:] = [item for item in sys.path if item]
 
 def installed(part):
     "Whether this Python has a module of that name, by whichever finder."
-    if part in sys.builtin_module_names:
+    try:
+        return part in sys.builtin_module_names or find(part, None) is not None
+    except Exception:
         return True
-    for finder in sys.meta_path:
-        look = getattr(finder, "find_spec", None)
-        try:
-            if look is not None and look(part, None) is not None:
-                return True
-        except Exception:
-            return True
-    return False
 
 def below(directory, part):
     "The file or directory that a part of a name stands for in a directory; None if there is none."
@@ -143,22 +139,32 @@ def problem():
             return "%s, line %s, does not parse: %s" % (os.path.relpath(path, home), error.lineno, error.msg)
         except (OSError, ValueError, RecursionError):
             continue
-        for statement in tree.body if tree is not None else ():
-            if not isinstance(statement, (ast.Import, ast.ImportFrom)):
-                continue
-            if POOLS & {item.name for item in statement.names}:
-                continue
-            for parts, places in wanted(statement, path):
-                is_name = isinstance(statement, ast.ImportFrom) and parts[-1] in [item.name for item in statement.names]
-                try:
-                    read = files_of(parts, places)
-                except LookupError as missing:
-                    if is_name and not only_modules(parts, places):
-                        continue  # a name that the package's own code gives
-                    where = "%s, line %d" % (os.path.relpath(path, home), statement.lineno)
-                    return "%s, imports %s, which is not there" % (where, missing)
-                queue.extend(hit for hit in read if hit.endswith(".py"))
+        for statement in imports(tree):
+            try:
+                queue.extend(hit for hit in read_by(statement, path) if hit.endswith(".py"))
+            except LookupError as missing:
+                where = "%s, line %d" % (os.path.relpath(path, home), statement.lineno)
+                return "%s, imports %s, which is not there" % (where, missing)
     return ""
+
+def imports(tree):
+    "The imports at the top level of a file, but for those of the pool module."
+    for statement in tree.body if tree is not None else ():
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            if not POOLS & {item.name for item in statement.names}:
+                yield statement
+
+def read_by(statement, path):
+    "The files that an import reads; raises LookupError with what is missing."
+    read = []
+    for parts, places in wanted(statement, path):
+        is_name = isinstance(statement, ast.ImportFrom) and parts[-1] in [item.name for item in statement.names]
+        try:
+            read += files_of(parts, places)
+        except LookupError:
+            if not is_name or only_modules(parts, places):
+                raise  # else it is a name that the package's own code gives
+    return read
 
 def only_modules(parts, places):
     "Whether what is imported from a package can be nothing but a module: its __init__.py is missing or empty."
@@ -174,10 +180,7 @@ def only_modules(parts, places):
 
 print(json.dumps(problem()))
 """
-
-
-# As for the proof of an import: nothing is written beside the bot's files, and what is installed for the bot is seen.
-OPTIONS = ("-B", "-E", "-c", PROBE)
+)
 
 
 def start_problem(python: str, home: str, script: str, account: Account) -> str:
@@ -186,10 +189,8 @@ def start_problem(python: str, home: str, script: str, account: Account) -> str:
     :param home: the checkout. :param script: its file, relative to the checkout.
     :param account: who runs the interpreter, and can read what the bot can.
     """
-    question = json.dumps({"home": home, "script": script}).encode()
     try:
-        done = run_as(account, [python, *OPTIONS], stdin=question)
-        answer = json.loads(done.output.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        answer = answer_of(probe(python, PROBE, {"home": home, "script": script}, account).output)
     except (RolloutError, ValueError):
         return ""  # no answer is no evidence; whether this Python works at all is asked elsewhere
     return answer if isinstance(answer, str) else ""

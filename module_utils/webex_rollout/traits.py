@@ -17,6 +17,7 @@ from typing import Any
 
 from .become import Account, as_account, become, root_account
 from .command_line import is_python, parsed, redact_argv
+from .paths import is_below
 from .processes import LOOK_SECONDS, Bot, started_from, was_below
 from .procfs import (
     COMMAND_LINE_LIMIT,
@@ -34,6 +35,7 @@ from .procfs import (
     remote_ports,
     same_root,
     uids_of,
+    without_mark,
 )
 
 HOLDS_LOG, IN_CHECKOUT, NAMES_IT, TALKS = "holds its log open", "works in its checkout", "names it", "talks to Webex"
@@ -138,14 +140,14 @@ def _shown(pid: int) -> dict[str, Any] | None:
     argv = read_nul_list(f"/proc/{pid}/cmdline", COMMAND_LINE_LIMIT)
     if stat is None or stat.state in "ZX" or not argv or not same_root(pid):
         return None
-    executable = os.readlink(f"/proc/{pid}/exe")
+    executable, environment = os.readlink(f"/proc/{pid}/exe"), read_nul_list(f"/proc/{pid}/environ")
     return {
         "argv": argv,
-        "python": is_python(executable.replace(" (deleted)", "")),
+        "python": is_python(without_mark(executable)),
         "cwd": os.readlink(f"/proc/{pid}/cwd"),
-        "environ": started_from(pid),
+        "environ": started_from(environment),
         "written": open_for_writing(pid),
-        "talks": bool({*HTTPS_PORTS, *ports_of_proxies(read_nul_list(f"/proc/{pid}/environ"))} & {*remote_ports(pid)}),
+        "talks": bool({*HTTPS_PORTS, *ports_of_proxies(environment)} & {*remote_ports(pid)}),
     }
 
 
@@ -168,12 +170,14 @@ class _Place:
             found.append(HOLDS_LOG)
         if not seen["python"]:
             return found
-        cwd, command = seen["cwd"].replace(" (deleted)", ""), parsed(seen["argv"])
+        cwd, command = without_mark(seen["cwd"]), parsed(seen["argv"])
         called = os.path.join(cwd, command.program) if "/" in command.program else ""
-        inside = _below(cwd, self.real_home) or was_below(seen["cwd"], seen["environ"], self.home)
+        inside = is_below(cwd, self.real_home) or was_below(seen["cwd"], seen["environ"], self.home)
         target = os.path.join(cwd, command.words[0]) if command.kind == "script" else ""
-        inside = inside or (bool(called) and _below(self.venv, self.real_home) and os.path.dirname(called) == self.venv)
-        inside = inside or (bool(target) and _below(os.path.realpath(target), self.real_home))
+        inside = inside or (
+            bool(called) and is_below(self.venv, self.real_home) and os.path.dirname(called) == self.venv
+        )
+        inside = inside or (bool(target) and is_below(os.path.realpath(target), self.real_home))
         if inside:
             found.append(IN_CHECKOUT)
             if self._named(command.words if command.kind != "code" else command.words[:2]):
@@ -199,11 +203,7 @@ class _Place:
     def _is_another(self, target: str, seen: Mapping[str, Any]) -> bool:
         """Whether a process runs a script beside the bot's, and writes a log of its own in the checkout."""
         beside = bool(target) and os.path.dirname(os.path.realpath(target)) == os.path.dirname(self.script)
-        return beside and any(_below(path, self.real_home) for path in seen["written"])
-
-
-def _below(path: str, directory: str) -> bool:
-    return path == directory or path.startswith(directory.rstrip("/") + "/")
+        return beside and any(is_below(path, self.real_home) for path in seen["written"])
 
 
 def suspicion(name: str, doubtful: Sequence[Suspect]) -> str:

@@ -24,7 +24,7 @@ from .system import wait_until
 from .systemd import show_unit, systemctl
 from .tree import is_roots
 
-TIMERS = ("webex-rollout-guard.timer", "webex-rollout-watch.timer", "webex-rollout-soak.timer")
+TIMERS = (paths.GUARD_TIMER, paths.WATCH_TIMER, "webex-rollout-soak.timer")
 # What earlier versions installed is among them.
 OLD_LIBRARY = "/usr/local/lib/webex-rollout"
 # A look, and what it may have to roll back, ends within this; the units' own limit is the same.

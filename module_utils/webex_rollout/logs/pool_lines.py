@@ -10,7 +10,6 @@ from typing import Any
 
 # Ready lines kept word for word; a bot configures three sessions per start.
 MAX_READY = 24
-MAX_FIELDS = 32
 
 _FIELD = re.compile(rb"([a-z_]{1,32})=([!#-&(-~]{1,64})")
 _POOL_LINE = re.compile(rb"webex-pool (ready|stats)((?: [a-z_]{1,32}=[!#-&(-~]{1,64}){1,32})(?=([^\n]*\n\Z)?)")

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 DAY = 24 * 3600.0
-# Bytes that are enough for any time stamp.
-STAMP_LENGTH = 64
 # How far a record may be stamped before the one above it (threads, a clock being slewed) in an hour that occurs twice.
 _DISORDER = 60.0
 # A stamp later than when its file was last written is nobody's clock: a day, and the hours that zones may differ.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from ..become import account_of
 from ..clock import Deadline, boot_key, wall_start
-from ..command_line import parsed
 from ..entries import Entry
 from ..errors import RolloutError
 from ..files import unchanged_since
@@ -147,7 +146,7 @@ def _look_at_bot(store: Store, wanted: Wanted, state: State | None, old: Release
     wanted.bot.script_path  # noqa: B018  refuses one outside of the checkout
     processes = find_processes(wanted.bot)
     _refuse_doubtful(wanted.bot)
-    problem = several(wanted.bot.name, [(p.pid, p.argv, " ".join(parsed(p.argv).arguments)) for p in processes])
+    problem = several(wanted.bot.name, [(p.pid, p.argv, p.arguments) for p in processes])
     if problem and not wanted.bot.commands:
         raise RolloutError(f"{problem}. Nothing was done")
     return FoundBot(rules, manifest, contents, processes, _runner(wanted, processes))

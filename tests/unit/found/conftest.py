@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.webex_rollout import paths
 from ansible.module_utils.webex_rollout.facts import collect
 from ansible.module_utils.webex_rollout.procfs import all_pids, read_stat
 from ansible.module_utils.webex_rollout.refusals import Needs, problems
 
-from tests.unit.rollout.machine import Machine, everywhere
+from tests.unit.rollout.conftest import machine
+from tests.unit.rollout.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+__all__ = ["machine"]
 
 LOGS = """\
 import os, socket, sys, time
@@ -88,17 +89,6 @@ class Preflight:
             return str(Path(f"/proc/{pid}/cwd").readlink()).startswith(str(self.machine.root))
         except OSError:
             return False
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    """A machine with one bot, jarvis, not running."""
-    made = Machine(tmp_path)
-    everywhere(monkeypatch, "run_command", made.systemd)
-    monkeypatch.setattr(paths, "ENVIRONMENT_DIR", str(made.env_dir))
-    monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -78,12 +78,18 @@ def test_bot_of_a_launcher_is_adopted(
     assert preflight.plan["unit"]["command"][0] == machine.python
 
 
-def test_bot_whose_checkout_was_renamed_or_whose_link_moved_on_is_known(machine: Machine, preflight: Preflight) -> None:
+@pytest.mark.parametrize("python", ["", "env/python"], ids=["its own", "relative"])
+def test_bot_whose_checkout_was_renamed_or_whose_link_moved_on_is_known(
+    machine: Machine, preflight: Preflight, python: str
+) -> None:
+    """Called by a relative path its Python is another environment's by now: that its shell was here is all there is."""
+    (machine.home / "env").mkdir()
+    (machine.home / "env/python").symlink_to(machine.python)
     for release in ("1", "2"):
-        shutil.copytree(machine.home, machine.root / f"releases/{release}")
+        shutil.copytree(machine.home, machine.root / f"releases/{release}", symlinks=True)
     shutil.rmtree(machine.home)
     machine.home.symlink_to(machine.root / "releases/1")
-    pid = machine.start("sh", "-c", f"cd {machine.home} && exec {machine.python} webex_bots/jarvis.py")
+    pid = machine.start("sh", "-c", f"cd {machine.home} && exec {python or machine.python} webex_bots/jarvis.py")
     preflight.started()
     machine.home.unlink()
     machine.home.symlink_to(machine.root / "releases/2")
