@@ -14,8 +14,8 @@ from .errors import RolloutError
 from .files import unchanged_since
 from .processes import bot_pids, memory_of
 from .procfs import read_stat, unit_of
-from .sharing import put_there
-from .state import Phase, Release, Running, State
+from .sharing import is_shared, put_there
+from .state import FileRule, Phase, Release, Running, State
 from .store import Store, Vm
 from .systemd import Unit, show_unit
 
@@ -51,8 +51,12 @@ def unstable(vm: Vm, bot: str, release: str) -> str:
 def edited_files(store: Store, state: State, release: Release, looks: Mapping[str, Entry]) -> list[str]:
     """Files that are not what the release has. One shared with a bot whose rollout is further on is no edit."""
     differing = [path for path, entry in looks.items() if entry.content != release.manifest[path].content]
-    shared = {path for path, rule in state.files.items() if rule.shared}
-    return sorted(path for path in differing if path not in shared or not put_there(store, path, looks[path]))
+    rules = state.files
+    return sorted(
+        path
+        for path in differing
+        if not (is_shared(store, path, rules.get(path, FileRule())) and put_there(store, path, looks[path]))
+    )
 
 
 def reasons_to_restart(state: State, manifest: Mapping[str, Entry]) -> list[str]:

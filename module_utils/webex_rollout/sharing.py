@@ -7,8 +7,21 @@ import contextlib
 
 from .entries import Entry
 from .errors import RolloutError
-from .state import Phase
+from .state import FileRule, Phase
 from .store import Store
+
+
+def is_shared(store: Store, path: str, rule: FileRule) -> bool:
+    """Whether a file is shared: by its rule, or because another bot has it too, as the script of bots that are told
+    apart by their arguments. A bot whose state cannot be read has none of its own."""
+    if rule.shared:
+        return True
+    for name in store.vm.bot_names():
+        with contextlib.suppress(RolloutError):
+            state = store.vm.store(name).load() if name != store.bot else None
+            if state is not None and path in state.files:
+                return True
+    return False
 
 
 def put_there(store: Store, path: str, entry: Entry) -> bool:

@@ -19,7 +19,7 @@ from ..parents import restart_problem
 from ..paths import environment_file, unit_name
 from ..processes import Bot, Process, bot_pids, doubt, doubtful_pids, find_processes
 from ..procfs import ancestors
-from ..sharing import being_written, put_there, shared_found
+from ..sharing import being_written, is_shared, put_there, shared_found
 from ..state import FileRule, Phase, Release, Runner, Running, State, release_id
 from ..store import Store, Vm
 from ..systemd import show_unit
@@ -137,7 +137,7 @@ def _look_at_bot(store: Store, wanted: Wanted, state: State | None, old: Release
     for path, rule in rules.items():
         entry, data = looks[path]
         wanted.bot.files.must_be_restorable(path, entry)
-        if rule.shared and (put_there(store, path, entry) or being_written(store, path)):
+        if is_shared(store, path, rule) and (put_there(store, path, entry) or being_written(store, path)):
             # By the rollout of another bot, so it is not what this one was found with
             before = old.manifest.get(path) if old else None
             entry, data = (before, store.bytes_of(before)) if before else shared_found(store, path, entry, data)

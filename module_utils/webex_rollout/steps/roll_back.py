@@ -19,7 +19,7 @@ from ..found import start_problem
 from ..launch import must_reopen_its_files, stop_all
 from ..lock import act_under_lock
 from ..processes import bot_pids
-from ..sharing import needed_by_others, put_there
+from ..sharing import is_shared, needed_by_others, put_there
 from ..state import FileRule, Phase, Release, State
 from ..store import Store, Vm
 from ..systemd import show_unit
@@ -121,7 +121,7 @@ def _plan_rollback(store: Store, state: State, target: Release, force: bool) -> 
         if have.identity == want.identity:
             continue
         rule = state.files.get(path, FileRule())
-        if rule.shared and needed_by_others(store, path, have):
+        if is_shared(store, path, rule) and needed_by_others(store, path, have):
             plan.kept_shared.append(path)
             del final[path]  # a process is not ended for a file that stays as it is
             continue
@@ -145,7 +145,7 @@ def _is_ours(store: Store, path: str, have: Entry, rule: FileRule) -> bool:
     """Whether overwriting loses nothing: some release has this content, or there is none."""
     if have.kind == "absent" or have.content in store.known_contents(path):
         return True
-    return rule.shared and put_there(store, path, have)
+    return is_shared(store, path, rule) and put_there(store, path, have)
 
 
 def _plan_process(state: State, plan: RollbackPlan, final: Mapping[str, Entry]) -> None:
