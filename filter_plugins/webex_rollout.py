@@ -117,8 +117,14 @@ def webex_shown(value: Any) -> Any:
 
 
 def webex_path(home: str, *parts: str) -> str:
-    """``bot_home | webex_path(bot_log)``: a path of a bot, relative to its checkout or absolute, without ornament."""
-    return posixpath.normpath(posixpath.join(home, *parts))
+    """``bot_home | webex_path(bot_log)``: a path of a bot, relative to its checkout or absolute, without ornament.
+
+    ``~`` stays: whose home that is only the VM knows.
+    """
+    whole = home
+    for part in parts:
+        whole = part if part.startswith("~") else posixpath.join(whole, part)
+    return posixpath.normpath(whole)
 
 
 def _for_unit_file(escape: Callable[[Any], str]) -> Callable[[Any], str]:

@@ -27,16 +27,16 @@ options:
         type: str
         required: true
       home:
-        description: The bots' checkout.
-        type: path
+        description: The bots' checkout. Here and in the other paths C(~) is the home of O(bots[].user).
+        type: str
         required: true
       script:
-        description: The bot's script, relative to its checkout.
+        description: The bot's script, relative to its checkout or in it.
         type: str
         required: true
       python:
-        description: The Python that runs the bot.
-        type: path
+        description: The Python that runs the bot, relative to its checkout if not absolute.
+        type: str
         required: true
       python_given:
         description: Whether that Python was chosen, and goes before the one that the bot is found to run with.
@@ -47,9 +47,14 @@ options:
         type: str
         required: true
       log:
-        description: The bot's log, relative to its checkout.
+        description: The bot's log, relative to its checkout if not absolute.
         type: str
         required: true
+      data:
+        description: Directories that the bot writes besides its log's, relative to its checkout if not absolute.
+        type: list
+        elements: str
+        default: []
       command:
         description: What the Python runs in place of what the bot's process shows.
         type: list
@@ -208,12 +213,13 @@ TEXT = {"type": "str", "default": ""}
 LIST = {"type": "list", "elements": "str", "default": []}
 BOT = {
     "bot": {"type": "str", "required": True},
-    "home": {"type": "path", "required": True},
+    "home": {"type": "str", "required": True},
     "script": {"type": "str", "required": True},
-    "python": {"type": "path", "required": True},
+    "python": {"type": "str", "required": True},
     "python_given": {"type": "bool", "default": False},
     "user": {"type": "str", "required": True},
     "log": {"type": "str", "required": True},
+    "data": LIST,
     "command": LIST,
     "arguments": LIST,
     "output": {"type": "str", "choices": ["found", "journal"], "default": "found"},
@@ -234,6 +240,7 @@ def asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
     """A bot as the collection wants it."""
     return Bot(given["bot"], given["home"], given["script"], given["python"], given["user"]), Needs(
         log=given["log"],
+        data=tuple(given["data"]),
         open_files=given["open_files"],
         connections=given["connections"],
         min_free_mib=given["min_free_mib"],

@@ -23,8 +23,8 @@ description:
   - Changes nothing.
 options:
   path:
-    description: Path of the bot's log.
-    type: path
+    description: Path of the bot's log; C(~) is the home of O(user).
+    type: str
     required: true
   user:
     description: Who writes the log, and so reads it; a log of somebody else's is refused.
@@ -237,7 +237,7 @@ def answer(given: dict[str, Any]) -> dict[str, Any]:
         result = reader.look_at_all(given["path"], rotated=given["history"])
     else:
         other = given["cursor"].get("path")
-        if other != given["path"]:
+        if other != reader.path(given["path"]):
             raise LogError(f"the cursor belongs to log {other}, not to {given['path']}: take one for this log")
         result = reader.look(given["cursor"])
     if not given["buckets"]:
@@ -251,7 +251,7 @@ def main() -> None:
     flag = {"type": "bool", "default": False}
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            "path": {"type": "str", "required": True},
             "user": {"type": "str", "required": True},
             "cursor": {"type": "dict"},
             "take": flag,

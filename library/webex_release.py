@@ -112,7 +112,7 @@ options:
     default: 0
   log:
     description: For V(checked), log in which the pool's ready line of the new process has to be if it has no channel.
-    type: path
+    type: str
   checks:
     description:
       - For V(checked), commands of the operator's own, each with C(name), C(command) (a list), C(required) and
@@ -317,7 +317,7 @@ ARGUMENTS = {
     "pending": {"type": "bool", "default": False},
     "settle": {"type": "float", "default": 30},
     "open_files": {"type": "int", "default": 0},
-    "log": {"type": "path"},
+    "log": {"type": "str"},
     "log_cursor": {"type": "dict"},
     "checks": {"type": "list", "elements": "dict", "default": []},
     "keep": {"type": "int", "default": KEEP_RELEASES},

@@ -40,7 +40,7 @@ options:
     type: str
   log:
     description: The bot's log. Needed to watch and to begin.
-    type: path
+    type: str
   before:
     description: What M(bot_log_info) returned with C(history) and C(buckets) right before the switch. Needed to begin.
     type: dict
@@ -59,8 +59,8 @@ options:
         type: str
         required: true
       log:
-        description: Its log.
-        type: path
+        description: Its log; C(~) is the home of its user.
+        type: str
         required: true
       timezone:
         description: In which its log's times are; O(timezone) where it is not given.

@@ -14,7 +14,7 @@ SIGNATURE: dict[str, Any] = {
 CONTROL: dict[str, Any] = {
     "bot": {"type": "str", "required": True},
     "user": {"type": "str", "required": True},
-    "log": {"type": "path", "required": True},
+    "log": {"type": "str", "required": True},
     "timezone": {"type": "str"},
     "signatures": {"type": "list", "elements": "dict"},
 }
@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {
     "bot": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["watched", "begun", "read"], "default": "watched"},
     "release": {"type": "str"},
-    "log": {"type": "path"},
+    "log": {"type": "str"},
     "before": {"type": "dict"},
     "controls": {"type": "list", "elements": "dict", "default": [], "options": CONTROL},
     "settings_hash": TEXT,

@@ -16,6 +16,7 @@ SETTINGS = {
     "python": "bot_python",
     "user": "bot_user",
     "log": "bot_log",
+    "data": "bot_data",
     "command": "bot_command",
     "arguments": "bot_arguments",
     "output": "bot_output",

@@ -137,8 +137,8 @@ def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]
     except KeyError:
         yield f"nothing says who runs {bot}: set bot_user, or ansible_user where that is the same account"
     home = str(value_of("bot_home"))
-    if not home.startswith("/"):
-        yield f"bot_home is {home} for {bot}: give the checkout's absolute path on the VM (whose home is `~`?)"
+    if not home.startswith(("/", "~")):
+        yield f"bot_home is {home} for {bot}: give the checkout's path on the VM, absolute or from its user's home (~)"
     try:
         checks_of("bot_checks", value_of("bot_checks"))
     except RolloutError as error:

@@ -58,6 +58,21 @@ def account_of(user: str) -> Account:
     return Account(user, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
+def expanded(path: str, account: Account) -> str:
+    """A path as its owner's shell would have it: ``~`` is the home of the bot's user, ``~name`` somebody else's.
+
+    :raises RolloutError: when there is nobody of that name.
+    """
+    if not path.startswith("~"):
+        return path
+    name, slash, rest = path[1:].partition("/")
+    try:
+        home = pwd.getpwnam(name).pw_dir if name else account.home
+    except KeyError:
+        raise RolloutError(f"{path} begins with the home of {name}, and there is no such user on the VM") from None
+    return home + slash + rest
+
+
 def group_name(gid: int) -> str:
     """Name of a group, or its number where it has none."""
     try:

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .become import Account, account_of, as_account, group_name, run_as
+from .become import Account, account_of, as_account, expanded, group_name, run_as
 from .command_line import absolute_words, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
 from .found import FoundProcess, Seen, look, running_problem
 from .namesakes import find_namesakes
 from .parents import restart_problem
-from .paths import absolute, unit_name
+from .paths import absolute, relative, unit_name
 from .plan import LIMITS, Asked, Plan, make_plan
 from .processes import Bot, Process, describe_process, doubtful_pids, find_processes
 from .procfs import allowed_open_files
@@ -100,6 +100,10 @@ def _recognised(vm: Vm, bot: Bot, needs: Needs) -> _Known:
         account = account_of(bot.user)
     except RolloutError:
         return _Known(bot, needs, None)
+    try:
+        bot, needs = _in_full(bot, needs, account)
+    except RolloutError as error:
+        return _Known(bot, needs, None, problems=[str(error)])
     state = recorded = None
     with contextlib.suppress(RolloutError):
         state = vm.store(bot.name).load()
@@ -110,6 +114,19 @@ def _recognised(vm: Vm, bot: Bot, needs: Needs) -> _Known:
         commands = (tuple(absolute_words(shown_words(["python", *needs.command, *needs.arguments]), bot.home)),)
     bot = replace(bot, commands=commands)
     return _Known(bot, needs, account, find_processes(bot), doubtful_pids(bot), recorded=recorded)
+
+
+def _in_full(bot: Bot, needs: Needs, account: Account) -> tuple[Bot, Needs]:
+    """A bot with the paths of its settings as the machine has them: absolute, but for the script, which is the
+    checkout's."""
+    home = os.path.normpath(expanded(bot.home, account))
+
+    def whole(path: str) -> str:
+        return absolute(home, expanded(path, account))
+
+    bot = replace(bot, home=home, script=relative(home, expanded(bot.script, account)), python=whole(bot.python))
+    command = (expanded(needs.command[0], account), *needs.command[1:]) if needs.command else ()
+    return bot, replace(needs, log=whole(needs.log), data=tuple(map(whole, needs.data)), command=command)
 
 
 def _tell_apart(everybody: Sequence[_Known]) -> None:
@@ -153,7 +170,7 @@ def _search_further(asked: Sequence[_Known], everybody: Sequence[_Known]) -> Non
     pids = [p.pid for known in everybody for p in known.processes] + [pid for k in everybody for pid in k.doubtful]
     for account in {known.account for known in missing if known.account}:
         sought = {k.bot.name: k for k in missing if k.account == account and not k.problems}
-        given = [Sought(known.bot, absolute(known.bot.home, known.needs.log)) for known in sought.values()]
+        given = [Sought(known.bot, known.needs.log) for known in sought.values()]
         for name, found in find_suspects(given, pids, account).items():
             known = sought[name]
             process = describe_process(found.adopted, [], account) if found.adopted else None
@@ -175,6 +192,7 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
         "script_exists": False,
         "script_problem": "",
         "log": {"path": log, "exists": False, "readable": False, "writable": False},
+        "data": needs.data,
         "python": {"error": f"no user {bot.user}"},
         "free_mib": {},
         "limits": machine["limits"],
@@ -233,7 +251,7 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
         python=bot.python,
         script=bot.script,
         home=bot.home,
-        log=absolute(bot.home, needs.log),
+        log=needs.log,
         python_given=needs.python_given,
         command=needs.command,
         arguments=needs.arguments,

@@ -64,3 +64,9 @@ def is_below(path: str, directory: str) -> bool:
 def absolute(home: str, path: str) -> str:
     """A path of a bot as its settings give it: relative to the checkout `home`, or absolute."""
     return os.path.normpath(os.path.join(home, path))
+
+
+def relative(home: str, path: str) -> str:
+    """The same relative to the checkout, where it is in it."""
+    whole = absolute(home, path)
+    return os.path.relpath(whole, home) if is_below(whole, home) and whole != home else path

@@ -42,6 +42,8 @@ class Needs:
     output: str = "found"
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    """Directories that the bot writes besides its log's."""
 
 
 def notes(facts: dict[str, Any]) -> list[str]:
@@ -87,6 +89,8 @@ def problems(facts: dict[str, Any], needs: Needs) -> list[str]:
 def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
     bot, python, log = facts["bot"], facts["python"], facts["log"]
     if not facts["user_exists"]:
+        if facts["unclear"]:
+            return
         yield f"there is no user {bot['user']} on the VM; set bot_user to the one who runs the bot"
         return
     if not facts["checkout_exists"]:

@@ -76,6 +76,6 @@ def controls(bot: str, variables: Variables, play: Sequence[str], batch: Sequenc
                 value_of(name, each, variables[each])
                 for name in ("bot_user", "bot_home", "bot_log", "bot_timezone", "rollout_signatures")
             )
-            path = posixpath.join(home, log)
+            path = log if log.startswith("~") else posixpath.join(home, log)
             found.append({"bot": each, "user": user, "log": path, "timezone": timezone, "signatures": signatures})
     return found

@@ -21,7 +21,7 @@ from testinfra.host import Host
 
 from plugin_utils.client_patch import CONSTRUCTION, MODULE, NAMES, Templates
 from plugin_utils.client_patch import Settings as PatchSettings
-from tests.verify.inventory import PROJECT, bot_settings
+from tests.verify.inventory import PROJECT, bot_settings, in_full
 
 DEFAULT_INVENTORY = str(PROJECT / "inventory" / "production")
 
@@ -43,7 +43,7 @@ class Bot:
 
     @property
     def log(self) -> str:
-        return f"{self.settings['bot_home']}/{self.settings['bot_log']}"
+        return str(self.settings["bot_log"])
 
     def pool_module(self, vm: Host) -> tuple[str, str]:
         """The name under which the script imports the pool module, and the module's file."""
@@ -177,7 +177,7 @@ def vm(host: Host) -> Any:
 @pytest.fixture
 def bot(request: pytest.FixtureRequest, host: Host, bot_name: str | None) -> Bot:
     name = bot_name or host.backend.hostname
-    return Bot(name, request.config.stash[_SETTINGS][name])
+    return Bot(name, in_full(request.config.stash[_SETTINGS][name], lambda user: host.user(user).home))
 
 
 @pytest.fixture

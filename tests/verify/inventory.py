@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Sequence
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,26 @@ def bot_settings(sources: Sequence[str], pattern: str = "bots") -> dict[str, dic
                 if name != "ansible_version":
                     settings[host.name][name] = templar.template(variables[name])
     return settings
+
+
+def in_full(settings: Mapping[str, Any], home_of: Callable[[str], str]) -> dict[str, Any]:
+    """A bot's settings with its paths as the VM has them: absolute, but for the script, which is the checkout's.
+
+    :param home_of: the home directory of a user of the VM.
+    """
+
+    def whole(path: str) -> str:
+        if not path.startswith("~"):
+            return path
+        name, slash, rest = path[1:].partition("/")
+        return home_of(name or settings["bot_user"]) + slash + rest
+
+    home = posixpath.normpath(whole(settings["bot_home"]))
+    paths = {
+        name: posixpath.normpath(posixpath.join(home, whole(settings[name]))) for name in ("bot_log", "bot_python")
+    }
+    script = posixpath.relpath(posixpath.join(home, whole(settings["bot_script"])), home)
+    return {**settings, **paths, "bot_home": home, "bot_script": script}
 
 
 def _load_templates(loader: DataLoader, path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..become import account_of, as_account
+from ..become import account_of, as_account, expanded
 from ..errors import LogError, RolloutError
 from .cursor import Cursor, Look, fresh_cursor, look, look_at_all, take_cursor
 from .ready_line import find_ready, search_begin
@@ -30,9 +30,16 @@ class LogReader:
     timezone: str = ""
     """In which the log's times are; the machine's where it is empty."""
 
+    def path(self, given: str) -> str:
+        """A log's path as the settings may give it, with its user's home for ``~``."""
+        try:
+            return expanded(given, account_of(self.user))
+        except RolloutError as error:
+            raise LogError(f"the log cannot be read: {error}") from None
+
     def take(self, path: str) -> dict[str, Any]:
         """A cursor at the log's present end."""
-        return self._read(_take, path)
+        return self._read(_take, self.path(path))
 
     def look(self, cursor: Mapping[str, Any]) -> dict[str, Any]:
         """What was written since a cursor was taken, as `evidence` words it, with the new ``cursor``."""
@@ -40,7 +47,7 @@ class LogReader:
 
     def look_at_all(self, path: str, rotated: bool) -> dict[str, Any]:
         """The same for the whole log, with its rotated parts if asked."""
-        return self._read(_look_at_all, path, rotated)
+        return self._read(_look_at_all, self.path(path), rotated)
 
     def find_ready(self, cursor: Mapping[str, Any], pid: int) -> dict[str, Any]:
         """Whether the ready line of a process was ``seen`` since, with the new ``cursor``."""
@@ -69,6 +76,7 @@ class ReadyLine:
 
         :raises LogError: when the cursor is damaged, or of another log.
         """
+        log = reader.path(log)
         self.text = f"webex-pool ready pid={pid}"
         """The line that is looked for, for messages."""
         self._reader, self._pid, self._seen = reader, pid, False

@@ -70,6 +70,7 @@ FILES = """
       open_files_allowed: 4096
       facts:
         group: bots
+        data: [/srv/100% IR/my data]
         plan:
           unit:
             directory: /srv/100% IR
@@ -161,7 +162,7 @@ def test_what_is_no_setting_or_no_value_is_refused(tmp_path: Path, extra: dict[s
 
 def test_what_roles_write_for_users_and_paths(tmp_path: Path) -> None:
     """Every user of the VM's bots has a line, whoever is in the run; paths are quoted for systemd."""
-    done = play(tmp_path, FILES, "--check", "--diff", bot_hardening="strict", bot_data=["my data"])
+    done = play(tmp_path, FILES, "--check", "--diff", bot_hardening="strict")
     assert done.returncode == 0, done.stdout + done.stderr
     for line in (
         "+# Written by webex-bot-rollout. Applies at the next login of vinay, service, not to systemd units.",

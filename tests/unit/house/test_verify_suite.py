@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from tests.verify.conftest import CURES, FACTS
+from tests.verify.inventory import in_full
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -46,3 +47,20 @@ def test_a_failure_has_its_bot_its_fact_and_its_next_step(tmp_path: Path) -> Non
     failure = case.find("failure")
     assert failure is not None
     assert "rollout.yml --limit nobody --check --diff" in str(failure.text)
+
+
+def test_paths_are_looked_at_as_the_vm_has_them() -> None:
+    written = {
+        "bot_user": "vinay",
+        "bot_home": "~/pub/IR/",
+        "bot_script": "~/pub/IR/webex_bots/jarvis.py",
+        "bot_log": "~vinay/logs/jarvis.log",
+        "bot_python": ".venv/bin/python",
+    }
+    assert in_full(written, lambda user: f"/home/{user}") == {
+        "bot_user": "vinay",
+        "bot_home": "/home/vinay/pub/IR",
+        "bot_script": "webex_bots/jarvis.py",
+        "bot_log": "/home/vinay/logs/jarvis.log",
+        "bot_python": "/home/vinay/pub/IR/.venv/bin/python",
+    }

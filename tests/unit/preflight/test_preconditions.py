@@ -79,7 +79,7 @@ def test_a_webhook_that_can_be_used_is_taken() -> None:
             ["-e", "rolout_settle=5"],
             "rolout_settle (set for jarvis, tars) is no setting of this project; did you mean ",
         ),
-        (["-e", "bot_home=~/IR"], "bot_home is ~/IR for jarvis: give the checkout's absolute path"),
+        (["-e", "bot_home=IR"], "bot_home is IR for jarvis: give the checkout's path on the VM, absolute or from"),
     ],
 )
 def test_what_no_run_can_do_is_refused_in_its_first_task(tmp_path: Path, options: list[str], sentence: str) -> None:
