@@ -92,6 +92,10 @@ options:
         description: How much room checkout and state directory must have, in MiB.
         type: int
         required: true
+      start:
+        description: Whether it is started if it does not run.
+        type: bool
+        default: true
       take_over_starters:
         description: Accept other units, cron lines and scripts that start the bot.
         type: bool
@@ -154,6 +158,7 @@ bots:
       forbids nothing, each a sentence; C(open_files_allowed), the largest limit up to C(open_files) that this machine
       lets be set; and C(facts).
     - C(differences) is what a rollout has to do with the bot, a reason each; empty where it takes part in nothing.
+      C(stopped) is whether it was left stopped, as M(webex_release) does with O(bots[].start=false).
       C(soak) is what is kept of its soak, as M(webex_soak) returns it, null if nothing is; C(since) what was logged
       since that began, as M(bot_log_info) returns it, with C(now), the VM's clock; C(soak_problem) why one of the two
       cannot be had.
@@ -228,6 +233,7 @@ BOT = {
     "open_files": {"type": "int", "required": True},
     "connections": {"type": "int", "required": True},
     "min_free_mib": {"type": "int", "required": True},
+    "start": {"type": "bool", "default": True},
     "take_over_starters": {"type": "bool", "default": False},
     "inputs": TEXT,
     "settings_hash": TEXT,
@@ -251,6 +257,7 @@ def asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
         output=given["output"],
         keep=tuple(given["keep_variables"]),
         drop=tuple(given["drop_variables"]),
+        start=given["start"],
     )
 
 

@@ -102,6 +102,10 @@ options:
     description: For V(switched) in check mode, whether files would have been written before.
     type: bool
     default: false
+  start:
+    description: For V(switched), whether a bot that does not run is started. Otherwise it is left stopped.
+    type: bool
+    default: true
   settle:
     description: For V(checked), seconds the same process has to stay. After one restart by systemd they begin anew.
     type: float
@@ -221,6 +225,10 @@ files:
   description: For V(recorded), files that differ from what is recorded. For V(rolled_back), files restored.
   returned: always
   type: list
+stopped:
+  description: Whether the bot does not run, and is left so.
+  returned: success
+  type: bool
 problems:
   description: What of a rollback the bot's user has to put right himself, such as a path that leads out of the
     checkout now. Everything else is back; the module fails, and says so.
@@ -315,6 +323,7 @@ ARGUMENTS = {
     "installed": {"type": "dict", "default": {}},
     "stop_seconds": {"type": "float", "default": 10},
     "pending": {"type": "bool", "default": False},
+    "start": {"type": "bool", "default": True},
     "settle": {"type": "float", "default": 30},
     "open_files": {"type": "int", "default": 0},
     "log": {"type": "str"},
@@ -358,7 +367,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
             must_be_installed(given["installed"])
         return arm(vm, bot, given["seconds"], token, check)
     if given["state"] == "switched":
-        return switch(vm, bot, token, check, given["pending"])
+        return switch(vm, bot, token, check, given["pending"], given["start"])
     if given["state"] == "checked":
         proof = Proof(
             given["settle"],

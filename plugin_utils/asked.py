@@ -24,6 +24,7 @@ SETTINGS = {
     "drop_variables": "bot_environment_drop",
     "open_files": "webex_open_files",
     "min_free_mib": "rollout_min_free_mib",
+    "start": "bot_start",
     "take_over_starters": "bot_take_over_starters",
     "signatures": "rollout_signatures",
     "timezone": "bot_timezone",

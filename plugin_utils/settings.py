@@ -24,7 +24,7 @@ GROUPS = {
     "Bots": (
         *("bot_home", "bot_user", "bot_python", "bot_script", "bot_command", "bot_arguments", "bot_output"),
         *("bot_log", "bot_timezone", "bot_hardening", "bot_data"),
-        *("bot_environment_keep", "bot_environment_drop", "bot_take_over_starters"),
+        *("bot_environment_keep", "bot_environment_drop", "bot_start", "bot_take_over_starters"),
     ),
     "Pool": (
         *("webex_pool_connections", "webex_pool_maxsize", "webex_max_retries", "webex_request_timeout"),

@@ -86,5 +86,6 @@ def _table(
 def _row(name: str, bot: Mapping[str, Any]) -> tuple[str, ...]:
     release = str(bot.get("release") or "-")
     trial = f"{release} > {bot['candidate']}" if bot.get("candidate") else release
-    cells = (name, bot["vm"], bot.get("phase") or "?", trial, bot.get("main_pid") or "-", bot.get("soak") or "-")
+    pid = bot.get("main_pid") or ("stopped" if bot.get("stopped") else "-")
+    cells = (name, bot["vm"], bot.get("phase") or "?", trial, pid, bot.get("soak") or "-")
     return tuple(str(cell) for cell in cells)

@@ -107,6 +107,8 @@ def _sample(vm: Vm, name: str) -> BotMetrics | None:
         store = vm.store(name)
         state, soak, weather = store.need(), load(store), load_weather(store)
         unit = show_unit(state.unit)
+        if store.release(state.current).stopped and not unit.main_pid:
+            return None  # nobody has to be told that it is down
     except (RolloutError, OSError):
         return None
     work = soak.work if soak else None

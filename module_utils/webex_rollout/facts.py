@@ -256,6 +256,7 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
         command=needs.command,
         arguments=needs.arguments,
         output=needs.output,
+        start=needs.start,
         keep=needs.keep,
         drop=needs.drop,
         unit=own,

@@ -34,7 +34,10 @@ def found_of(vm: Vm, wanted: Looked, shared: Sequence[str] = ()) -> dict[str, An
     """
     left = [*shared, *differences(vm, wanted.bot, wanted.inputs, wanted.settings_hash)]
     seen: dict[str, Any] = {"differences": left, "soak": None, "since": None, "soak_problem": ""}
+    seen["stopped"] = False
     try:
+        state = vm.store(wanted.bot).load()
+        seen["stopped"] = state is not None and vm.store(wanted.bot).release(state.current).stopped
         soak = load_soak(vm.store(wanted.bot))
         if soak is not None:
             seen["soak"] = asdict(soak)

@@ -49,6 +49,7 @@ class Asked:
     command: Sequence[str] = ()
     arguments: Sequence[str] = ()
     output: str = "found"
+    start: bool = True
     keep: Sequence[str] = ()
     drop: Sequence[str] = ()
     unit: str = ""
@@ -110,9 +111,14 @@ class _Comparison:
         """All aspects, in the order in which they are shown."""
         asked = self.asked
         if runs != asked.unit:
-            started = "" if runs else "nothing that could be it runs; the rollout starts it"
-            found = f"{runs}, pid {', '.join(map(str, pids))}" if runs else "not running"
-            self.add("runs", found, asked.unit, CHANGED if runs else NOTED, started)
+            if runs:
+                self.add("runs", f"{runs}, pid {', '.join(map(str, pids))}", asked.unit, CHANGED)
+            elif asked.start:
+                why = "nothing that could be it runs; the rollout starts it"
+                self.add("runs", "not running", asked.unit, NOTED, why)
+            else:
+                why = f"patched, and {asked.unit} installed; nothing is started before bot_start is true"
+                self.add("runs", "not running", "left stopped", NOTED, why)
         if len(pids) > 1:
             self.add("copies", str(len(pids)), "1", CHANGED, "they are the same command; each answers everything")
         program = self._program()

@@ -42,6 +42,8 @@ class Needs:
     output: str = "found"
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    start: bool = True
+    """Whether a bot that does not run is started."""
     data: tuple[str, ...] = ()
     """Directories that the bot writes besides its log's."""
 

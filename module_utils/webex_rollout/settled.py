@@ -10,6 +10,7 @@ from .errors import RolloutError
 from .evidence import PROMOTE
 from .inputs import same_inputs
 from .paths import WATCH_TIMER
+from .processes import bot_pids
 from .soak import load as load_soak
 from .state import Phase
 from .steps.step import units_at_boot
@@ -39,10 +40,13 @@ def _differences(store: Store, inputs: str, settings_hash: str) -> Iterator[str]
         return
     if not same_inputs(store, state.current, inputs, state.bot):
         yield f"release {state.current} was made with other settings, or by another version of this project"
-    manifest = store.release(state.current).manifest
+    release = store.release(state.current)
+    manifest = release.manifest
     looks = state.bot.files.entries_of(manifest)
     edited = sorted(path for path, entry in looks.items() if entry.identity != manifest[path].identity)
     yield from (f"{path} is not what release {state.current} has" for path in edited)
+    if release.stopped and not bot_pids(state.bot):
+        return
     yield from reasons_to_restart(state, looks)
     yield from (f"{unit} is not enabled" for unit in units_at_boot(state) if not show_unit(unit).enabled)
     soak = load_soak(store)

@@ -65,7 +65,8 @@ class FileRule:
 
 @dataclass(frozen=True)
 class Runner:
-    """How a release's process is run: ``unit``, ``process`` (started by hand), or ``none`` (it was not running).
+    """How a release's process is run: ``unit``, ``process`` (started by hand), or ``none`` (it was not running, or
+    is left stopped).
 
     A process has a unit only if `systemd-run` made one for it.
     """
@@ -85,6 +86,11 @@ class Release:
     created: float
     manifest: dict[str, Entry]
     runner: Runner
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is one of a rollout that left its bot stopped."""
+        return self.origin == "rollout" and self.runner.kind == "none"
 
     @classmethod
     def load(cls, data: Any) -> Release:

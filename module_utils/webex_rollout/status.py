@@ -38,6 +38,7 @@ def bot_status(vm: Vm, name: str) -> dict[str, Any]:
             **asdict(Result(name, "status", pids_after=copies).of(state)),
             "unit": {**asdict(unit), "enabled": unit.enabled},
             "main_pid": main,
+            "stopped": release.stopped and not copies,
             "strays": [pid for pid in copies if pid != main],
             "doubtful": doubtful_pids(state.bot),
             "namesakes": [namesake._asdict() for namesake in find_namesakes(state.bot)],
@@ -103,7 +104,8 @@ def status_problems(shown: Mapping[str, Any]) -> list[str]:
             )
         if bot.get("doubtful"):
             problems.append(f"{name}: {doubt(name, bot['doubtful'])}")
-        if not bot["main_pid"] and bot["phase"] in (Phase.CONFIRMED, Phase.SWITCHED, Phase.CHECKED):
+        missing = not bot["main_pid"] and not bot["stopped"]
+        if missing and bot["phase"] in (Phase.CONFIRMED, Phase.SWITCHED, Phase.CHECKED):
             problems.append(f"{name}: does not run; `journalctl -u {bot['unit']['name']}`")
         if bot["differs_from_release"] and bot["phase"] is not Phase.ARMED and not bot["phase"].interrupted:
             problems.append(f"{name}: edited since: {', '.join(bot['differs_from_release'])}")
@@ -131,7 +133,13 @@ def print_status(shown: Mapping[str, Any]) -> None:
             if bot["deadline"] and bot["phase"] is not Phase.RECORDED
             else "-"
         )
-        now = (bot["main_pid"] or "-", bot["open_files"], bot["connections"], left, bot["soak"] or "-")
+        now = (
+            bot["main_pid"] or ("stopped" if bot["stopped"] else "-"),
+            bot["open_files"],
+            bot["connections"],
+            left,
+            bot["soak"] or "-",
+        )
         _print(row.format(bot["bot"], bot["phase"], release, bot["previous"] or "-", *now))
     guard_state = "active" if shown["guard"]["active"] else "inactive"
     _print(f"lock: {shown['lock']['described']}")

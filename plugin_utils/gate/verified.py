@@ -26,6 +26,8 @@ def verified(bot: str, found: Mapping[str, Any], unit: str, log: str, per_hour: 
     :param log: the path of its log, for the message.
     :param per_hour: accepted failed calls an hour.
     """
+    if found.get("stopped"):
+        return _left_stopped(bot, found)
     problems = [*_process(found["facts"], unit), *found["problems"]]
     if found["soak_problem"]:
         problems.append(f"{found['soak_problem']}. Correct that and run playbooks/verify.yml again")
@@ -39,6 +41,17 @@ def verified(bot: str, found: Mapping[str, Any], unit: str, log: str, per_hour: 
                 f"playbooks/rollback.yml --limit {bot}, or look into {log}"
             )
     return Verified(not problems, ". Also: ".join(problems), evidence)
+
+
+def _left_stopped(bot: str, found: Mapping[str, Any]) -> Verified:
+    """A bot that is patched and was not to be started (`bot_start`)."""
+    problems = list(found["problems"])
+    pids = [str(process["pid"]) for process in found["facts"]["processes"]]
+    if pids:
+        problems.append(
+            f"{bot} was left stopped and runs now (pid {', '.join(pids)}), not under its unit; run rollout.yml again"
+        )
+    return Verified(not problems, ". Also: ".join(problems), f"{bot} is left stopped (bot_start)")
 
 
 def _process(facts: Mapping[str, Any], unit: str) -> Iterator[str]:

@@ -80,9 +80,10 @@ def check_start(vm: Vm, bot: str, proof: Proof, token: int | None = None, check:
         act_under_lock(vm, token)
         state = store.need()
         _must_be_ready_for_check(state, token, proof.settle, vm.timing.connect)
+        stopped = store.release(state.candidate or state.current).stopped
         expected = _expected_environment(store, state)
         before = store.release(state.carried_from).runner.process if state.carried_from else None
-    findings = _watch(state, proof, expected, before, vm.timing)
+    findings = [_find_stopped(state.bot)] if stopped else _watch(state, proof, expected, before, vm.timing)
     result.checks = [asdict(finding) for finding in findings]
     failed = [finding for finding in findings if not finding.ok]
     with store.mutex():
@@ -119,7 +120,9 @@ def _conclude_check(store: Store, state: State, result: Result, failed: Sequence
     if failed:
         state.phase, state.note = Phase.FAILED, "start-up check: " + "; ".join(f"{f.name}: {f.detail}" for f in failed)
     else:
-        note_running(state, store.release(state.candidate))
+        result.stopped = store.release(state.candidate).stopped
+        if not result.stopped:
+            note_running(state, store.release(state.candidate))
         state.phase = Phase.CHECKED
     store.save(state)
     names = ",".join(finding.name for finding in failed)
@@ -232,6 +235,12 @@ class _Ready:
         gaps = "".join(f"; {gap}" for gap in self._line.gaps)
         said = f"`{self._line.text}` {'is' if ok else 'is not'} in {self._log}{gaps}"
         return [Finding("pool module", ok, said if ok else f"it has no channel, and {said}")]
+
+
+def _find_stopped(bot: Bot) -> Finding:
+    copies = sorted(bot_pids(bot))
+    said = f"pids {', '.join(map(str, copies))}, though it was left stopped" if copies else "as asked for (bot_start)"
+    return Finding("left stopped", not copies, said)
 
 
 def _find_alone(bot: Bot, pid: int) -> Finding:

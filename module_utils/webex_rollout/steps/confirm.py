@@ -12,6 +12,7 @@ from ..procfs import alive
 from ..state import KEEP_RELEASES, Phase, State
 from ..store import Vm
 from ..timer import rest_guard
+from .roll_back import forget_soak
 from .step import Result, must_be_open
 
 
@@ -40,14 +41,17 @@ def confirm(
         state = store.need()
         if state.phase is not Phase.CONFIRMED:
             must_be_open(state, token, (Phase.CHECKED,))
-            _must_run_as_checked(state)
+            stopped = store.release(state.candidate).stopped
+            _must_run_as_checked(state, stopped)
             result.changed = state.candidate != state.current
             if result.changed:
                 state.previous, state.current = state.current, state.candidate
-                state.probation = Deadline.after(probation)
+                state.probation = None if stopped else Deadline.after(probation)
             state.phase, state.candidate, state.deadline, state.note = Phase.CONFIRMED, "", None, ""
             store.save(state)
             store.prune(state, keep)
+            if stopped:  # what it did before says nothing of what will be started
+                forget_soak(store, state.current)
             if inputs:
                 keep_inputs(store, state.current, inputs, state.bot)
             vm.audit("confirm", bot, "ok", release=state.current, attempt=state.attempt, previous=state.previous)
@@ -56,10 +60,12 @@ def confirm(
     return result.of(state)
 
 
-def _must_run_as_checked(state: State) -> None:
-    """Refuse to confirm another process than the one that was checked."""
+def _must_run_as_checked(state: State, stopped: bool) -> None:
+    """Refuse to confirm another process than the one that was checked, or any of a bot that is left stopped."""
     copies = sorted(bot_pids(state.bot))
     running = state.running
+    if stopped and not copies:
+        return
     if running is None or copies != [running.pid] or not alive(running.pid, running.start_time):
         checked = running.pid if running else "none"
         now = ", ".join(map(str, copies)) or "none"

@@ -27,6 +27,8 @@ def restart(vm: Vm, bot: str, token: int | None = None, check: bool = False) -> 
     result = Result(bot, "restart", changed=True)
     if check:
         state = store.need()
+        if store.release(state.current).stopped and not bot_pids(state.bot):
+            return Result(bot, "restart", stopped=True, message="is left stopped").of(state)
         _must_be_restartable(store, state, store.release(state.current))
         result.pids_before = result.pids_after = sorted(bot_pids(state.bot))
         result.message = "would be restarted"
@@ -35,6 +37,8 @@ def restart(vm: Vm, bot: str, token: int | None = None, check: bool = False) -> 
         act_under_lock(vm, token)
         state = store.need()
         release = store.release(state.current)
+        if release.stopped and not bot_pids(state.bot):
+            return Result(bot, "restart", stopped=True, message="is left stopped").of(state)
         _must_be_restartable(store, state, release)
         result.pids_before = sorted(bot_pids(state.bot))
         if release.runner.kind == "unit" and release.runner.unit == state.unit:

@@ -230,7 +230,7 @@ def mark_rolling_back(store: Store, state: State, target: str, reason: str, path
         store.save(state)
 
 
-def _forget_soak(store: Store, target: str) -> None:
+def forget_soak(store: Store, target: str) -> None:
     """The log of a release that was rolled back is no evidence for its next attempt; the target's own stays."""
     damaged_or_none = contextlib.suppress(FileNotFoundError, RolloutError)  # who needs it will report that
     with store.soak_mutex(), damaged_or_none:
@@ -240,7 +240,7 @@ def _forget_soak(store: Store, target: str) -> None:
 
 def _mark_rolled_back(store: Store, state: State, target: str, reason: str) -> None:
     """Write down that the bot is back."""
-    _forget_soak(store, target)
+    forget_soak(store, target)
     if state.previous == target:
         state.previous = ""
     state.phase, state.current, state.candidate, state.roll_back_to = Phase.ROLLED_BACK, target, "", ""

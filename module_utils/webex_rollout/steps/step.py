@@ -37,6 +37,8 @@ class Result:
     files: list[str] = field(default_factory=list)
     kept_shared: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    stopped: bool = False
+    """Whether the bot does not run, and is left so."""
     pids_before: list[int] = field(default_factory=list)
     pids_after: list[int] = field(default_factory=list)
     seconds_down: float = 0.0

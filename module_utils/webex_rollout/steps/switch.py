@@ -19,16 +19,21 @@ from ..units import disable_unit, enable_unit, reload_units
 from .step import Result, must_be_open, units_at_boot
 
 
-def _candidate(store: Store, state: State) -> tuple[Release, dict[str, bytes]]:
+def _candidate(store: Store, state: State, stopped: bool) -> tuple[Release, dict[str, bytes]]:
     """The release that is on disk now, with its bytes."""
     looks = state.bot.files.look_at_all(state.files)
     manifest = {path: entry for path, (entry, _) in looks.items()}
-    runner = Runner("unit", state.unit, True)
+    runner = Runner("none") if stopped else Runner("unit", state.unit, True)
     current = store.release(state.current)
     name = release_id(manifest, runner)
     if current.origin == "found" and release_id(current.manifest, current.runner) == name:
         name = current.id  # nothing to do: what was found is what is wanted
     return Release(name, "rollout", time.time(), manifest, runner), {e.sha256: data for e, data in looks.values()}
+
+
+def _stays_stopped(state: State, start: bool) -> bool:
+    """Whether a bot that does not run is left so. One that systemd is about to start again does run."""
+    return not start and not bot_pids(state.bot) and show_unit(state.unit).over
 
 
 def switch(
@@ -37,22 +42,25 @@ def switch(
     token: int | None = None,
     check: bool = False,
     pending: bool = False,
+    start: bool = True,
 ) -> Result:
     """Have exactly one process run under the unit, started from the files as they are now.
 
-    Restarts only where what runs is something else. `pending` tells check mode that files would change first.
+    Restarts only where what runs is something else. `pending` tells check mode that files would change first. Without
+    `start` a bot that does not run is left stopped, with its files as they are for its next start.
     """
     store = vm.store(bot)
     result = Result(bot, "switch")
     if check:
-        return _would_switch(store, result, pending)
+        return _would_switch(store, result, pending, start)
     with store.mutex():
         act_under_lock(vm, token)
         state = store.need()
         must_be_open(state, token)
-        candidate, contents = _candidate(store, state)
+        result.stopped = _stays_stopped(state, start)
+        candidate, contents = _candidate(store, state, result.stopped)
         result.pids_before = sorted(bot_pids(state.bot))
-        result.reasons = reasons_to_restart(state, candidate.manifest)
+        result.reasons = [] if result.stopped else reasons_to_restart(state, candidate.manifest)
         if candidate.id not in store.release_names():
             for data in contents.values():
                 store.keep(data)
@@ -64,10 +72,14 @@ def switch(
             store.save(state)
             result.seconds_down = _replace_process(store, state)
             result.changed = True
-        else:
+        elif not result.stopped:
             for unit in units_at_boot(state):
                 result.changed = enable_unit(vm, unit) or result.changed
-        note_running(state, candidate)
+        if result.stopped:
+            reload_units(vm)
+            state.running = None
+        else:
+            note_running(state, candidate)
         state.candidate, state.note = candidate.id, ""
         state.phase = Phase.CHECKED if state.phase is Phase.CHECKED and not result.changed else Phase.SWITCHED
         if result.changed and state.deadline:  # from now on the bot is at risk, however long writing its files took
@@ -82,12 +94,15 @@ def switch(
         return result.of(state)
 
 
-def _would_switch(store: Store, result: Result, pending: bool) -> Result:
+def _would_switch(store: Store, result: Result, pending: bool, start: bool) -> Result:
     """What a switch would do, as far as that can be told before files are written."""
     state = store.load()
     if state is None:
-        result.changed, result.message = True, "would be put under its unit"
+        result.changed, result.message = True, "would be put under its unit, if it runs or is to be started"
         return result
+    if _stays_stopped(state, start):
+        result.stopped, result.message = True, "would be left stopped"
+        return result.of(state)
     manifest = {path: entry for path, (entry, _) in state.bot.files.look_at_all(state.files).items()}
     result.pids_before = result.pids_after = sorted(bot_pids(state.bot))
     result.reasons = reasons_to_restart(state, manifest)

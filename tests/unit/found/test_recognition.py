@@ -161,6 +161,8 @@ def test_other_programs_of_the_checkout_are_not_the_bot(machine: Machine, prefli
     assert preflight.look() == []
     assert preflight.pids == []
     assert preflight.fates()["runs"] == ("not running", "webex-bot@jarvis.service", "noted")
+    assert preflight.look(start=False) == []
+    assert preflight.fates()["runs"] == ("not running", "left stopped", "noted")
 
 
 def test_what_talks_to_webex_from_the_checkout_is_no_longer_not_running(
