@@ -257,6 +257,7 @@ def asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
         output=given["output"],
         keep=tuple(given["keep_variables"]),
         drop=tuple(given["drop_variables"]),
+        timezone=given["timezone"],
         start=given["start"],
     )
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .become import Account, account_of, as_account, expanded, group_name, run_as
+from .beforehand import Asked as AskedBefore
+from .beforehand import log_rows, webex_rows
 from .command_line import absolute_words, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
@@ -90,6 +92,7 @@ def collect(
         "unit_limits": _unit_limits(),
         "texts": texts,
         "pythons": {},
+        "looks": {},
     }
     return {known.bot.name: _facts(known, machine) for known in asked}
 
@@ -271,7 +274,10 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
         looked = as_account(account, look, found, bot.home, bot.script)
         seen = Seen(**looked, readers=readers_of(pipes, account))
     runs = " + ".join(dict.fromkeys(own if p.unit == own else p.supervisor for p in processes))
-    return make_plan(bot.name, asked, found, seen, runs, [process.pid for process in processes])
+    plan = make_plan(bot.name, asked, found, seen, runs, [process.pid for process in processes])
+    before = AskedBefore(bot.name, account, needs.log, needs.timezone, needs.start, processes, found)
+    plan.differences += [*log_rows(before), *webex_rows(before, machine["looks"])]
+    return plan
 
 
 def _look_as_user(home: str, script: str, python: str, log: str) -> dict[str, Any]:

@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
-from .become import account_of
+from .become import Account, account_of
 from .errors import RolloutError
 from .procfs import UNREADABLE, read_nul_list
 from .state import State
 from .store import Store
-from .weather import BAD, Weather, ask, load_weather, looked, network_variables, save_weather
+from .weather import BAD, Look, Weather, ask, load_weather, looked, network_variables, save_weather
+
+
+def first_look(account: Account, variables: Mapping[str, str]) -> Look:
+    """One look of which nothing is kept, before there is a state to keep it in."""
+    return ask(account, variables)
 
 
 def weather_of(store: Store, state: State, main_pid: int) -> Weather:

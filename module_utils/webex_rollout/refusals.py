@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .paths import unit_name
-from .plan import REFUSED
+from .plan import NOTED, REFUSED
 from .processes import doubt
 
 # The oldest versions that the pool module works with, as it says itself (OLDEST; a test compares).
@@ -27,6 +27,10 @@ OLDEST = {
 SDKS = ("webexteamssdk", "webexpythonsdk", "ciscosparkapi", "wxc_sdk", "webexteamsbot")
 
 
+OLDEST_SYSTEMD = 235
+"""The first that keeps a unit's runtime directory, and so a bot's channel, over a restart."""
+
+
 @dataclass(frozen=True)
 class Needs:
     """What the rollout asks of the machine, and what the settings say of how the bot is run."""
@@ -42,6 +46,7 @@ class Needs:
     output: str = "found"
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    timezone: str = ""
     start: bool = True
     """Whether a bot that does not run is started."""
     data: tuple[str, ...] = ()
@@ -79,6 +84,12 @@ def notes(facts: dict[str, Any]) -> list[str]:
         "unit gets them only if bot_environment_keep lists them"
         for process in facts["processes"]
         if process["steering"]
+    ]
+    # Variables are named above.
+    found += [
+        each["why"]
+        for each in (facts["plan"] or {}).get("differences", [])
+        if each["fate"] == NOTED and each["why"] and each["what"] != "environment"
     ]
     return found
 
@@ -165,6 +176,8 @@ def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
 def _room_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
     if facts["systemd"] is None:
         yield "systemd does not run on the VM; the bots' units need it"
+    elif facts["systemd"] < OLDEST_SYSTEMD:
+        yield f"systemd {facts['systemd']} runs on the VM, and the bots' units need {OLDEST_SYSTEMD}"
     for path, free in facts["free_mib"].items():
         if free < needs.min_free_mib:
             yield f"{path} has {free} MiB free, not {needs.min_free_mib}; make room or lower rollout_min_free_mib"

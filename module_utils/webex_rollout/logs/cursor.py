@@ -158,10 +158,12 @@ def look(cursor: Cursor, signatures: Sequence[Signature] = SIGNATURES) -> Look:
 def look_at_all(path: str, signatures: Sequence[Signature] = SIGNATURES, rotated: bool = False) -> Look:
     """Read the whole log, with its rotated parts if asked; the cursor in the result starts counting anew after it.
 
-    :raises LogError: when the log is missing or cannot be read.
+    Of a bot that never ran there may be none: that is asked with the rotated parts, and is an empty log.
+
+    :raises LogError: when the log cannot be read, or is missing and not asked for with its rotated parts.
     """
     with parts_of(path) as parts:
-        if parts.current is None:
+        if parts.current is None and not rotated:
             raise _missing(path)
         cursor = fresh_cursor(path)
         cursor.dialect = learned(None, parts.files)

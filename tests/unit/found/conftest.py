@@ -40,8 +40,9 @@ class Preflight:
         )
 
     def look(self, name: str = "jarvis", others: tuple[str, ...] = (), **changes: Any) -> list[str]:
-        """What speaks against a bot; the facts are kept."""
+        """What speaks against a bot, whose log is there; the facts are kept."""
         machine = self.machine
+        (machine.home / f"logs/{name}.log").touch()
         given = [(machine.bot(name), self.needs(name, **changes))]
         self.facts = collect(machine.vm, given, [(machine.bot(other), self.needs(other)) for other in others])[name]
         self.facts["python"] = {

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rollout would come to know only once it has begun, asked before it: the bot's log, and the way to Webex."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from .become import Account, as_account
+from .clock import wall_start
+from .errors import LogError
+from .found import FoundProcess
+from .logs.dialect import Dialect
+from .logs.reader import LogReader
+from .paths import unit_name
+from .plan import NOTED, REFUSED, Difference
+from .processes import Process
+from .procfs import remote_ports
+from .reach import first_look
+from .weather import BAD, GOOD, Look, network_variables
+
+FILES_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Of which bot, and what is known of it."""
+
+    bot: str
+    account: Account
+    log: str
+    timezone: str = ""
+    start: bool = True
+    processes: Sequence[Process] = ()
+    found: FoundProcess | None = None
+    """How it is run, or was when it was recorded."""
+
+
+def log_rows(asked: Asked) -> Iterator[Difference]:
+    """What of the bot's log would keep it from being judged, or judged well."""
+    bot, log, newest = asked.bot, asked.log, asked.processes[-1] if asked.processes else None
+    real, written = as_account(asked.account, _look_at, log)
+    writes = [path for path in newest.log_files if path != real][:FILES_NAMED] if newest else []
+    if written is None:
+        if newest is not None:
+            cure = f"set bot_log to what it writes ({', '.join(writes)})" if writes else f"let it log (>> {log} 2>&1)"
+            lost = f"{bot} runs (pid {newest.pid}), and its log {log} is not there, so nothing could be judged by it"
+            yield Difference("log", log, "not there", REFUSED, f"{lost}; {cure}")
+        return
+    if newest is not None and real not in newest.log_files and written + 1 < wall_start(newest.start_time):
+        which = f"; it writes {', '.join(writes)}" if writes else ""
+        why = f"nothing was written to {log} since {bot} was started{which}: is bot_log right?"
+        yield Difference("log", log, "older than its process", NOTED, why)
+    try:
+        taken = LogReader(asked.account.name, (), asked.timezone).take(log)
+    except LogError as error:
+        yield Difference("log", log, "cannot be read", REFUSED, str(error))
+        return
+    kept = taken["cursor"]["dialect"]
+    dialect = Dialect() if kept is None else Dialect.from_dict(kept)
+    if kept is not None and not (dialect.dated and dialect.levelled):
+        yield Difference("log's form", log, "not read in full", NOTED, f"{log}: {dialect.described()}")
+
+
+def _look_at(log: str) -> tuple[str, float | None]:
+    """Where a log really is, and when it was written; None where it is not there, or may not be looked at."""
+    try:
+        return os.path.realpath(log), os.stat(log).st_mtime
+    except OSError:
+        return os.path.realpath(log), None
+
+
+def webex_rows(asked: Asked, known: dict[tuple[str, ...], Look]) -> Iterator[Difference]:
+    """Whether Webex can be reached from the VM, as the bot's user and with its variables.
+
+    :param known: kept between the bots of one look.
+    """
+    variables = network_variables(asked.found.environment if asked.found else [])
+    key = (asked.account.name, *(f"{name}={value}" for name, value in sorted(variables.items())))
+    if key not in known:
+        known[key] = first_look(asked.account, variables)
+    look = known[key]
+    if look.state == GOOD:
+        return
+    said = f"Webex cannot be reached from the VM as {asked.account.name} ({look.reason})"
+    shown = f"not reachable ({look.kind})"
+    connected = any(remote_ports(process.pid) for process in asked.processes)
+    own = bool(asked.processes) and all(process.unit == unit_name(asked.bot) for process in asked.processes)
+    if look.state != BAD:
+        why = f"whether Webex can be reached from the VM is not known ({look.reason})"
+        yield Difference("Webex", "unknown", "reachable", NOTED, why)
+    elif connected and not own:
+        why = f"{said}, though {asked.bot} is connected: how it gets out is not among its variables"
+        yield Difference("Webex", shown, "reachable", NOTED, why)
+    elif own or (not asked.processes and not asked.start):
+        yield Difference("Webex", shown, "reachable", NOTED, said)
+    else:
+        why = (
+            f"{said}, so a start of {asked.bot} would not be seen to connect, and would be rolled back; run again when "
+            "it can, or give the bot's process the variables by which it gets out (https_proxy)"
+        )
+        yield Difference("Webex", shown, "reachable", REFUSED, why)

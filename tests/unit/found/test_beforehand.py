@@ -1,0 +1,128 @@
+"""What a rollout would come to know only after its switch is asked in preflight: the log, and the way to Webex."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible.module_utils.webex_rollout import reach
+from ansible.module_utils.webex_rollout.facts import collect
+from ansible.module_utils.webex_rollout.logs.cursor import look_at_all
+from ansible.module_utils.webex_rollout.refusals import notes, problems
+from ansible.module_utils.webex_rollout.weather import Look
+
+if TYPE_CHECKING:
+    from tests.unit.found.conftest import Preflight
+    from tests.unit.rollout.machine import Machine
+
+ISO = "2026-11-27 10:00:00,123 - jarvis - INFO - hello there\n"
+
+
+def rows(preflight: Preflight, what: str) -> list[dict[str, Any]]:
+    return [each for each in preflight.plan["differences"] if each["what"] == what]
+
+
+def held(machine: Machine, text: str = ISO) -> int:
+    """A bot that runs and holds its log open, in which so much stands."""
+    log = machine.home / "logs/jarvis.log"
+    machine.script().write_text(
+        f"import socket, time\nlog = open({str(log)!r}, 'a')\nlog.write({text * 30!r})\nlog.flush()\ntime.sleep(300)\n"
+    )
+    pid = machine.nohup()
+    machine.wait_for(lambda: log.exists() and log.stat().st_size > 0)
+    return pid
+
+
+def test_log_that_is_read_in_full_has_no_row(machine: Machine, preflight: Preflight) -> None:
+    held(machine)
+    assert preflight.look() == []
+    assert [*rows(preflight, "log"), *rows(preflight, "log's form"), *rows(preflight, "Webex")] == []
+
+
+def test_log_in_a_form_that_nobody_reads_is_told_with_what_to_do(machine: Machine, preflight: Preflight) -> None:
+    held(machine, "hello there\n")
+    assert preflight.look() == []
+    (row,) = rows(preflight, "log's form")
+    assert row["fate"] == "noted"
+    assert "neither time nor level was found" in row["why"]
+    assert "%(levelname)s" in row["why"]
+    assert row["why"] in notes(preflight.facts)
+
+
+def test_log_that_is_not_there_is_refused_with_what_the_bot_writes(machine: Machine, preflight: Preflight) -> None:
+    pid = held(machine)
+    needs = preflight.needs("jarvis")
+    changed = type(needs)(**{**needs.__dict__, "log": "logs/other.log"})
+    facts = collect(machine.vm, [(machine.bot(), changed)])["jarvis"]
+    (problem,) = [each for each in problems({**facts, "systemd": 252}, changed) if "log" in each]
+    assert f"jarvis runs (pid {pid}), and its log {machine.home}/logs/other.log is not there" in problem
+    assert f"set bot_log to what it writes ({machine.home}/logs/jarvis.log)" in problem
+
+
+def test_log_that_the_bot_does_not_write_is_told(machine: Machine, preflight: Preflight) -> None:
+    other = machine.home / "logs/jarvis.log"
+    other.write_text(ISO * 30)
+    os.utime(other, (time.time() - 3600,) * 2)
+    machine.script().write_text(
+        "import time\nlog = open('real.log', 'a')\nlog.write('x')\nlog.flush()\ntime.sleep(300)\n"
+    )
+    machine.nohup()
+    machine.wait_for(lambda: (machine.home / "real.log").exists())
+    needs = preflight.needs("jarvis")
+    preflight.facts = collect(machine.vm, [(machine.bot(), needs)])["jarvis"]
+    (row,) = rows(preflight, "log")
+    assert row["fate"] == "noted"
+    assert row["why"] == (
+        f"nothing was written to {other} since jarvis was started; it writes {machine.home}/real.log: is bot_log right?"
+    )
+
+
+def test_bot_that_never_ran_needs_no_log(machine: Machine, preflight: Preflight) -> None:
+    needs = preflight.needs("jarvis")
+    preflight.facts = collect(machine.vm, [(machine.bot(), needs)])["jarvis"]
+    assert rows(preflight, "log") == []
+    assert look_at_all(str(machine.home / "logs/jarvis.log"), rotated=True).tally.lines == 0
+
+
+BAD = Look("bad", "connect", "connect to webexapis.com:443: timed out")
+
+
+@pytest.mark.parametrize(
+    ("state", "fate", "words"),
+    [
+        ("not connected", "refused", "a start of jarvis would not be seen to connect, and would be rolled back"),
+        ("connected", "noted", "though jarvis is connected: how it gets out is not among its variables"),
+        ("not running", "refused", "a start of jarvis would not be seen to connect"),
+        ("left stopped", "noted", "Webex cannot be reached from the VM as root (connect to webexapis.com:443"),
+        ("its own unit", "noted", "Webex cannot be reached from the VM as root"),
+    ],
+)
+def test_webex_that_cannot_be_reached_is_refused_where_a_start_would_be_rolled_back(
+    machine: Machine, preflight: Preflight, monkeypatch: pytest.MonkeyPatch, state: str, fate: str, words: str
+) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(reach, "ask", lambda _, variables: asked.append(dict(variables)) or BAD)
+    if state in ("not connected", "its own unit"):
+        pid = held(machine)
+        if state == "its own unit":
+            monkeypatch.setattr(
+                "ansible.module_utils.webex_rollout.processes.unit_of",
+                lambda each: ("webex-bot@jarvis.service", False) if each == pid else ("", False),
+            )
+    elif state == "connected":
+        machine.nohup(env={"HTTPS_PROXY": "http://proxy:3128"})
+        machine.wait_for(lambda: "started" in machine.log())
+    refused = preflight.look(start=state != "left stopped")
+    (row,) = rows(preflight, "Webex")
+    assert (row["fate"], words in row["why"]) == (fate, True), row
+    assert bool(refused) == (fate == "refused")
+    assert asked == [{"HTTPS_PROXY": "http://proxy:3128"} if state == "connected" else {}]
+
+
+def test_systemd_that_is_too_old_is_refused_with_both_versions(machine: Machine, preflight: Preflight) -> None:
+    held(machine)
+    preflight.look()
+    (problem,) = problems({**preflight.facts, "systemd": 219}, preflight.needs("jarvis"))
+    assert problem == "systemd 219 runs on the VM, and the bots' units need 235"
