@@ -155,8 +155,10 @@ def _bot(run: Run, name: str, events: Sequence[Event]) -> BotReport:
     report = BotReport(name, place.vm, place.stage, "unchanged", "", seconds, verdict=evidence.last_verdict(events))
     if not run.check_mode:
         _fill_release(report, events)
+    found = evidence.facts_of(run.events, name)
+    report.plan = evidence.plan_rows(found)
     _fill_source(report, events)
-    _fill_evidence(report, events)
+    _fill_evidence(report, events, found)
     report.result = _result(run, report, events)
     report.sentence = _sentence(report, events)
     return report
@@ -191,12 +193,12 @@ def _fill_source(report: BotReport, events: Sequence[Event]) -> None:
     report.findings = [f"{item['path']}:{item['line']}: {item['message']}" for item in last.get("findings") or []]
 
 
-def _fill_evidence(report: BotReport, events: Sequence[Event]) -> None:
+def _fill_evidence(report: BotReport, events: Sequence[Event], found: Mapping[str, Any]) -> None:
     """The settings that the running bot reports; its log before and after."""
     history, since = evidence.looks(events)
     ready = evidence.latest_ready(since)
     report.settings = evidence.pool_settings(_known_before(report, history), ready)
-    report.settings += evidence.process_settings(events)
+    report.settings += evidence.process_settings(events, found)
     switch = next((e.ended for e in events if e.result.get("action") == "switch" and e.changed), None)
     if history:
         report.before = evidence.log_span(evidence.recent(history[-1]), None, switch)

@@ -10,7 +10,7 @@ from typing import Any
 
 from module_utils.webex_rollout.evidence import history_of
 from plugin_utils.report.events import Event
-from plugin_utils.report.model import Hour, LogSpan, Setting, VerdictReport
+from plugin_utils.report.model import Hour, LogSpan, PlanRow, Setting, VerdictReport
 from plugin_utils.words import moment
 
 HOUR = 3600
@@ -96,12 +96,23 @@ def _before(known: Mapping[str, Mapping[str, str]] | None, session: str, name: s
     return SDK_DEFAULTS_BY_SESSION.get(session, SDK_DEFAULTS).get(name)
 
 
-def process_settings(events: Sequence[Event]) -> list[Setting]:
+def facts_of(events: Sequence[Event], bot: str) -> Mapping[str, Any]:
+    """What preflight found of a bot first: one bot of a VM asks for all of them. Empty where nobody did."""
+    looks = (event.result["bots"] for event in events if event.action == "bot_info" and "bots" in event.result)
+    return next((look[bot].get("facts") or {} for look in looks if bot in look), {})
+
+
+def plan_rows(found: Mapping[str, Any]) -> list[PlanRow]:
+    """The plan of a bot."""
+    rows = (found.get("plan") or {}).get("differences") or []
+    return [PlanRow(**{key: row[key] for key in ("what", "found", "wanted", "fate", "why")}) for row in rows]
+
+
+def process_settings(events: Sequence[Event], found: Mapping[str, Any]) -> list[Setting]:
     """How the bot runs and how many files it may open, before (its process as it was found) and after."""
-    found = next((event.result["facts"] for event in events if "facts" in event.result), None)
     steps = {event.result.get("action"): event.result for event in events if event.action == "webex_release"}
     checks = steps.get("check", {}).get("checks") or []
-    if found is None or not checks or not found.get("processes"):
+    if not checks or not found.get("processes"):
         return []
     process = found["processes"][0]
     unit = f"webex-bot@{(found.get('bot') or {}).get('name', '')}.service"

@@ -75,6 +75,22 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class PlanRow:
+    """A difference between how a bot was found to run and how its unit runs it."""
+
+    what: str
+    """What differs, as umask or outputs"""
+    found: str
+    """What was found"""
+    wanted: str
+    """What the rollout makes of it"""
+    fate: Literal["changed", "carried over", "noted", "refused"]
+    """Asked for; into the unit; cannot be had, or changes nothing; to be decided first"""
+    why: str
+    """The reason, where the row does not say it; may be empty"""
+
+
+@dataclass(frozen=True)
 class Hour:
     """An hour with incidents."""
 
@@ -194,6 +210,8 @@ class BotReport:
     """The bot's log before the switch"""
     after: LogSpan | None = None
     """The bot's log since the switch"""
+    plan: list[PlanRow] = field(default_factory=list)
+    """Preflight's plan, as it was first seen in this run; empty where the bot was not asked for"""
     settings: list[Setting] = field(default_factory=list)
     """The settings before and after"""
     checks: list[Check] = field(default_factory=list)

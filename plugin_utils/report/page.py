@@ -50,6 +50,14 @@ class SettingsTable:
 
 
 @dataclass(frozen=True)
+class PlanTable:
+    """The plan that some bots have in common."""
+
+    bots: list[str]
+    rows: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
 class FileChange:
     """One change of a file, made for some bots; bots of one VM share files, and units look alike."""
 
@@ -75,6 +83,7 @@ def render(report: Mapping[str, Any]) -> str:
         clients=patched_clients(report["bots"]),
         findings=sorted({finding for bot in report["bots"] for finding in bot["findings"]}),
         charts={bot["name"]: make_chart(bot) for bot in report["bots"]},
+        plans=plan_tables(report["bots"]),
         settings=settings_tables(report["bots"]),
         files=file_changes(report["changes"]),
         steps=other_steps(report["changes"]),
@@ -97,6 +106,19 @@ def patched_clients(bots: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
         if count:
             found.setdefault(count, []).append(bot["name"])
     return found
+
+
+def plan_tables(bots: Sequence[Mapping[str, Any]]) -> list[PlanTable]:
+    """The bots' plans, each table once: but for names and pids most bots of a fleet have the same."""
+    tables: dict[str, PlanTable] = {}
+    for bot in bots:
+        rows = [
+            {key: re.sub(r"\bpid \d+", "pid …", _alike(text, bot["name"])) for key, text in row.items()}
+            for row in bot.get("plan") or []
+        ]
+        if rows:
+            tables.setdefault(json.dumps(rows), PlanTable([], rows)).bots.append(bot["name"])
+    return list(tables.values())
 
 
 def settings_tables(bots: Sequence[Mapping[str, Any]]) -> list[SettingsTable]:

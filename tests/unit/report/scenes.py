@@ -85,6 +85,22 @@ def log_look(
     }
 
 
+def plan(bot: str) -> list[dict[str, str]]:
+    """Preflight's plan of a bot that runs under nohup, with options of its own."""
+    unit = f"webex-bot@{bot}.service"
+    return [
+        {"what": "runs", "found": "nohup, pid 4000", "wanted": unit, "fate": "changed", "why": ""},
+        {"what": "options", "found": "-u", "wanted": "-u", "fate": "carried over", "why": ""},
+        {
+            "what": "input",
+            "found": "<pipe>",
+            "wanted": "/dev/null",
+            "fate": "noted",
+            "why": "nothing to read",
+        },
+    ]
+
+
 class Scene:
     """Builds a run event by event; the clock goes on by itself."""
 
@@ -129,10 +145,11 @@ class Scene:
 
     def preflight(self) -> Scene:
         self.play("Preflight")
+        found: dict[str, Any] = {}
         for bot in self.bots:
             process = {"pid": 4000, "supervisor": "nohup", "limits": {"open files": ["1024", "1048576"]}}
-            facts = {"bot": {"name": bot}, "processes": [process]}
-            self.add(bot, "bot_info", "Gather what is known of the bot", {"facts": facts, "open_files_allowed": 65536})
+            found[bot] = {"facts": {"bot": {"name": bot}, "processes": [process], "plan": {"differences": plan(bot)}}}
+        self.add(self.bots[0], "bot_info", "Look at the VM's bots", {"bots": found})
         return self
 
     def deploy(self, bot: str) -> Scene:

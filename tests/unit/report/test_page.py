@@ -112,6 +112,14 @@ def test_what_followed_does_not_repeat_the_failure(report: Make) -> None:
     assert "Then: jarvis: Judge by the log: … It was rolled back to release 0." in words
 
 
+def test_a_plan_that_is_all_bots_is_shown_once_with_its_reasons(report: Make) -> None:
+    page = Reader(render(report(Scene().preflight().run))).text
+    assert page.count("As found, and as wanted") == 1
+    assert page.count("webex-bot@<bot>.service") == 1
+    assert "nohup, pid …" in page
+    assert "nothing to read" in page
+
+
 def test_settings_as_a_table(report: Make) -> None:
     words = Reader(render(report(SCENES["promoted"]()))).words()
     assert "Pool connections 10 50" in words

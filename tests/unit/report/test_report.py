@@ -114,6 +114,16 @@ def test_the_end_of_a_failed_commands_output_is_kept(report: Make) -> None:
     assert (detail[-1], len(detail)) == ("line 99", 40)
 
 
+def test_the_plan_is_each_bots_own_though_one_asked_for_all(report: Make) -> None:
+    bots = {bot["name"]: bot for bot in report(Scene().preflight().run)["bots"]}
+    for name, bot in bots.items():
+        assert [(row["what"], row["wanted"], row["fate"]) for row in bot["plan"]] == [
+            ("runs", f"webex-bot@{name}.service", "changed"),
+            ("options", "-u", "carried over"),
+            ("input", "/dev/null", "noted"),
+        ]
+
+
 def test_settings_come_from_the_running_bot(report: Make) -> None:
     rows = [
         (row["label"], row["before"], row["after"], row["sessions"])
