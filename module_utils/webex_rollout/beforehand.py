@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from .become import Account, as_account
 from .clock import wall_start
-from .errors import LogError
+from .errors import LogError, RolloutError
+from .files import unchanged_since
 from .found import FoundProcess
 from .logs.dialect import Dialect
 from .logs.reader import LogReader
@@ -21,6 +22,9 @@ from .reach import first_look
 from .weather import BAD, GOOD, Look, network_variables
 
 FILES_NAMED = 3
+WALK_SECONDS = 10.0
+ENTRIES = 20000
+"""Files and directories of a checkout that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,57 @@ class Asked:
     processes: Sequence[Process] = ()
     found: FoundProcess | None = None
     """How it is run, or was when it was recorded."""
+
+
+def code_rows(asked: Asked, home: str) -> Iterator[Difference]:
+    """What of the checkout's source is younger than the process, which runs what it was started from."""
+    if not asked.processes or asked.processes[-1].unit == unit_name(asked.bot):  # of that status tells more
+        return
+    started = wall_start(asked.processes[-1].start_time)
+    try:
+        newer = as_account(asked.account, _newer, home, started, seconds=WALK_SECONDS)
+    except RolloutError:
+        return  # a note is not worth more
+    if newer:
+        more = f" and {len(newer) - FILES_NAMED} more" if len(newer) > FILES_NAMED else ""
+        named = f"{', '.join(newer[:FILES_NAMED])}{more}"
+        why = f"{asked.bot} runs what it was started from; {named} changed since, and a start takes what is on disk"
+        files = f"{len(newer)} file{'s' if len(newer) > 1 else ''}"
+        yield Difference("source", f"older than {files}", "as on disk", NOTED, why)
+
+
+def _newer(home: str, started: float) -> list[str]:
+    """Python files of a checkout that were changed in any way since a moment, relative to it."""
+    found, seen = [], 0
+    for directory, names, files in os.walk(home):
+        own = [name for name in names if not name.startswith(".") and name not in ("site-packages", "node_modules")]
+        names[:] = [name for name in own if not os.path.exists(os.path.join(directory, name, "pyvenv.cfg"))]
+        seen += len(files) + len(names)
+        if seen > ENTRIES:
+            break
+        for name in files:
+            path = os.path.join(directory, name)
+            if name.endswith(".py") and not unchanged_since(_changed_at(path), started):
+                found.append(os.path.relpath(path, home))
+    return sorted(found)
+
+
+def _changed_at(path: str) -> float | None:
+    try:
+        return os.lstat(path).st_ctime
+    except OSError:
+        return None
+
+
+def zone_rows(asked: Asked) -> Iterator[Difference]:
+    """A time zone of the bot's own, in which its log then is, where the settings do not say so."""
+    entries = asked.found.environment if asked.found else []
+    zone = next((entry[3:].lstrip(":") for entry in entries if entry.startswith("TZ=")), "")
+    machines = os.path.realpath("/etc/localtime").partition("zoneinfo/")[2]
+    if zone and zone not in (asked.timezone, machines if not asked.timezone else ""):
+        read = asked.timezone or "the VM's"
+        why = f"{asked.bot} runs with TZ={zone}, and its log is read in {read} time zone: set bot_timezone to {zone}"
+        yield Difference("time zone", zone, zone, NOTED, why)
 
 
 def log_rows(asked: Asked) -> Iterator[Difference]:

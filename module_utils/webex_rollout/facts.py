@@ -16,7 +16,7 @@ from typing import Any
 
 from .become import Account, account_of, as_account, expanded, group_name, run_as
 from .beforehand import Asked as AskedBefore
-from .beforehand import log_rows, webex_rows
+from .beforehand import code_rows, log_rows, webex_rows, zone_rows
 from .command_line import absolute_words, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
@@ -267,6 +267,8 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
         limits=machine["unit_limits"],
         oom_adjustment=machine["limits"]["oom_adjustment"],
         nice=os.getpriority(os.PRIO_PROCESS, 1),
+        gid=account.gid,
+        groups=account.groups,
     )
     seen = Seen()
     if found is not None:
@@ -276,7 +278,8 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
     runs = " + ".join(dict.fromkeys(own if p.unit == own else p.supervisor for p in processes))
     plan = make_plan(bot.name, asked, found, seen, runs, [process.pid for process in processes])
     before = AskedBefore(bot.name, account, needs.log, needs.timezone, needs.start, processes, found)
-    plan.differences += [*log_rows(before), *webex_rows(before, machine["looks"])]
+    plan.differences += [*code_rows(before, bot.home), *zone_rows(before), *log_rows(before)]
+    plan.differences += webex_rows(before, machine["looks"])
     return plan
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .become import group_name
 from .command_line import Command, absolute_words, parsed, redact_argv, secret_arguments, shown_words
 from .environment import plan_environment
 from .found import FoundProcess, Seen, file_of
@@ -57,6 +58,9 @@ class Asked:
     limits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     oom_adjustment: int = 0
     nice: int = 0
+    gid: int | None = None
+    groups: Sequence[int] = ()
+    """Those that the bot's user has by the machine's accounts now, and so his unit."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +239,7 @@ class _Comparison:
         """What the kernel knows of a process, where a unit would have something else."""
         if int(process.umask or "022", 8) != 0o022:
             self._carry("umask", process.umask, "UMask", process.umask)
+        self._groups(process)
         if process.nice != self.asked.nice:
             self._carry("nice", str(process.nice), "Nice", str(process.nice))
         policy = process.policy & 0xFF
@@ -257,6 +262,21 @@ class _Comparison:
         soft = (process.limits.get("open files") or ["?"])[0]
         if self.asked.open_files and soft != str(self.asked.open_files):
             self.add("open files", soft, str(self.asked.open_files), CHANGED)
+
+    def _groups(self, process: FoundProcess) -> None:
+        """Its groups, which a login may have left behind: root gives no unit one that its user is not in."""
+        asked = self.asked
+        if asked.gid is None:
+            return
+        if process.gid != asked.gid and process.gid in asked.groups:
+            self._carry("group", group_name(process.gid), "Group", group_name(process.gid))
+        has, gets = {process.gid, *process.groups}, {asked.gid, *asked.groups}
+        if has != gets:
+            lost, new = (", ".join(map(group_name, sorted(each))) for each in (has - gets, gets - has))
+            why = [f"{self.bot} has {lost}, which its user is not in any more, and its unit has not"] if lost else []
+            why += [f"its user is in {new} since it was started, and so is its unit"] if new else []
+            names = [" ".join(map(group_name, sorted(each))) for each in (has, gets)]
+            self.add("groups", names[0], names[1], NOTED, "; ".join(why))
 
     def _carry(self, what: str, found: str, directive: str, value: str) -> None:
         self.add(what, found, found, CARRIED)

@@ -126,3 +126,28 @@ def test_systemd_that_is_too_old_is_refused_with_both_versions(machine: Machine,
     preflight.look()
     (problem,) = problems({**preflight.facts, "systemd": 219}, preflight.needs("jarvis"))
     assert problem == "systemd 219 runs on the VM, and the bots' units need 235"
+
+
+def test_source_that_changed_since_the_start_is_told(machine: Machine, preflight: Preflight) -> None:
+    (machine.home / ".venv/lib/x.py").parent.mkdir(parents=True)
+    machine.age(str(machine.script()))
+    machine.nohup()
+    preflight.look()
+    assert rows(preflight, "source") == []
+    for name in (".venv/lib/x.py", "data.json", "src/utils/helper.py"):
+        (machine.home / name).write_text("")
+    preflight.look()
+    (row,) = rows(preflight, "source")
+    assert (row["found"], row["fate"]) == ("older than 1 file", "noted")
+    assert "src/utils/helper.py changed since" in row["why"]
+
+
+@pytest.mark.parametrize(("given", "told"), [("", True), ("Pacific/Apia", False), ("Asia/Tokyo", True)])
+def test_time_zone_of_its_own_is_told_unless_the_settings_have_it(
+    machine: Machine, preflight: Preflight, given: str, told: bool
+) -> None:
+    machine.nohup(env={"TZ": ":Pacific/Apia"})
+    preflight.look(timezone=given)
+    found = rows(preflight, "time zone")
+    assert [row["fate"] for row in found] == ["noted"] * told
+    assert all("set bot_timezone to Pacific/Apia" in row["why"] for row in found)
