@@ -96,6 +96,10 @@ options:
         description: Whether it is started if it does not run.
         type: bool
         default: true
+      guard_deadline:
+        description: Seconds after which a start that is not proven is rolled back; 0 if nothing is to be started.
+        type: int
+        default: 0
       take_over_starters:
         description: Accept other units, cron lines and scripts that start the bot.
         type: bool
@@ -233,6 +237,7 @@ BOT = {
     "open_files": {"type": "int", "required": True},
     "connections": {"type": "int", "required": True},
     "min_free_mib": {"type": "int", "required": True},
+    "guard_deadline": {"type": "int", "default": 0},
     "start": {"type": "bool", "default": True},
     "take_over_starters": {"type": "bool", "default": False},
     "inputs": TEXT,
@@ -258,6 +263,7 @@ def asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
         keep=tuple(given["keep_variables"]),
         drop=tuple(given["drop_variables"]),
         timezone=given["timezone"],
+        guard_deadline=given["guard_deadline"],
         start=given["start"],
     )
 

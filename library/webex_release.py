@@ -110,6 +110,10 @@ options:
     description: For V(checked), seconds the same process has to stay. After one restart by systemd they begin anew.
     type: float
     default: 30
+  took_to_start:
+    description: For V(checked), seconds that the process before needed to be at work. The check waits accordingly.
+    type: float
+    default: 0
   open_files:
     description: For V(checked), the soft limit of open files wanted, or what the machine allows if that is less.
     type: int
@@ -325,6 +329,7 @@ ARGUMENTS = {
     "pending": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": True},
     "settle": {"type": "float", "default": 30},
+    "took_to_start": {"type": "float", "default": 0},
     "open_files": {"type": "int", "default": 0},
     "log": {"type": "str"},
     "log_cursor": {"type": "dict"},
@@ -373,6 +378,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
             given["settle"],
             given["open_files"],
             log=given["log"] or "",
+            took_to_start=given["took_to_start"],
             checks=checks_of("checks", given["checks"]),
             cursor=given["log_cursor"],
         )

@@ -25,6 +25,7 @@ SETTINGS = {
     "open_files": "webex_open_files",
     "min_free_mib": "rollout_min_free_mib",
     "start": "bot_start",
+    "guard_deadline": "rollout_guard_deadline",
     "take_over_starters": "bot_take_over_starters",
     "signatures": "rollout_signatures",
     "timezone": "bot_timezone",

@@ -12,10 +12,11 @@ from .clock import wall_start
 from .errors import LogError, RolloutError
 from .files import unchanged_since
 from .found import FoundProcess
+from .launch import start_seconds
 from .logs.dialect import Dialect
 from .logs.reader import LogReader
 from .paths import unit_name
-from .plan import NOTED, REFUSED, Difference
+from .plan import CARRIED, NOTED, REFUSED, Difference
 from .processes import Process
 from .procfs import remote_ports
 from .reach import first_look
@@ -23,6 +24,9 @@ from .weather import BAD, GOOD, Look, network_variables
 
 FILES_NAMED = 3
 WALK_SECONDS = 10.0
+LONGEST_START = 900.0
+"""Seconds; what is logged later than that says nothing of a start."""
+USUAL_START = 5.0
 ENTRIES = 20000
 """Files and directories of a checkout that are looked at."""
 
@@ -36,9 +40,16 @@ class Asked:
     log: str
     timezone: str = ""
     start: bool = True
+    guard_deadline: int = 0
     processes: Sequence[Process] = ()
     found: FoundProcess | None = None
     """How it is run, or was when it was recorded."""
+
+
+def before_rows(asked: Asked, home: str, took: float, looks: dict[tuple[str, ...], Look]) -> list[Difference]:
+    """All of it; `home` is the checkout, `looks` is kept between the bots of one look at the VM."""
+    here = (*code_rows(asked, home), *zone_rows(asked), *log_rows(asked), *start_rows(asked, took))
+    return [*here, *webex_rows(asked, looks)]
 
 
 def code_rows(asked: Asked, home: str) -> Iterator[Difference]:
@@ -90,6 +101,33 @@ def zone_rows(asked: Asked) -> Iterator[Difference]:
         read = asked.timezone or "the VM's"
         why = f"{asked.bot} runs with TZ={zone}, and its log is read in {read} time zone: set bot_timezone to {zone}"
         yield Difference("time zone", zone, zone, NOTED, why)
+
+
+def took_to_start(asked: Asked) -> float:
+    """Seconds that the process took to connect, as far as its log shows it; 0 where it does not."""
+    newest = asked.processes[-1] if asked.processes else None
+    if newest is None:
+        return 0.0
+    try:
+        took = LogReader(asked.account.name, (), asked.timezone).took_to_start(asked.log, wall_start(newest.start_time))
+    except LogError:
+        return 0.0  # which `log_rows` tells
+    return took if took is not None and took <= LONGEST_START else 0.0
+
+
+def start_rows(asked: Asked, took: float) -> Iterator[Difference]:
+    """A slow start: the start-up check waits for it as it needed before, as far as the guard does."""
+    if took <= USUAL_START:
+        return
+    wait, found = start_seconds(took), f"{took:.0f} s"
+    if asked.guard_deadline and wait + 30 > asked.guard_deadline:
+        why = (
+            f"{asked.bot} took {found} to connect when it was started, and is rolled back after "
+            f"{asked.guard_deadline} s: set rollout_guard_deadline to {wait + 30:.0f} or more"
+        )
+        yield Difference("start-up", found, f"{asked.guard_deadline} s at most", NOTED, why)
+    else:
+        yield Difference("start-up", found, f"up to {wait:.0f} s", CARRIED)
 
 
 def log_rows(asked: Asked) -> Iterator[Difference]:

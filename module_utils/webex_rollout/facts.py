@@ -16,7 +16,7 @@ from typing import Any
 
 from .become import Account, account_of, as_account, expanded, group_name, run_as
 from .beforehand import Asked as AskedBefore
-from .beforehand import code_rows, log_rows, webex_rows, zone_rows
+from .beforehand import before_rows, took_to_start
 from .command_line import absolute_words, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
@@ -70,6 +70,7 @@ class _Known:
     doubtful: list[int] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     recorded: FoundProcess | None = None
+    took_to_start: float = 0.0
 
 
 def collect(
@@ -235,6 +236,7 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
         namesakes=[namesake._asdict() for namesake in find_namesakes(bot)],
         starters=[asdict(starter) for starter in find_starters(bot, texts=machine["texts"])],
         plan=planned.shown(),
+        took_to_start=known.took_to_start,
     )
     return facts
 
@@ -277,9 +279,11 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
         seen = Seen(**looked, readers=readers_of(pipes, account))
     runs = " + ".join(dict.fromkeys(own if p.unit == own else p.supervisor for p in processes))
     plan = make_plan(bot.name, asked, found, seen, runs, [process.pid for process in processes])
-    before = AskedBefore(bot.name, account, needs.log, needs.timezone, needs.start, processes, found)
-    plan.differences += [*code_rows(before, bot.home), *zone_rows(before), *log_rows(before)]
-    plan.differences += webex_rows(before, machine["looks"])
+    before = AskedBefore(
+        bot.name, account, needs.log, needs.timezone, needs.start, needs.guard_deadline, processes, found
+    )
+    known.took_to_start = took_to_start(before)
+    plan.differences += before_rows(before, bot.home, known.took_to_start, machine["looks"])
     return plan
 
 

@@ -253,6 +253,11 @@ def _await_found(bot: Bot, process: subprocess.Popen[bytes], timing: Timing) -> 
     raise RolloutError(f"{bot.name} as it was found did not come up alone within {timing.start:.0f} s")
 
 
+def start_seconds(took: float) -> float:
+    """How long a start may take that took so long before."""
+    return 1.5 * took + 5
+
+
 def start_unit(bot: Bot, unit: str, timing: Timing) -> Unit:
     """Start a unit and prove that its main process is the one running copy of the bot."""
     systemctl("reset-failed", unit)

@@ -47,6 +47,7 @@ class Needs:
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     timezone: str = ""
+    guard_deadline: int = 0
     start: bool = True
     """Whether a bot that does not run is started."""
     data: tuple[str, ...] = ()

@@ -113,7 +113,7 @@ def take_cursor(path: str) -> Cursor:
                     heads = Heads(whole, dialect or Dialect())
                     place = heads.last(max(0, whole.size - MAX_HALF_LINE), whole.size)
                     if place:
-                        clock = _clock_for(whole, dialect, 0, whole.size, Clock())
+                        clock = clock_for(whole, dialect, 0, whole.size, Clock())
                         cursor.tally.record = Record(clock.read(place.head.stamp, place.at), place.head.level)
                     if whole.read(whole.size - 1, whole.size) != b"\n":
                         cursor.tally.open_line = []
@@ -211,19 +211,19 @@ def _read(cursor: Cursor, sources: Sequence[tuple[LogFile, int]], signatures: Se
         file = piece.file
         cursor.dialect = relearned(cursor.dialect, file, piece.start, file.size)
         dialect = cursor.dialect or Dialect()
-        _clock_for(file, dialect, piece.start, file.size, clock)
+        clock_for(file, dialect, piece.start, file.size, clock)
         _count(file, Counter(tally, signatures, clock, dialect), piece.start, piece.end)
         if piece.last:
             seen = copy.deepcopy(tally)
             half = Counter(
-                seen, signatures, _clock_for(file, dialect, piece.start, file.size, Clock(tally.last_time)), dialect
+                seen, signatures, clock_for(file, dialect, piece.start, file.size, Clock(tally.last_time)), dialect
             )
             _count(file, half, piece.end, file.size)
             half.settle()
     return Look(seen, cursor)
 
 
-def _clock_for(file: LogFile, dialect: Dialect | None, start: int, end: int, clock: Clock) -> Clock:
+def clock_for(file: LogFile, dialect: Dialect | None, start: int, end: int, clock: Clock) -> Clock:
     """The clock, set to read the stamps of [start, end) of a file."""
     clock.written = file.written
     clock.days = days_of(dialect, file, start, end) if dialect else ()

@@ -12,6 +12,7 @@ from typing import Any
 from ..become import account_of, as_account, expanded
 from ..errors import LogError, RolloutError
 from .cursor import Cursor, Look, fresh_cursor, look, look_at_all, take_cursor
+from .first import took_to_start
 from .ready_line import find_ready, search_begin
 from .signatures import Signature, signatures_with
 from .tally import described, evidence
@@ -48,6 +49,11 @@ class LogReader:
     def look_at_all(self, path: str, rotated: bool) -> dict[str, Any]:
         """The same for the whole log, with its rotated parts if asked."""
         return self._read(_look_at_all, self.path(path), rotated)
+
+    def took_to_start(self, path: str, started: float) -> float | None:
+        """Seconds from a process's start to the connection that its bot logged; None where that is not known."""
+        seconds = self._read(took_to_start, self.path(path), started)["seconds"]
+        return None if seconds is None else float(seconds)
 
     def find_ready(self, cursor: Mapping[str, Any], pid: int) -> dict[str, Any]:
         """Whether the ready line of a process was ``seen`` since, with the new ``cursor``."""

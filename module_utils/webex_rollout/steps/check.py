@@ -14,6 +14,7 @@ from ..environment import missing_variables, render_environment
 from ..errors import LogError, RolloutError
 from ..found import FoundProcess
 from ..heard import configured_sessions
+from ..launch import start_seconds
 from ..lock import act_under_lock
 from ..logs.reader import LogReader, ReadyLine
 from ..own_checks import problems_of
@@ -40,6 +41,8 @@ class Proof:
     """Where the ready line of the new process has to be if it has no channel; empty where neither is asked for."""
     cursor: Mapping[str, Any] | None = None
     """Where to begin in it, as it was taken before the process was started."""
+    took_to_start: float = 0.0
+    """Seconds that the process before needed to be at work; a slow start has as long again, and half."""
     checks: Sequence[Mapping[str, Any]] = ()
     """The operator's own, as `own_checks.checks_of` gives them."""
 
@@ -152,7 +155,8 @@ def _watch(
         return [stays]
     pid = unit.main_pid
     ready = _Ready(state, proof, pid)
-    wait_until(lambda: _find_connection(pid, proof.ports, before).ok and ready.seen(), timing.connect)
+    patience = _patience(state, proof, timing)
+    wait_until(lambda: _find_connection(pid, proof.ports, before).ok and ready.seen(), patience)
     findings = [
         stays,
         _find_alone(state.bot, pid),
@@ -235,6 +239,13 @@ class _Ready:
         gaps = "".join(f"; {gap}" for gap in self._line.gaps)
         said = f"`{self._line.text}` {'is' if ok else 'is not'} in {self._log}{gaps}"
         return [Finding("pool module", ok, said if ok else f"it has no channel, and {said}")]
+
+
+def _patience(state: State, proof: Proof, timing: Timing) -> float:
+    """Seconds to wait for connection and ready line: as a slow start needs, but not beyond the attempt's deadline."""
+    wanted = max(timing.connect, start_seconds(proof.took_to_start) - proof.settle if proof.took_to_start else 0.0)
+    left = state.deadline.remaining() - timing.connect if state.deadline else wanted
+    return max(timing.connect, min(wanted, left))
 
 
 def _find_stopped(bot: Bot) -> Finding:
