@@ -97,14 +97,24 @@ BAD = Look("bad", "connect", "connect to webexapis.com:443: timed out")
         ("not running", "refused", "a start of jarvis would not be seen to connect"),
         ("left stopped", "noted", "Webex cannot be reached from the VM as root (connect to webexapis.com:443"),
         ("its own unit", "noted", "Webex cannot be reached from the VM as root"),
+        ("another certificate", "noted", "Webex cannot be reached from the VM as root"),
+        ("called by Webex", "noted", "Webex cannot be reached from the VM as root"),
     ],
 )
 def test_webex_that_cannot_be_reached_is_refused_where_a_start_would_be_rolled_back(
     machine: Machine, preflight: Preflight, monkeypatch: pytest.MonkeyPatch, state: str, fate: str, words: str
 ) -> None:
     asked: list[dict[str, str]] = []
-    monkeypatch.setattr(reach, "ask", lambda _, variables: asked.append(dict(variables)) or BAD)
-    if state in ("not connected", "its own unit"):
+    bad = Look("bad", "certificate", BAD.reason) if state == "another certificate" else BAD
+    monkeypatch.setattr(reach, "ask", lambda _, variables: asked.append(dict(variables)) or bad)
+    if state == "called by Webex":
+        machine.script().write_text(
+            "import socket, time\nheld = socket.create_server(('127.0.0.1', 0))\n"
+            "open('up', 'w').close()\ntime.sleep(300)\n"
+        )
+        machine.nohup()
+        machine.wait_for((machine.home / "up").exists)
+    if state in ("not connected", "its own unit", "another certificate"):
         pid = held(machine)
         if state == "its own unit":
             monkeypatch.setattr(
