@@ -70,7 +70,7 @@ FILES = """
       open_files_allowed: 4096
       facts:
         group: bots
-        data: [/srv/100% IR/my data]
+        data: "{{ written | default([]) }}"
         plan:
           unit:
             directory: /srv/100% IR
@@ -162,7 +162,7 @@ def test_what_is_no_setting_or_no_value_is_refused(tmp_path: Path, extra: dict[s
 
 def test_what_roles_write_for_users_and_paths(tmp_path: Path) -> None:
     """Every user of the VM's bots has a line, whoever is in the run; paths are quoted for systemd."""
-    done = play(tmp_path, FILES, "--check", "--diff", bot_hardening="strict")
+    done = play(tmp_path, FILES, "--check", "--diff", bot_hardening="strict", written=["/srv/100% IR/my data"])
     assert done.returncode == 0, done.stdout + done.stderr
     for line in (
         "+# Written by webex-bot-rollout. Applies at the next login of vinay, service, not to systemd units.",
