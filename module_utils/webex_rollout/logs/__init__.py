@@ -14,7 +14,7 @@ A cursor is a plain dictionary: it names the file (device, inode, hash of its fi
 carries what was counted since it was taken. A look therefore reads new bytes only, its result covers everything since
 the cursor was taken, and repeating a look whose result was lost loses and doubles nothing.
 
-Rooms, each importing only those before it: signatures, levels, stamps, kinds, dialect, learning, names, files, heads,
-passes, search, sampling, pool_lines, tally, cursor, ready_line, reader. Nothing is
-imported here, so that a module is sent only what it uses.
+Rooms, each importing only those before it: signatures, levels, stamps, kinds, dialect, learning, names, holes, files,
+heads, passes, search, sampling, pool_lines, tally, cursor, ready_line, reader. Nothing is imported here, so that a
+module is sent only what it uses.
 """

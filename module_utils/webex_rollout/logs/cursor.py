@@ -68,9 +68,9 @@ class Cursor:
         The inode proves nothing: a deleted file's number is given to the next one at once."""
         return head_hash(file, self.head_length) == self.head_sha256
 
-    def move_to(self, file: LogFile, offset: int) -> None:
-        self.device, self.inode, self.offset = file.device, file.inode, offset
-        self.head_length = min(HEAD_BYTES, file.size)
+    def move_to(self, file: LogFile, position: int) -> None:
+        self.device, self.inode, self.offset = file.device, file.inode, file.stretches.offset_of(position)
+        self.head_length = min(HEAD_BYTES, file.end)
         self.head_sha256 = head_hash(file, self.head_length) or ""
 
 
@@ -174,7 +174,7 @@ def look_at_all(path: str, signatures: Sequence[Signature] = SIGNATURES, rotated
 
 @dataclass
 class Piece:
-    """What is to be read next: [start, end) of a file. ``last``: of the file that is being written."""
+    """What is to be read next: positions [start, end) of a file. ``last``: of the file that is being written."""
 
     file: LogFile
     start: int
@@ -183,16 +183,16 @@ class Piece:
 
 
 def pieces(cursor: Cursor, sources: Sequence[tuple[LogFile, int]]) -> Iterator[Piece]:
-    """The sources, each from where on, in order; the cursor moves to the end of each, gaps are noted in its tally."""
+    """The sources, each from an offset on; the cursor moves to the end of each, gaps are noted in its tally."""
     cursor.looked = time.time()
     tally = cursor.tally
-    for number, (file, start) in enumerate(sources):
+    for number, (file, offset) in enumerate(sources):
         with unpacked(file) as (whole, problem):
             if problem:
                 tally.gaps.append(problem)
-            elif whole.size < start:
-                tally.gaps.append(f"{whole.path} holds {whole.size} bytes, though {start} of it were read before")
-            start = min(start, whole.size)
+            elif whole.end < offset:
+                tally.gaps.append(f"{whole.path} holds {whole.end} bytes, though {offset} of it were read before")
+            start = min(whole.stretches.position_of(offset), whole.size)
             last = number == len(sources) - 1
             end = _settled_end(whole, start) if last else whole.size
             if whole.size:
@@ -248,7 +248,7 @@ def _missing(path: str) -> LogError:
 
 
 def sources_of(cursor: Cursor, parts: Parts) -> list[tuple[LogFile, int]]:
-    """The files to read, in order, each from where on. Bytes that are lost are noted in the tally.
+    """The files to read, in order, each from which offset on. Bytes that are lost are noted in the tally.
 
     :raises LogError: when there is nothing to read because the log is missing.
     """
@@ -258,7 +258,7 @@ def sources_of(cursor: Cursor, parts: Parts) -> list[tuple[LogFile, int]]:
     for number in range(len(files) - 1, -1, -1):
         file = files[number]
         if cursor.stands_in(file):
-            if current is None and file is files[-1] and file.size == cursor.offset:
+            if current is None and file is files[-1] and file.stretches.position_of(cursor.offset) == file.size:
                 break
             return [(file, cursor.offset), *((newer, 0) for newer in files[number + 1 :])]
     # The kernel stamps files with a clock of some milliseconds' grain.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import stat
@@ -12,14 +11,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import LogError
+from .holes import Stretches
 from .names import newest_name, rotated_names
 
 # Bytes read at a time: long enough that the call costs nothing, short enough to stay in the processor's cache.
 BLOCK = 256 * 1024
 # Of a packed part; it is unpacked to the disk of whoever reads it.
 UNPACKED_LIMIT = 1024 * 1024 * 1024
+_MAGIC = b"\x1f\x8b"
 
 
 class LogAbsentError(LogError):
@@ -27,17 +29,22 @@ class LogAbsentError(LogError):
 
 
 class LogFile:
-    """An open log, or a part of one. Everything is read by offset: the file has no position."""
+    """An open log, or a part of one. Everything is read by position, which is an offset but for the file's holes."""
 
     def __init__(self, fd: int, path: str) -> None:
         self.fd = fd
         self.path = path
         status = os.fstat(fd)
-        self.device, self.inode, self.size = status.st_dev, status.st_ino, status.st_size
+        self.device, self.inode, self.end = status.st_dev, status.st_ino, status.st_size
         self.written = status.st_mtime
+        self.stretches = Stretches(fd, self.end, path)
+        self.size = self.stretches.size
+        """Without its holes, which `end` has in it."""
 
     def read(self, start: int, end: int) -> bytes:
-        return os.pread(self.fd, max(0, end - start), start)
+        if self.stretches.whole:
+            return os.pread(self.fd, max(0, end - start), start)
+        return self.stretches.read(self.fd, start, end)
 
     def line_end(self, start: int, end: int) -> int:
         """Offset after the first newline in [start, end), ``end`` without one."""
@@ -158,11 +165,10 @@ def unpacked(file: LogFile) -> Iterator[tuple[LogFile, str]]:
     with tempfile.TemporaryFile() as copy, open(file.fd, "rb", closefd=False) as packed:
         packed.seek(0)
         try:
-            with gzip.GzipFile(fileobj=packed) as stream:
-                for block in iter(lambda: stream.read(1 << 20), b""):
-                    if copy.tell() >= UNPACKED_LIMIT:
-                        raise EOFError(f"it holds more than {UNPACKED_LIMIT >> 20} MiB")
-                    copy.write(block)
+            for block in _unpacking(packed):
+                if copy.tell() >= UNPACKED_LIMIT:
+                    raise EOFError(f"it holds more than {UNPACKED_LIMIT >> 20} MiB")
+                copy.write(block)
         except (EOFError, OSError, zlib.error) as error:
             problem = f"{file.path} is damaged ({error}); what follows in it is lost"
         copy.flush()
@@ -171,15 +177,42 @@ def unpacked(file: LogFile) -> Iterator[tuple[LogFile, str]]:
         yield whole, problem
 
 
+def _unpacking(packed: BinaryIO) -> Iterator[bytes]:
+    """What a packed file holds, block by block, up to what is not packed: gzip's own module would search a hole behind
+    it, byte by byte, for more.
+
+    :raises EOFError: when it ends too early. :raises zlib.error: when it is damaged.
+    """
+    data = packed.read(1 << 16)
+    if data and not data.startswith(_MAGIC):
+        raise EOFError("it is not packed")
+    while data.startswith(_MAGIC):
+        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        while not member.eof:
+            yield member.decompress(data, 1 << 20)
+            data = member.unconsumed_tail or member.unused_data
+            if not member.eof and not data:
+                data = packed.read(1 << 16)
+                if not data:
+                    raise EOFError("it ends too early")
+        if len(data) < len(_MAGIC):
+            data += packed.read(1 << 16)
+
+
 def head_hash(file: LogFile, length: int) -> str | None:
     """Hash of the first ``length`` bytes, or of all there are; None when they cannot be unpacked."""
     if file.path.endswith(".gz"):
         with open(file.fd, "rb", closefd=False) as packed:
             packed.seek(0)
+            head = b""
             try:
-                head = gzip.GzipFile(fileobj=packed).read(length)
+                for block in _unpacking(packed):
+                    head += block
+                    if len(head) >= length:
+                        break
             except (EOFError, OSError, zlib.error):
                 return None
+        head = head[:length]
     else:
-        head = file.read(0, length)
+        head = os.pread(file.fd, length, 0)  # with its holes: they may be filled
     return hashlib.sha256(head).hexdigest()

@@ -11,6 +11,8 @@ from ansible.module_utils.webex_rollout.logs.dialect import Dialect, Layout
 from ansible.module_utils.webex_rollout.logs.signatures import FAILURE, RECOVERED, Signature
 
 HEAD = re.compile(rb"2\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d,\d\d\d(?: - \S+:\d+ - ([A-Z]+))?")
+# A last line that is still being written may end within its level.
+SHORT = {"warn": "warning", "err": "error", "crit": "critical"}
 # What `expected` reads, as the reader would learn it from a log of any length.
 DIALECT = Dialect((Layout("iso", "", place=4, style="upper"),), lines=1000)
 
@@ -57,7 +59,8 @@ def expected(data: bytes, signatures: Sequence[Signature]) -> Expected:
         if head:
             _settle(seen, record, bursts, signatures)
             when = datetime.fromisoformat(line[:23].decode().replace(",", ".") + "+00:00").timestamp()
-            record = Record(when, (head[1] or b"").decode().lower())
+            level = (head[1] or b"").decode().lower()
+            record = Record(when, SHORT.get(level, level))
             if record.counts:
                 seen.levels[record.level] += 1
         trace = line.lstrip(b" ").startswith(b"Traceback (most recent call last)")
