@@ -24,12 +24,14 @@ from typing import Any, NamedTuple, NoReturn
 
 from . import errors
 from .errors import RolloutError
+from .hanging import end_child, hangs, note_hanging
 from .system import run_command
 from .tree import is_roots
 
 SECONDS = 60.0
 ANSWER_LIMIT = 128 * 1024 * 1024
 MEMORY_LIMIT = 2 * 1024 * 1024 * 1024
+WAITS = "waits for a file system that does not answer (`findmnt` shows them; end what serves it, or `umount -l -f`)"
 # What a program that is run as the user gets: nothing of root's session, of which some variables are secrets.
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -126,20 +128,22 @@ def as_account(account: Account, function: Callable[..., Any], *arguments: Any, 
     :raises RolloutError: as the function does, or when it was ended, took too long, or said too much.
     :raises OSError: as the function does.
     """
+    kind = f"{account.uid}.{getattr(function, '__qualname__', '')}"
+    if os.geteuid() == 0 and hangs(kind):
+        raise RolloutError(f"acting as {account.name}: an earlier look still {WAITS}")
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         _child(account, writing, seconds, function, arguments)
     os.close(writing)
+    data, problem = b"", "it was interrupted"
     try:
         data, problem = _answer(reading, seconds)
     finally:
         os.close(reading)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)  # before it has a group of its own
-        os.waitpid(pid, 0)
+        if not end_child(pid):
+            note_hanging(kind, pid)
+            problem = f"{problem}, in vain: it {WAITS}"
     if problem:
         raise RolloutError(f"acting as {account.name}: {problem}")
     return _taken(account, data)

@@ -14,6 +14,8 @@ ENVIRONMENT_DIR = "/etc/webex-bots"
 UNIT_DIR = "/etc/systemd/system"
 # Webhooks that events are sent to: secrets, readable by root alone.
 NOTIFY_FILE = f"{ENVIRONMENT_DIR}/notify.json"
+# Gone with the boot: which children hang.
+RUN_DIR = "/run/webex-rollout"
 OWN_UNITS = "webex-bot@"
 GUARD_TIMER = "webex-rollout-guard.timer"
 WATCH_TIMER = "webex-rollout-watch.timer"

@@ -161,7 +161,7 @@ def _remove_program(vm: Vm, done: Uninstalled, check: bool) -> None:
     if there and not check:
         systemctl("daemon-reload")
     metrics = f"{METRICS_DIR}/{FILE}"
-    for path in (metrics, OLD_LIBRARY, vm.program):
+    for path in (metrics, OLD_LIBRARY, paths.RUN_DIR, vm.program):
         if os.path.lexists(path) and is_roots(path):
             _remove(path, done, check)
         elif os.path.lexists(path):

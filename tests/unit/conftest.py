@@ -5,6 +5,7 @@ Generated examples are the same in every run; the bench draws new ones.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,3 +37,11 @@ def fair_weather(monkeypatch: pytest.MonkeyPatch) -> None:
     from ansible.module_utils.webex_rollout import reach, weather
 
     monkeypatch.setattr(reach, "ask", lambda *_: weather.Look("good"))
+
+
+@pytest.fixture(autouse=True)
+def own_notes(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What hangs in one test is nobody else's."""
+    from ansible.module_utils.webex_rollout import hanging
+
+    monkeypatch.setattr(hanging, "DIRECTORY", str(tmp_path_factory.getbasetemp() / f"hanging-{time.monotonic_ns()}"))
