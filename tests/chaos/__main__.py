@@ -30,6 +30,7 @@ from tests.chaos.faults import (
 from tests.chaos.measures import exposures, rehearsal, switch_against_manual
 from tests.chaos.outcome import HEADER, Outcome
 from tests.chaos.scenario import BEFORE, TRAFFIC, Conditions, play, tasks_of_a_rollout, two_rollouts
+from tests.lab.accounts import ACCOUNTS
 from tests.lab.paths import BOTS
 
 Case = tuple[str, Callable[[Conditions], Outcome]]
@@ -88,13 +89,16 @@ def main() -> int:
     parser.add_argument(
         "--deadline", type=int, default=40, help="the guard's, in seconds; longer where jobs share cores"
     )
+    parser.add_argument(
+        "--accounts", choices=list(ACCOUNTS), default="vinay", help="who connects (default: %(default)s)"
+    )
     parser.add_argument("--list", action="store_true", help="name the cases and end")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     bots = tuple(options.bots.split(","))
     if unknown := set(bots) - set(BOTS):
         parser.error(f"no such bot: {', '.join(sorted(unknown))}; there are {', '.join(BOTS)}")
-    conditions = Conditions(bots, options.deadline)
+    conditions = Conditions(bots, options.deadline, options.accounts)
     tasks = tasks_of_a_rollout(conditions)[:: options.kill_every] if options.kill_every else []
     chosen = [case for case in cases(tasks) if re.search(options.only, case[0])]
     if options.list:
@@ -107,7 +111,8 @@ def main() -> int:
         bad += not rehearsal()
         bad += not exposures()
     print(
-        f"\n{bad} of {len(chosen)} cases bad. Conditions: {', '.join(bots)}, {options.jobs} cases at a time, "
+        f"\n{bad} of {len(chosen)} cases bad. Conditions: {', '.join(bots)}, accounts {conditions.accounts}, "
+        f"{options.jobs} cases at a time, "
         f"guard's deadline {conditions.deadline} s; {TRAFFIC.burst} message to each bot every {TRAFFIC.gap:.0f} s; "
         f"lost: unanswered 20 s after the last one; Linux {platform.release()}"
     )

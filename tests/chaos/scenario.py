@@ -39,6 +39,8 @@ class Conditions:
     """Who is rolled out; without the canary as a fleet without evidence."""
     deadline: int = 40
     """Seconds until the guard rolls an attempt back; longer than switch and start-up check take."""
+    accounts: str = "vinay"
+    """Who connects, as `tests.lab.accounts` has it."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -62,10 +64,10 @@ class Conditions:
 
 
 @contextmanager
-def pristine(name: str, bots: tuple[str, ...] = BOTS) -> Iterator[Lab]:
+def pristine(name: str, bots: tuple[str, ...] = BOTS, accounts: str = "vinay") -> Iterator[Lab]:
     """A pristine lab whose bots are written to."""
     digest = hashlib.sha256(f"{os.getpid()} {name}".encode()).hexdigest()
-    with temporary(f"c{digest[:7]}") as lab:
+    with temporary(f"c{digest[:7]}", accounts) as lab:
         # What is lost here is to be lost to the fault, not to the NAT.
         lab.network.forget_idle_after(3600)
         lab.start_bots(bots)
@@ -146,7 +148,7 @@ def play(fault: Fault, place: tuple[str, str], conditions: Conditions) -> Outcom
     """
     where, moment = place
     name = moment if where in ("-", CANARY) else f"{moment} ({where.removeprefix('Stage ')})"
-    with pristine(f"{fault.name} {place}", conditions.bots) as lab:
+    with pristine(f"{fault.name} {place}", conditions.bots, conditions.accounts) as lab:
         struck = place == BEFORE
         if struck:
             fault.strike(lab)
@@ -168,7 +170,7 @@ def play(fault: Fault, place: tuple[str, str], conditions: Conditions) -> Outcom
 
 def two_rollouts(conditions: Conditions) -> Outcome:
     """The same command twice at the same time: one works, the other is refused."""
-    with pristine("two rollouts", conditions.bots) as lab:
+    with pristine("two rollouts", conditions.bots, conditions.accounts) as lab:
         scene = Scene(lab, Fault("two rollouts at once", lambda lab: None), conditions)
         with ThreadPoolExecutor(2) as threads:
             both = [threads.submit(conditions.run, lab) for _ in range(2)]
@@ -223,7 +225,7 @@ def _recorded(lab: Lab) -> tuple[str, ...]:
 
 def tasks_of_a_rollout(conditions: Conditions) -> list[tuple[str, str]]:
     """Play and name of every task that an undisturbed rollout runs, in order."""
-    with pristine("tasks", conditions.bots) as lab:
+    with pristine("tasks", conditions.bots, conditions.accounts) as lab:
         run = conditions.run(lab)
     if run.rc != 0:
         raise RuntimeError(f"an undisturbed rollout ended with {run.rc}: {failure(run)}")

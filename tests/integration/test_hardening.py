@@ -102,6 +102,7 @@ cat > {UNITS}/webex-bot@inside.service.d/20-inside.conf <<'X'
 [Service]
 Type=oneshot
 Restart=no
+StandardOutput=journal
 ExecStart=
 ExecStart=/usr/bin/python3 -c "import base64; exec(base64.b64decode('{encoded}'))"
 X
