@@ -15,9 +15,12 @@ SHELL_NAMES = {"sh", "bash", "dash", "zsh", "ksh", "fish"}
 # Options of the interpreter that take the next argument as their value.
 PYTHON_VALUE_OPTIONS = {"-X", "-W", "--check-hash-based-pycs"}
 
-_SECRET = r"[\w.-]*(?:token|secret|passw|passphrase|credential|api-?_?key|access-?_?key|private-?_?key|auth)[\w.-]*"
-SECRET_OPTION = re.compile(rf"(-{_SECRET})(=.*)?", re.IGNORECASE | re.DOTALL)
-SECRET_ASSIGNMENT = re.compile(rf"({_SECRET}=).+", re.IGNORECASE | re.DOTALL)
+# In a name of any length. Whoever runs a process chooses its words, of up to 128 KiB each: nothing here may take more
+# time than in proportion to them.
+_SECRET = re.compile(
+    "token|secret|passw|passphrase|credential|api-?_?key|access-?_?key|private-?_?key|auth", re.IGNORECASE
+)
+_OPTION = re.compile(r"-[\w.-]*")
 # Of one letter: programs mean token, password, password, key, user:password by them, if any secret at all.
 SECRET_LETTERS = "tpPku"
 SHORT_OPTION = re.compile(rf"(-[{SECRET_LETTERS}])(=?)(.*)", re.DOTALL)
@@ -137,19 +140,32 @@ def redact_argv(argv: Sequence[str]) -> list[str]:
     mask_next = False
     for index, arg in enumerate(argv):
         hide, mask_next = mask_next and not arg.startswith("-"), False
-        option = SECRET_OPTION.fullmatch(arg)
+        name, equals, _ = arg.partition("=")
         short = SHORT_OPTION.fullmatch(arg) if index >= first else None
         if hide:
             shown.append("***")
-        elif option:
-            shown.append(option.group(1) + ("=***" if option.group(2) else ""))
-            mask_next = not option.group(2)
+        elif _OPTION.fullmatch(name) and _SECRET.search(name, 1):
+            shown.append(f"{name}=***" if equals else name)
+            mask_next = not equals
         elif short:
             shown.append(short.group(1) + (short.group(2) + "***" if short.group(3) else ""))
             mask_next = not short.group(3)
         else:
-            shown.append(URL_PASSWORD.sub(r"\1***@", SECRET_ASSIGNMENT.sub(r"\1***", arg)))
+            shown.append(URL_PASSWORD.sub(r"\1***@", _without_assignment(arg)))
     return shown
+
+
+def _without_assignment(arg: str) -> str:
+    """The same with everything behind ``some_token=`` masked."""
+    end = arg.find("=")
+    while 0 <= end < len(arg) - 1:
+        name = end
+        while name and (arg[name - 1].isalnum() or arg[name - 1] in "_.-"):
+            name -= 1
+        if _SECRET.search(arg, name, end):
+            return arg[: end + 1] + "***"
+        end = arg.find("=", end + 1)
+    return arg
 
 
 def shown_words(argv: Sequence[str]) -> list[str]:

@@ -7,20 +7,20 @@ It looks, and changes nothing; `refusals` judges what was found.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .become import Account, account_of, as_account, expanded, group_name, run_as
+from .become import Account, account_of, as_account, expanded, group_name
 from .beforehand import Asked as AskedBefore
 from .beforehand import before_rows, took_to_start
 from .command_line import absolute_words, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
 from .found import FoundProcess, Seen, look, running_problem
+from .interpreter import interpreter
 from .namesakes import find_namesakes
 from .parents import restart_problem
 from .paths import absolute, relative, unit_name
@@ -36,28 +36,6 @@ from .system import run_command
 from .systemd import show_unit, systemd_version
 from .traits import Sought, find_suspects, readers_of, several, suspicion
 
-# Runs under the bot's own Python as the bot's user: what that Python is, and which packages it has. Nothing is imported
-# from the checkout and no bytecode is written.
-PROBE = r"""
-import json, sys
-facts = {"version": "%d.%d.%d" % sys.version_info[:3], "packages": {}}
-try:
-    from importlib import metadata
-    for name in sys.argv[1:]:
-        try:
-            facts["packages"][name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            pass
-except ImportError:  # before Python 3.8
-    try:
-        from pkg_resources import working_set
-        found = {each.key.replace("-", "_"): each.version for each in working_set}
-        facts["packages"] = {name: found[name] for name in sys.argv[1:] if name in found}
-    except ImportError:
-        facts["packages"] = None
-print(json.dumps(facts))
-"""
-
 
 @dataclass
 class _Known:
@@ -71,6 +49,8 @@ class _Known:
     problems: list[str] = field(default_factory=list)
     recorded: FoundProcess | None = None
     took_to_start: float = 0.0
+    unseen: str = ""
+    """Why it could not be looked at: that is its own user's affair, and keeps no other bot from being looked at."""
 
 
 def collect(
@@ -117,7 +97,12 @@ def _recognised(vm: Vm, bot: Bot, needs: Needs) -> _Known:
     if needs.command:
         commands = (tuple(absolute_words(shown_words(["python", *needs.command, *needs.arguments]), bot.home)),)
     bot = replace(bot, commands=commands)
-    return _Known(bot, needs, account, find_processes(bot), doubtful_pids(bot), recorded=recorded)
+    known = _Known(bot, needs, account, recorded=recorded)
+    try:
+        known.processes, known.doubtful = find_processes(bot), doubtful_pids(bot)
+    except (RolloutError, OSError) as error:
+        known.unseen = str(error)
+    return known
 
 
 def _in_full(bot: Bot, needs: Needs, account: Account) -> tuple[Bot, Needs]:
@@ -170,12 +155,18 @@ def _other(name: str, left: Sequence[Process]) -> str:
 
 def _search_further(asked: Sequence[_Known], everybody: Sequence[_Known]) -> None:
     """Look for bots that no process was recognised as by other traits than their command lines."""
-    missing = [known for known in asked if known.account and not known.processes and not known.doubtful]
+    missing = [k for k in asked if k.account and not k.unseen and not k.processes and not k.doubtful]
     pids = [p.pid for known in everybody for p in known.processes] + [pid for k in everybody for pid in k.doubtful]
     for account in {known.account for known in missing if known.account}:
         sought = {k.bot.name: k for k in missing if k.account == account and not k.problems}
         given = [Sought(known.bot, known.needs.log) for known in sought.values()]
-        for name, found in find_suspects(given, pids, account).items():
+        try:
+            suspects = find_suspects(given, pids, account)
+        except (RolloutError, OSError) as error:
+            for known in sought.values():
+                known.unseen = str(error)
+            continue
+        for name, found in suspects.items():
             known = sought[name]
             process = describe_process(found.adopted, [], account) if found.adopted else None
             if process is not None:
@@ -204,27 +195,40 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
         "unit": _unit(bot.name),
         "processes": [],
         "doubtful": known.doubtful,
+        "unseen": known.unseen,
         "unclear": known.problems,
         "namesakes": [],
         "starters": [],
         "plan": None,
+        "took_to_start": 0.0,
     }
     if account is None:
         return facts
+    facts["user_exists"] = True
+    if not known.unseen:
+        try:
+            facts.update(_seen(known, account, log, machine))
+        except (RolloutError, OSError) as error:
+            facts["unseen"] = str(error)
+    return facts
+
+
+def _seen(known: _Known, account: Account, log: str, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """What is seen of a bot, as its user sees it."""
+    bot = known.bot
     planned = _planned(known, account, machine)
     bot = replace(bot, python=planned.python, commands=tuple(map(tuple, planned.commands)))
     seen = as_account(account, _look_as_user, bot.home, bot.script, bot.python, log)
-    facts.update(
-        bot=asdict(bot),
-        user_exists=True,
-        group=group_name(account.gid),
-        checkout_exists=seen["checkout"],
-        script_exists=seen["script"],
-        script_problem=_script_problem(bot) if seen["script"] else "",
-        log={"path": log, **seen["log"]},
-        python=_python(bot, account, seen, machine["pythons"]),
-        free_mib={**seen["free_mib"], **_free_mib("/var/lib")},
-        processes=[
+    return {
+        "bot": asdict(bot),
+        "group": group_name(account.gid),
+        "checkout_exists": seen["checkout"],
+        "script_exists": seen["script"],
+        "script_problem": _script_problem(bot) if seen["script"] else "",
+        "log": {"path": log, **seen["log"]},
+        "python": _python(bot, account, seen, machine["pythons"]),
+        "free_mib": {**seen["free_mib"], **_free_mib("/var/lib")},
+        "processes": [
             {
                 **asdict(process),
                 "steering": list(filter(steers, process.environment_names)),
@@ -233,12 +237,11 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
             }
             for process in known.processes
         ],
-        namesakes=[namesake._asdict() for namesake in find_namesakes(bot)],
-        starters=[asdict(starter) for starter in find_starters(bot, texts=machine["texts"])],
-        plan=planned.shown(),
-        took_to_start=known.took_to_start,
-    )
-    return facts
+        "namesakes": [namesake._asdict() for namesake in find_namesakes(bot)],
+        "starters": [asdict(starter) for starter in find_starters(bot, texts=machine["texts"])],
+        "plan": planned.shown(),
+        "took_to_start": known.took_to_start,
+    }
 
 
 def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Plan:
@@ -332,7 +335,7 @@ def _python(
         return {"error": seen["python"]}
     key = (account.name, bot.python)
     if key not in known:
-        known[key] = _interpreter(bot.python, account)
+        known[key] = interpreter(bot.python, account, OLDEST)
     if known[key]["error"]:
         return known[key]
     return {
@@ -340,25 +343,6 @@ def _python(
         "syntax_error": _syntax_error(bot, seen),
         "start_problem": start_problem(bot.python, bot.home, bot.script, account) if seen["script"] else "",
     }
-
-
-def _interpreter(python: str, account: Account) -> dict[str, Any]:
-    """A Python's version and packages, as the bot's user runs it; what it answers is data."""
-    try:
-        # -I: neither the checkout nor PYTHON* variables may decide what is found.
-        status, output, errors = run_as(account, [python, "-I", "-B", "-c", PROBE, *OLDEST])
-        if status != 0:
-            last = errors.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {status}"]
-            return {"error": last[0]}
-        answer = json.loads(output)
-        version, packages = str(answer["version"]), answer["packages"]
-        if packages is not None:
-            packages = {str(name): str(number) for name, number in packages.items()}
-    except RolloutError as error:
-        return {"error": str(error)}
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return {"error": "it does not answer as a Python does"}
-    return {"error": None, "version": version, "packages": packages}
 
 
 def _syntax_error(bot: Bot, seen: dict[str, Any]) -> str | None:

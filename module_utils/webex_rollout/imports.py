@@ -86,6 +86,7 @@ print(json.dumps(answers))
 # -B: nothing is written beside the bot's files; -E: this process's PYTHONPATH is not the bot's. Not -S: what is
 # installed for the bot must be seen.
 OPTIONS = ("-B", "-E", "-c")
+ANSWER_LIMIT = 1 << 20
 
 
 def probe(python: str, text: str, question: Any, account: Account) -> Ran:
@@ -101,7 +102,13 @@ def answer_of(output: bytes) -> Any:
 
     :raises ValueError: if that is no JSON.
     """
-    return json.loads(output.decode("utf-8", "replace").strip().rpartition("\n")[2])
+    line = output.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    if len(line) > ANSWER_LIMIT:
+        raise ValueError("it is too long")
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def import_problem(

@@ -107,6 +107,9 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
             return
         yield f"there is no user {bot['user']} on the VM; set bot_user to the one who runs the bot"
         return
+    if facts["unseen"]:
+        yield f"{bot['name']} could not be looked at: {facts['unseen']}"
+        return
     if not facts["checkout_exists"]:
         yield f"the checkout {bot['home']} is not there; set bot_home to the directory of the bots' checkout"
         return

@@ -66,6 +66,7 @@ OWN_CONFIGURATIONS = (
 # Directories of the user's in which people keep what they start their bots with.
 TOOL_PLACES = ("", "bin", "scripts", "tools", "deploy", ".local/bin")
 TOOLS_LIMIT = 100
+OWN_LIMIT = 8 << 20  # characters of all that is the user's own
 SUPERVISOR_CONFIGS = (
     *("etc/supervisor/conf.d", "etc/supervisor/supervisord.conf", "etc/supervisord.d", "etc/supervisord.conf"),
     *("usr/local/etc/supervisord.conf", "etc/circus/conf.d"),
@@ -118,7 +119,7 @@ def _search_units(search: Search) -> None:
         for number, key, value in settings[path]:
             if key.startswith("ExecStart"):
                 command = expand(value.lstrip("@-:+!"))
-                answer = starts_bot(command, directory, search, variables=variables.get(name))
+                answer = starts_bot(command, directory, search.of(path), variables=variables.get(name))
                 search.add(kind, path, number, name, answer, user)
 
 
@@ -144,18 +145,21 @@ def _search_cron(search: Search) -> None:
     own = {"root", search.account.name}
     spools = [path for place in CRON_SPOOLS for path in search.files_in(search.path(place))]
     for path in sorted(spools, key=lambda path: os.path.basename(path) not in own):
-        if os.path.basename(path) in own:
-            _search_crontab(search, path, os.path.basename(path))
+        if os.path.basename(path) == "root":
+            _search_crontab(search, path, "root")
+        elif os.path.basename(path) in own:
+            _search_crontab(replace(search, effort=search.his), path, os.path.basename(path))
         elif time.monotonic() < search.notes_until:
-            _search_crontab(replace(search, alone=True), path, os.path.basename(path))
+            _search_crontab(replace(search, alone=True, effort=search.others), path, os.path.basename(path))
 
 
 def _search_crontab(search: Search, path: str, owner: str) -> None:
     variables: dict[str, list[str]] = {}
+    search = search.of(path)
     for number, line in enumerate(search.read(path).splitlines(), 1):
-        assigned = re.match(r"\s*(\w+)\s*=\s*(.*?)\s*$", line)
-        if assigned:
-            variables[assigned[1]] = [assigned[2].strip("\"'")]
+        name, equals, value = line.partition("=")
+        if equals and re.fullmatch(r"\w+", name.strip()):
+            variables[name.strip()] = [value.strip().strip("\"'")]
             continue
         user, command = cron_command(line, with_user=not owner)
         where = _home_of(user or owner) or "/"
@@ -169,9 +173,10 @@ def _search_scripts(search: Search, own: Texts) -> None:
         for path in (
             path for each in search.files_in(search.path(place)) for path in (each, os.path.join(each, "run"))
         ):
-            _search_script(search, path, search.read(path), "/", "root")
+            _search_script(search.of(path), path, search.read(path), "/", "root")
+    his = replace(search, effort=search.his)
     for path, content in own["login"].items():
-        _search_script(search, path, content, search.account.home, search.account.name)
+        _search_script(his, path, content, search.account.home, search.account.name)
 
 
 def _search_script(search: Search, path: str, content: str, directory: str, user: str) -> None:
@@ -190,15 +195,18 @@ def _search_configurations(search: Search, own: Texts) -> None:
     """Commands among other words: each quoted text, and each value, is judged as a shell would; else a path counts."""
     for place in CONFIGURATIONS:
         for path in search.files_in(search.path(place)):
-            _search_configuration(search, path, search.read(path), "root")
+            _search_configuration(search.of(path), path, search.read(path), "root")
+    his = replace(search, effort=search.his)
     for path, content in own["configuration"].items():
-        _search_configuration(search, path, content, search.account.name)
+        _search_configuration(his, path, content, search.account.name)
 
 
 def _search_configuration(search: Search, path: str, content: str, user: str) -> None:
     relative = os.path.normpath(search.bot.script)
     written = (search.script, os.path.normpath(os.path.join(search.bot.home, relative)))
     for number, line in enumerate(content.splitlines(), 1):
+        if not search.spend(4):
+            break
         texts = [line.partition("=")[2], line.partition(":")[2], *re.findall(r'"([^"]*)"', line)]
         answers = [starts_bot(text, search.bot.home, search) for text in texts if len(text) > 2]
         named = any(re.search(rf"(?<![\w./-]){re.escape(each)}(?![\w.])", line) for each in (*written, relative))
@@ -216,9 +224,10 @@ EFFECTS = (
 
 def _search_tools(search: Search, own: Texts) -> None:
     """Shell scripts of the bots' user that start the bot when somebody calls them: no start by itself."""
+    his = replace(search, effort=search.his)
     for path, content in own["tool"].items():
         inside = "/" + os.path.relpath(os.path.dirname(path), search.root)
-        answers = [starts_bot(content, each, search) for each in dict.fromkeys((inside, search.bot.home))]
+        answers = [starts_bot(content, each, his) for each in dict.fromkeys((inside, search.bot.home))]
         answer = True if True in answers else None if None in answers else False
         does = [effect for pattern, effect in EFFECTS if pattern.search(content)]
         said = ", ".join([*does, "starts a second copy"])
@@ -228,13 +237,17 @@ def _search_tools(search: Search, own: Texts) -> None:
 def _own_texts(home: str, checkout: str) -> Texts:
     """What the bots' user has of his own that may start a bot, by kind and path. To be called as him."""
     texts: Texts = {"login": {}, "configuration": {}, "tool": {}}
-    for place in LOGIN_SCRIPTS:
-        texts["login"].update(_texts_at(os.path.join(home, place)))
+    places: list[tuple[str, Callable[[str], dict[str, str]], str]]
+    places = [("login", _texts_at, os.path.join(home, place)) for place in LOGIN_SCRIPTS]
     for base in dict.fromkeys((home, checkout)):
-        for place in OWN_CONFIGURATIONS:
-            texts["configuration"].update(_texts_at(os.path.join(base, place)))
-        for place in TOOL_PLACES:
-            texts["tool"].update(_shell_scripts_in(os.path.normpath(os.path.join(base, place))))
+        places += [("configuration", _texts_at, os.path.join(base, place)) for place in OWN_CONFIGURATIONS]
+        places += [("tool", _shell_scripts_in, os.path.normpath(os.path.join(base, place))) for place in TOOL_PLACES]
+    left = OWN_LIMIT
+    for kind, texts_in, place in places:
+        for path, content in texts_in(place).items():
+            left -= len(content)
+            if left > 0:
+                texts[kind][path] = content
     return texts
 
 
@@ -265,7 +278,8 @@ def _search_supervisors(search: Search) -> None:
         for number, (key, _, value) in enumerate(lines, 1):
             if key.strip() == "command":
                 command = re.sub(r"%\((\w+)\)[sd]", r"${\1}", value)
-                search.add("supervisor", path, number, os.path.basename(path), starts_bot(command, directory, search))
+                answer = starts_bot(command, directory, search.of(path))
+                search.add("supervisor", path, number, os.path.basename(path), answer)
 
 
 def _home_of(user: str) -> str:

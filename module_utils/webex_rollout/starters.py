@@ -13,20 +13,16 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from .become import Account, as_account
 from .command_line import SHELL_NAMES, absolute_words, is_python, parsed, python_paths, python_target, shown_words
 from .errors import RolloutError
 from .paths import is_below
 from .processes import Bot
-from .shell_lines import (
-    PATH_LIMIT,
-    may_become,
-    shell_words,
-    simple_commands,
-)
+from .shell_lines import PATH_LIMIT, may_become, shell_words, simple_commands
 from .system import to_text
 from .tree import is_roots
 
@@ -35,6 +31,8 @@ FILES_LIMIT = 1000  # of one directory
 QUESTIONS_LIMIT = 200  # to the bots' user: files to read, links to follow
 DEPTH = 3
 VALUES_LIMIT = 50  # of one variable
+# Words that are looked at in all texts of the bots' user, and in all of others': some seconds.
+EFFORT = 500_000
 
 KEYWORDS = {"do", "then", "else", "elif", "if", "while", "until", "!", "{", "command"}
 DIRECTORY_OPTIONS = {"--chdir", "--cwd", "--directory", "--working-directory", "-C", "-d"}
@@ -66,6 +64,13 @@ class Starter:
 
 
 @dataclass
+class Effort:
+    """How many words of somebody's texts will still be looked at. A few lines can stand for centuries of work."""
+
+    left: int = EFFORT
+
+
+@dataclass
 class Search:
     """For which bot to look, and what is known already. ``root`` is the file system's root, another one in tests."""
 
@@ -75,6 +80,9 @@ class Search:
     root: str = "/"
     alone: bool = False  # whether a text is judged by itself: no other file is read, no link followed
     notes_until: float = 0.0
+    his: Effort = field(default_factory=Effort)
+    others: Effort = field(default_factory=Effort)
+    effort: Effort | None = None  # for the text at hand; None for root's own, which is without bounds
     asked: dict[tuple[Callable[..., object], str], object] = field(default_factory=dict)
     found: list[Starter] = field(default_factory=list)
 
@@ -97,6 +105,19 @@ class Search:
             with contextlib.suppress(OSError, ValueError, RolloutError):
                 self.asked[key] = as_account(self.account, function, path)
         return self.asked[key]
+
+    def of(self, path: str) -> Search:
+        """The search in a text that stands somewhere."""
+        if self.effort is not None or led_by_root(path)[1]:
+            return self
+        return replace(self, effort=self.his)
+
+    def spend(self, words: int) -> bool:
+        """Look at so many words more; whether that is not too much."""
+        if self.effort is None:
+            return True
+        self.effort.left -= words
+        return self.effort.left > 0
 
     def read(self, path: str) -> str:
         """A file's text, as far as it is a regular file of a bearable size; else nothing."""
@@ -182,16 +203,23 @@ def starts_bot(
     :param variables: those that are known, each with the values that it may have.
     """
     doubt = False
+    if search.effort is not None and search.effort.left <= 0:
+        return False  # the text that was too much has been told
+    search.spend(1 + len(text) // 8 + len(variables or {}))
     known = {"HOME": [search.account.home], **(variables or {})}
     for command in simple_commands(shell_words(text)):
+        if not search.spend(len(command)):
+            return None
         while command and command[0] in KEYWORDS:
             command = command[1:]
-        if not command or _sets(command, known):
+        if not command or _sets(command, known, search):
             continue
         if command[0] in ("cd", "pushd") and len(command) > 1:
-            directory = os.path.join(directory, _expanded(_filled(command[-1], known)[0], search))[:PATH_LIMIT]
+            directory = os.path.join(directory, _expanded(_filled(command[-1], known, search)[0], search))[:PATH_LIMIT]
             continue
-        for words in _variants(command, known):
+        for words in _variants(command, known, search):
+            if not search.spend(len(words)):
+                return None
             answer = _command_starts(words, directory, search, depth, known)
             if answer:
                 return True
@@ -199,11 +227,12 @@ def starts_bot(
     return None if doubt else False
 
 
-def _sets(command: Sequence[str], known: dict[str, Sequence[str]]) -> bool:
+def _sets(command: Sequence[str], known: dict[str, Sequence[str]], search: Search) -> bool:
     """Take note of what a command says of variables; whether it does nothing else."""
     if command[0] == "for" and len(command) > 2:
         if command[2] == "in":
-            known[command[1]] = [value for word in command[3:] for value in _filled(word, known)][:VALUES_LIMIT]
+            values = (value for word in command[3:] for value in _filled(word, known, search))
+            known[command[1]] = list(islice(values, VALUES_LIMIT))
         return True
     words = (
         command[1:] if command[0] in ("export", "readonly", "local", "declare", "typeset", "set", "env") else command
@@ -212,20 +241,19 @@ def _sets(command: Sequence[str], known: dict[str, Sequence[str]]) -> bool:
     if not pairs or not all(equals and name.isidentifier() for name, equals, _ in pairs):
         return False
     for name, _, value in pairs:
-        known[name] = _filled(value, known)
+        known[name] = _filled(value, known, search)
     return True
 
 
-def _variants(command: Sequence[str], known: Mapping[str, Sequence[str]]) -> list[list[str]]:
+def _variants(command: Sequence[str], known: Mapping[str, Sequence[str]], search: Search) -> Iterator[list[str]]:
     """A command with its variables filled in, once for each value of the one that has several."""
-    several = next((_filled(word, known) for word in command if len(_filled(word, known)) > 1), [""])
-    return [
-        [filled[min(index, len(filled) - 1)] for filled in (_filled(word, known) for word in command)]
-        for index in range(len(several))
-    ]
+    filled = [_filled(word, known, search) for word in command]
+    several = next((values for values in filled if len(values) > 1), [""])
+    for index in range(len(several)):
+        yield [values[min(index, len(values) - 1)] for values in filled]
 
 
-def _filled(word: str, known: Mapping[str, Sequence[str]]) -> list[str]:
+def _filled(word: str, known: Mapping[str, Sequence[str]], search: Search) -> list[str]:
     """A word with its variables filled in, in every way that is known.
 
     A pattern of files is a value only where it is the whole word.
@@ -233,7 +261,7 @@ def _filled(word: str, known: Mapping[str, Sequence[str]]) -> list[str]:
     found = [word]
     for name in re.findall(r"\$\{?(\w+)\}?", word)[:4]:
         values = [value for value in known.get(name, ()) if "*" not in value or word in (f"${name}", f"${{{name}}}")]
-        if values:
+        if values and search.spend(len(found) * len(values)):
             pattern = re.compile(rf"\$\{{{name}\}}|\${name}\b")
             found = [value.join(pattern.split(each)) for each in found for value in values][:VALUES_LIMIT]
     return [each[: PATH_LIMIT + 1] for each in found] if len(word) <= PATH_LIMIT else found
@@ -252,6 +280,8 @@ def _command_starts(
     doubt = python_seen = False
     for index, word in enumerate(command):
         if is_python(word):
+            if not search.spend(len(command) - index):
+                return None
             python_seen = True
             answer = _python_refers(command[index:], directory, search)
         elif index == runs:
@@ -366,5 +396,5 @@ def _called(
         return None  # a script of the checkout that cannot be read
     if not (first.startswith("#!") and "sh" in first) and not path.endswith(".sh"):
         return answer
-    inside = starts_bot(content, directory, search, depth + 1)
+    inside = starts_bot(content, directory, search.of(path), depth + 1)
     return inside if inside is not False else answer

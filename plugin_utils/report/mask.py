@@ -13,9 +13,11 @@ from typing import Any
 
 MASK = "********"
 
+# Texts are others', and their lines of any length: no expression may begin within what it has just gone through.
+_ENDLESS = re.compile(r"[\w-]{256,}")
 _NAME = r"[\w-]*(?:token|secret|passw(?:or)?d|api[_-]?key|credential)[\w-]*"
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
-_UNIT_ENVIRONMENT = re.compile(r"^([-+ ]?\s*Environment=)(.+)$", re.MULTILINE)
+_UNIT_ENVIRONMENT = re.compile(r"^([-+ ]?[ \t]*Environment=)(.+)$", re.MULTILINE)
 _UNIT_NAME = re.compile(r"(?:^|[\s\"'])([A-Za-z_]\w*)=")
 _BEARER = re.compile(r"\b(bearer(?:\s+|%20))[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+ +)?)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
@@ -23,21 +25,22 @@ _AUTHORIZATION = re.compile(r"(authorization[\"']?\s*[:=]\s*[\"']?(?:[a-z]+ +)?)
 _QUOTED_BEARER = re.compile(r"([\"']bearer\s+)[^\s\"'{]+(?=[\"'])", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w://)[^\s/@:\"']*:[^\s/@\"']+@")
 # The same without a scheme, as proxies and curl have it.
-_USER_PASSWORD = re.compile(r"(?<![\w.:/@-])([\w.+-]+:)[^\s:@/\"']+@(?=[\w\[])")
+_USER_PASSWORD = re.compile(r"(?<![\w.:/@-])([\w.+-]{1,256}:)[^\s:@/\"']{1,1024}@(?=[\w\[])")
 # A command line's `--token X`, `--token=X` and `-t X`, as text and as a list's items.
 _OPTION = re.compile(
     rf"((?<![\w-])(?:-t|--?{_NAME})(?:[ \t]+|=|[\"'],[ \t]*[\"']))(?![\s\"'-])[^\s\"',]+", re.IGNORECASE
 )
 # `access_token="…"` and `'token': '…'`; not `access_token=CONFIG.token`, which is source and holds nothing.
 # Also `token: str = "…"`, `environ["TOKEN"] = "…"`, `TOKEN = ("…")`, and a client's first argument, which is its token.
+_ANNOTATION = r"(?:[ \t]{0,8}:[ \t]{0,8}[\w.|\[\] ]{1,64}?)?"
 _BEFORE = (
-    rf"((?:{_NAME}[\"']?\]?(?:[ \t]*:[ \t]*[\w.|\[\] ]+?)?\s*[:=]\s*\(?|(?:WebexTeamsAPI|WebexAPI|WebexBot)\()"
-    r"\s*[bfru]{0,2})"
+    rf"((?:(?<![\w-]){_NAME}[\"']?\]?{_ANNOTATION}\s{{0,16}}[:=]\s{{0,16}}\(?|(?:WebexTeamsAPI|WebexAPI|WebexBot)\()"
+    r"\s{0,64}[bfru]{0,2})"
 )
 _LITERAL = re.compile(_BEFORE + r"([\"'])(?!\2)(.+?)\2", re.IGNORECASE)
 _LONG_LITERAL = re.compile(_BEFORE + r"(\"{3}|'{3})(.+?)\2", re.IGNORECASE | re.DOTALL)
 # `WEBEX_TOKEN=…` of a shell and `token: …` of YAML; not `token = value()`, which is source.
-_ASSIGNED = re.compile(rf"^([-+ ]?\s*(?:export\s+)?{_NAME}(?:=|: +))([^\s()\[\]{{}},.'\"]{{8,}})$", re.I | re.M)
+_ASSIGNED = re.compile(rf"^([-+ ]?[ \t]*(?:export[ \t]+)?{_NAME}(?:=|: +))([^\s()\[\]{{}},.'\"]{{8,}})$", re.I | re.M)
 # Access tokens as developer.webex.com gives them to bots and people end in _<cluster>_<organisation's UUID>.
 _WEBEX_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,}_[A-Za-z0-9]{2,8}_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
@@ -54,6 +57,7 @@ def mask(text: str) -> str:
 
     Give it whole: a private key has many lines, and a name is the sign of its value. Masking twice changes nothing.
     """
+    text = _ENDLESS.sub(MASK, text)
     # What is recognised by its surroundings goes first, as long as they are there to be seen.
     text = _PRIVATE_KEY.sub(rf"-----BEGIN \1PRIVATE KEY----- {MASK}", text)
     text = _UNIT_ENVIRONMENT.sub(lambda found: found[1] + _without_values(found[2]), text)

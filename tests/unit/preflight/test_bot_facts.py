@@ -38,6 +38,7 @@ GOOD: dict[str, Any] = {
     "systemd": 252,
     "processes": [],
     "doubtful": [],
+    "unseen": "",
     "unclear": [],
     "plan": None,
     "namesakes": [],
@@ -76,6 +77,7 @@ def test_nothing_speaks_against_a_sound_bot() -> None:
     ("path", "value", "words"),
     [
         ("user_exists", False, ["no user vinay", "bot_user"]),
+        ("unseen", "acting as vinay: no answer within 60 s", ["jarvis could not be looked at", "no answer"]),
         ("checkout_exists", False, ["/srv/IR is not there", "bot_home"]),
         ("script_exists", False, ["/srv/IR/webex_bots/jarvis.py is not there", "bot_script"]),
         ("python", {"error": "no such file"}, ["/srv/IR/.venv/bin/python", "no such file", "bot_python"]),

@@ -26,7 +26,7 @@ LIMIT = 256 << 10
 
 def bot_of(people: People) -> Bot:
     script = people.home / "IR/webex_bots/jarvis.py"
-    script.parent.mkdir(parents=True)
+    script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text("")
     people.give(people.home)
     return Bot("jarvis", str(people.home / "IR"), "webex_bots/jarvis.py", "/usr/bin/python3", "botuser")
