@@ -12,7 +12,7 @@ from .command_line import target_and_after
 from .entries import Entry
 from .errors import RolloutError
 from .files import unchanged_since
-from .processes import bot_pids, memory_of
+from .processes import COPIES_AT_MOST, bot_pids, memory_of, oldest_first
 from .procfs import read_stat, unit_of
 from .sharing import is_shared, put_there
 from .state import FileRule, Phase, Release, Running, State
@@ -90,14 +90,14 @@ def second_copies(state: State, unit: Unit) -> dict[int, int]:
     """Copies of a bot beside its unit, which runs: pids with start times.
 
     Only what runs with the unit's own arguments is a copy of it, and only after a while: a script may be run for a
-    moment, or for something else.
+    moment, or for something else. Of very many the oldest: the others are met at the next look.
     """
     if unit.active != "active" or not unit.main_pid or read_stat(unit.main_pid) is None:
         return {}
     copies = bot_pids(state.bot)
     in_unit = [pid for pid in copies if unit_of(pid) == (state.unit, False)]
     found: dict[int, int] = {}
-    for pid in {*copies} - {*in_unit, unit.main_pid}:
+    for pid in oldest_first({*copies} - {*in_unit, unit.main_pid})[:COPIES_AT_MOST]:
         stat = read_stat(pid)
         if stat and boot_clock() - stat.start_time / os.sysconf("SC_CLK_TCK") >= COPY_SECONDS:
             with contextlib.suppress(RolloutError, OSError):

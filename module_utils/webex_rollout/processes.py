@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ from .procfs import (
 from .system import utc
 
 LOOK_SECONDS = 15.0
+# Each is looked at closely, which takes some hundredths of a second.
+COPIES_AT_MOST = 64
 
 
 @dataclass(frozen=True)
@@ -355,8 +357,13 @@ def _described(stat: Stat, children: list[int], account: Account, argv: list[str
     )
 
 
+def oldest_first(pids: Iterable[int]) -> list[int]:
+    """Processes in the order in which they were started, without those that have ended."""
+    return [stat.pid for stat in sorted(filter(None, map(read_stat, pids)), key=lambda stat: stat.start_time)]
+
+
 def find_processes(bot: Bot) -> list[Process]:
-    """Every independent running copy of the bot, oldest first."""
-    account = account_of(bot.user)
-    found = (describe_process(pid, children, account) for pid, children in bot_pids(bot).items())
+    """The independent running copies of the bot, oldest first; of very many the first `COPIES_AT_MOST`."""
+    account, copies = account_of(bot.user), bot_pids(bot)
+    found = (describe_process(pid, copies[pid], account) for pid in oldest_first(copies)[:COPIES_AT_MOST])
     return sorted((p for p in found if p), key=lambda p: (p.start_time, p.pid))

@@ -11,6 +11,7 @@ import pytest
 from ansible.module_utils.webex_rollout import facts
 from ansible.module_utils.webex_rollout.become import account_of
 from ansible.module_utils.webex_rollout.command_line import redact_argv
+from ansible.module_utils.webex_rollout.environment import plan_environment
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.imports import answer_of
 from ansible.module_utils.webex_rollout.interpreter import interpreter
@@ -44,6 +45,13 @@ def test_a_command_line_is_masked_at_once(word: str) -> None:
     begun = time.monotonic()
     redact_argv(["python", "jarvis.py", word])
     assert time.monotonic() - begun < SECONDS  # the first took hours
+
+
+def test_half_a_million_variables_are_sorted_at_once() -> None:
+    begun = time.monotonic()
+    plan = plan_environment([f"V{number}=" for number in range(500_000)])
+    assert time.monotonic() - begun < SECONDS
+    assert len(plan.carried) == 500_000
 
 
 @pytest.mark.parametrize(

@@ -245,3 +245,10 @@ def test_signal_reaches_only_the_process_that_was_meant(monkeypatch: pytest.Monk
         launch._signal(launch.Identity(child.pid, stat.start_time), signal.SIGTERM)
         assert child.wait() == -signal.SIGTERM
         launch._signal(launch.Identity(child.pid, stat.start_time), signal.SIGTERM)
+
+
+def test_a_crowd_of_copies_is_looked_at_in_part(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "COPIES_AT_MOST", 2)
+    oldest = [case.its_own() for _ in range(4)][:2]
+    assert [process.pid for process in processes.find_processes(case.bot)] == oldest
+    assert len(bot_pids(case.bot)) == 4, "all are stopped"
