@@ -52,6 +52,7 @@ from .system import utc
 LOOK_SECONDS = 15.0
 # Each is looked at closely, which takes some hundredths of a second.
 COPIES_AT_MOST = 64
+NAMED_AT_MOST = 10  # in a message
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,7 @@ def doubtful_pids(bot: Bot) -> list[int]:
 
 def doubt(name: str, pids: Sequence[int]) -> str:
     """What is wrong about processes that may be the bot, or not; one sentence with its next step."""
-    listed = ", ".join(map(str, pids))
+    listed = ", ".join(map(str, pids[:NAMED_AT_MOST]))
     return (
         f"process {listed} shows the command line of {name}, but neither works in the checkout, nor writes a file "
         f"there, nor runs the bot's own Python, so nobody can tell whether it is {name}. Nothing is started beside it: "

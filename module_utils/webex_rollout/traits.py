@@ -18,7 +18,7 @@ from typing import Any
 from .become import Account, as_account, become, root_account
 from .command_line import is_python, parsed, redact_argv
 from .paths import is_below
-from .processes import LOOK_SECONDS, Bot, started_from, was_below
+from .processes import LOOK_SECONDS, NAMED_AT_MOST, Bot, started_from, was_below
 from .procfs import (
     COMMAND_LINE_LIMIT,
     DESCRIPTORS_LIMIT,
@@ -211,7 +211,7 @@ def suspicion(name: str, doubtful: Sequence[Suspect]) -> str:
     said = "; ".join(
         f"process {each.pid} ({' '.join(each.argv)[:120]}) {', '.join(each.traits)}"
         + (f", and is a child of process {each.below}, which runs it" if each.below else "")
-        for each in doubtful
+        for each in doubtful[:NAMED_AT_MOST]
     )
     return (
         f"no process shows the command line of {name}, but it may run: {said}. Nothing is started beside it. If that "
@@ -227,7 +227,7 @@ def several(bot: str, processes: Sequence[tuple[int, Sequence[str], str]]) -> st
     """
     if len({key for _, _, key in processes}) < 2:
         return ""
-    said = "; ".join(f"pid {pid}: {' '.join(argv)[:100]}" for pid, argv, _ in processes)
+    said = "; ".join(f"pid {pid}: {' '.join(argv)[:100]}" for pid, argv, _ in processes[:NAMED_AT_MOST])
     return (
         f"{bot} runs as several processes with different arguments ({said}), and these are several bots. Give each a "
         "name of its own in the inventory, and say which is which by bot_arguments (bot_arguments: [--space, emea])"

@@ -15,9 +15,11 @@ from ansible.module_utils.webex_rollout.environment import plan_environment
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.imports import answer_of
 from ansible.module_utils.webex_rollout.interpreter import interpreter
+from ansible.module_utils.webex_rollout.processes import doubt
 from ansible.module_utils.webex_rollout.refusals import OLDEST, Needs, problems
 from ansible.module_utils.webex_rollout.starter_places import find_starters
 from ansible.module_utils.webex_rollout.store import Vm
+from ansible.module_utils.webex_rollout.traits import Suspect, several, suspicion
 
 from plugin_utils.report.mask import mask
 from tests.unit.security.test_starters import bot_of, crontab
@@ -45,6 +47,13 @@ def test_a_command_line_is_masked_at_once(word: str) -> None:
     begun = time.monotonic()
     redact_argv(["python", "jarvis.py", word])
     assert time.monotonic() - begun < SECONDS  # the first took hours
+
+
+def test_a_crowd_of_processes_is_named_in_part() -> None:
+    crowd = [Suspect(pid, ["python", "x" * 1000], ["names it"], launcher=True) for pid in range(10_000)]
+    assert len(suspicion("jarvis", crowd)) < 5000
+    assert len(doubt("jarvis", range(10_000))) < 5000
+    assert len(several("jarvis", [(each.pid, each.argv, str(each.pid)) for each in crowd])) < 5000
 
 
 def test_half_a_million_variables_are_sorted_at_once() -> None:
