@@ -30,7 +30,7 @@ from plugin_utils.words import at, printable
 display = Display()
 
 BEGIN_OPTIONS = (
-    *("release", "log", "before", "controls", "settings_hash", "watch", "act", "heal", "checks"),
+    *("release", "log", "before", "controls", "settings_hash", "watch", "act", "heal", "checks", "probe"),
     *("signatures", "timezone"),
 )
 

@@ -128,6 +128,13 @@ options:
     type: list
     elements: dict
     default: []
+  probe:
+    description:
+      - For V(checked), how the bot is asked for an answer from another account, as C(to), C(text), C(expects) and
+        C(seconds). The account's token is in a file of root's on the machine; without it, or with nothing here, the bot
+        is not asked.
+    type: dict
+    default: {}
   log_cursor:
     description:
       - For V(checked), where to begin in O(log), as M(bot_log_info) returns it. Without it the whole log is
@@ -284,6 +291,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_installed import must_be_installed
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.own_checks import checks_of
+from ansible.module_utils.webex_rollout.probe import probe_of
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.state import KEEP_RELEASES, FileRule
 from ansible.module_utils.webex_rollout.steps.arm import arm
@@ -334,6 +342,7 @@ ARGUMENTS = {
     "log": {"type": "str"},
     "log_cursor": {"type": "dict"},
     "checks": {"type": "list", "elements": "dict", "default": []},
+    "probe": {"type": "dict", "default": {}},
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "probation": {"type": "float", "default": 0},
     "inputs": {"type": "str", "default": ""},
@@ -380,6 +389,7 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
             log=given["log"] or "",
             took_to_start=given["took_to_start"],
             checks=checks_of("checks", given["checks"]),
+            probe=probe_of("probe", given["probe"]),
             cursor=given["log_cursor"],
         )
         return check_start(vm, bot, proof, token, check)

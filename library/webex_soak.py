@@ -69,6 +69,9 @@ options:
         description: Its signatures; O(signatures) where they are not given.
         type: list
         elements: dict
+      probe:
+        description: How it is asked for an answer, as O(probe).
+        type: dict
   settings_hash:
     description:
       - Names the settings that the release was made with. Other ones than are kept begin a new soak. Empty leaves what
@@ -101,6 +104,12 @@ options:
     type: list
     elements: dict
     default: []
+  probe:
+    description:
+      - How the bot is asked for an answer from another account, as C(to), C(text), C(expects), C(seconds) and C(every).
+        While it does not answer, nothing is promoted. The account's token is in a file of root's on the machine.
+    type: dict
+    default: {}
   min_requests:
     description: Requests before which nothing is promoted; at least one is always needed. Needed to watch.
     type: int
@@ -283,6 +292,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout.drift import unstable
 from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
 from ansible.module_utils.webex_rollout.own_checks import checks_of
+from ansible.module_utils.webex_rollout.probe import probe_of
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
 from ansible.module_utils.webex_rollout.store import Vm
@@ -348,6 +358,7 @@ def _with(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
     soak.until = given["soak_max"] + given["watch"]
     soak.acts, soak.heals = given["act"], given["heal"]
     soak.checks = checks_of("checks", given["checks"])
+    soak.probe = probe_of("probe", given["probe"])
     soak.gate = {name: given[name] for name in GATE if given[name] is not None} or soak.gate
     soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
     soak.decide(given["decision"], given["who"], given["why"], utc(time.time()))

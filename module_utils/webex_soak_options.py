@@ -17,6 +17,7 @@ CONTROL: dict[str, Any] = {
     "log": {"type": "str", "required": True},
     "timezone": {"type": "str"},
     "signatures": {"type": "list", "elements": "dict"},
+    "probe": {"type": "dict"},
 }
 OPTIONS: dict[str, Any] = {
     "bot": {"type": "str", "required": True},
@@ -32,6 +33,7 @@ OPTIONS: dict[str, Any] = {
     "act": {"type": "bool", "default": True},
     "heal": {"type": "bool", "default": True},
     "checks": {"type": "list", "elements": "dict", "default": []},
+    "probe": {"type": "dict", "default": {}},
     "min_requests": {"type": "int"},
     "timeouts_per_hour": {"type": "float"},
     "alpha": {"type": "float", "default": 0.01},

@@ -12,6 +12,7 @@ from typing import Any
 from module_utils.webex_rollout.errors import RolloutError
 from module_utils.webex_rollout.notify import KINDS
 from module_utils.webex_rollout.own_checks import checks_of
+from module_utils.webex_rollout.probe import TRIES, probe_of, token_problem
 from module_utils.webex_rollout.refusals import OLDEST
 from module_utils.webex_rollout.webhooks import webhooks_of
 
@@ -119,12 +120,18 @@ def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]
         value = _number(value_of(name))
         if value is not None and not (0 < value <= 1 and (value < 1 or not below_one)):
             yield f"{name} is {value:g} for {bot}, and is a probability above 0{' and below 1' if below_one else ''}"
+    probe: dict[str, Any] = {}
+    try:
+        probe = probe_of("bot_probe", value_of("bot_probe"))
+    except RolloutError as error:
+        yield f"{error} (set for {bot})"
     settle, deadline = (_number(value_of(name)) for name in ("rollout_settle", "rollout_guard_deadline"))
-    # The check itself, and the connection and the channel that it waits for, have to fit into the deadline.
-    if settle is not None and deadline is not None and settle + 30 > deadline:
+    # The check itself, the connection and the channel that it waits for, and the probe have to fit into the deadline.
+    more = 30 + (TRIES * probe["seconds"] if probe else 0)
+    if settle is not None and deadline is not None and settle + more > deadline:
         yield (
             f"{bot} has to settle for {settle:g} s (rollout_settle) and is rolled back after {deadline:g} s "
-            "(rollout_guard_deadline): leave 30 s more for the start-up check"
+            f"(rollout_guard_deadline): leave {more:g} s more for the start-up check"
         )
     shortest, longest = (_number(value_of(name)) for name in ("rollout_soak_min", "rollout_soak_max"))
     if shortest is not None and longest is not None and shortest > longest:
@@ -143,6 +150,9 @@ def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]
         checks_of("bot_checks", value_of("bot_checks"))
     except RolloutError as error:
         yield f"{error} (set for {bot})"
+    problem = token_problem(value_of("rollout_probe_token"))
+    if problem:
+        yield f"{problem} (set for {bot})"
     try:
         webhooks_of("rollout_notify", value_of("rollout_notify"), tuple(KINDS))
     except RolloutError as error:  # its text holds no URL, which is a secret

@@ -36,6 +36,7 @@ GROUPS = {
     ),
     "Watch and guard": (
         *("rollout_watch", "rollout_drift", "rollout_notify", "bot_checks"),
+        *("bot_probe", "rollout_probe_token"),
         *("rollout_settle", "rollout_guard_deadline", "rollout_stop_timeout"),
         *("rollout_keep_releases", "rollout_to"),
     ),

@@ -53,6 +53,9 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
         if work.failed_looks[name] > 1:  # once may be chance
             since = f"{occasion} {name} {work.failed_since[name]:.0f}"
             tell(vm, Event("check_failed", bot, f"{bot}: its check {name} fails: {problem}", details, since))
+    if work.unprobed_looks > 1:
+        text = f"{bot}: its probe says nothing: {work.unprobed}"
+        tell(vm, Event("check_failed", bot, text, details, f"{occasion} {work.unprobed}"))
     if weather.state == BAD:
         text = f"Webex cannot be reached from this VM ({weather.reason}); nothing is judged or rolled back meanwhile"
         tell(vm, Event("outage_begun", "", text, {}, f"{weather.since:.0f}"))

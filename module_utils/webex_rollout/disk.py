@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from .errors import BusyError, DamagedError, RolloutError
 from .migration import migrated
 from .system import utc
+from .tree import is_roots
 
 # Format of the sealed files. Older ones are migrated as they are read (migration.py), newer ones are refused.
 STATE_VERSION = 4
@@ -55,6 +57,31 @@ def make_directory(path: Path) -> None:
     for directory in reversed([path, *path.parents]):
         if not directory.is_dir():
             directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def read_secret(path: str, limit: int) -> bytes | None:
+    """A file of secrets, which must be root's alone; None where there is none.
+
+    :raises RolloutError: when somebody else could read or change it, or it is longer. Without a word of it.
+    """
+    if not is_roots(path):
+        raise RolloutError(f"{os.path.dirname(path)}, or a directory above it, is not root's alone")
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RolloutError(f"{path} cannot be read ({error.strerror})") from None
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o077:
+            raise RolloutError(
+                f"{path} holds secrets and others could read or change it (`chown root:root {path}; chmod 0600 {path}`)"
+            )
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise RolloutError(f"{path} is longer than {limit} bytes")
+    return data
 
 
 def sha256(data: bytes) -> str:

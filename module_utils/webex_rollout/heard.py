@@ -208,6 +208,14 @@ class Work:
     """At how many looks in a row each of them has."""
     failed_since: dict[str, float] = field(default_factory=dict)
     """From when on, in seconds since boot."""
+    probed: str = ""
+    """How the last probe went, as `probe.Asked` has it; empty before the first."""
+    probed_at: float | None = None
+    """When that was."""
+    unprobed: str = ""
+    """Why the bot could not be asked, where it could not."""
+    unprobed_looks: int = 0
+    """At how many probes in a row."""
 
     @classmethod
     def load(cls, raw: Mapping[str, Any]) -> Work:
@@ -293,15 +301,19 @@ class Work:
             self.crash_times = [*self.crash_times, *[now] * more][-MOST_CRASHES:]
         self.restarts = restarts
 
-    def checked(self, problems: Mapping[str, str], now: float) -> None:
-        """Take in what the operator's own checks found, by their names; empty for nothing."""
-        self.failing = {name: problem for name, problem in problems.items() if problem}
-        self.failed_looks = {name: self.failed_looks.get(name, 0) + 1 for name in self.failing}
+    def checked(self, problems: Mapping[str, str], now: float, kept: Collection[str] = ()) -> None:
+        """Take in what the operator's own checks found, by their names; empty for nothing.
+
+        :param kept: those that were not asked this time, and are as they were.
+        """
+        still = {name: problem for name, problem in self.failing.items() if name in kept}
+        self.failing = {**{name: problem for name, problem in problems.items() if problem}, **still}
+        self.failed_looks = {name: self.failed_looks.get(name, 0) + (name not in still) for name in self.failing}
         self.failed_since = {name: self.failed_since.get(name, now) for name in self.failing}
 
     def rebooted(self) -> None:
         """Forget what was of the boot before: its moments, processes, and what systemd counted."""
-        self.heard_at = self.worked_at = self.since = self.restarted = None
+        self.heard_at = self.worked_at = self.since = self.restarted = self.probed_at = None
         self.last, self.traffic, self.crash_times = {}, {}, []
         self.pid, self.start_time, self.restarts = 0, 0, -1
 

@@ -14,6 +14,8 @@ from .errors import RolloutError
 from .words import printable
 
 CHECKS_AT_MOST = 10
+# What the probe is called among the checks.
+PROBE = "probe"
 # Seconds for one check: the looks at other bots wait meanwhile.
 SECONDS_AT_MOST = 30.0
 SAID_AT_MOST = 200
@@ -43,6 +45,8 @@ def _check(where: str, number: int, entry: object) -> dict[str, Any]:
     name, command = entry.get("name"), entry.get("command")
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 60:
         raise wrong("has no name of at most 60 characters")
+    if name == PROBE:
+        raise wrong(f"has the name {PROBE}, which is that of bot_probe")
     words = [word for word in command if isinstance(word, str)] if isinstance(command, list) else []
     if not words or words != command or not words[0].startswith("/"):
         raise wrong("has no command: a list, with the absolute path of a program first")

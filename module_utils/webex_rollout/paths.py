@@ -16,6 +16,8 @@ UNIT_DIR = "/etc/systemd/system"
 NOTIFY_FILE = f"{ENVIRONMENT_DIR}/notify.json"
 # Gone with the boot: which children hang.
 RUN_DIR = "/run/webex-rollout"
+# The token of the account that probes the bots: a secret, too.
+PROBE_TOKEN_FILE = f"{ENVIRONMENT_DIR}/probe-token"
 OWN_UNITS = "webex-bot@"
 GUARD_TIMER = "webex-rollout-guard.timer"
 WATCH_TIMER = "webex-rollout-watch.timer"

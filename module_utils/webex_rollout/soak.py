@@ -23,6 +23,8 @@ from .errors import DamagedError, LogError, RolloutError, SoakError
 from .evidence import EXTEND, HOLD, HOUR, PROMOTE, ROLL_BACK, Control, Decision, Evidence, GateSettings, history_of
 from .heard import Signs, Work
 from .logs.reader import LogReader
+from .messages import UNKNOWN
+from .own_checks import PROBE
 from .processes import Bot
 from .store import Store
 from .words import duration
@@ -60,6 +62,8 @@ class Watched:
     """What counts as a failure in this log beside what always does."""
     user: str = ""
     """Who writes it, and so reads it. Empty in a soak of an earlier program, until it is loaded."""
+    probe: dict[str, Any] = field(default_factory=dict)
+    """Of a control: how it is asked for an answer, where it can be."""
     excused: dict[str, int] = field(default_factory=dict)
     """Counts of the time in which the soak stood still, as when Webex could not be reached: nobody's fault."""
 
@@ -137,6 +141,8 @@ class Soak:
     """Whether the VM stops a second copy beside the unit, or only tells of it (`rollout_drift`)."""
     checks: list[dict[str, Any]] = field(default_factory=list)
     """The operator's own checks, as `own_checks.checks_of` gives them (`bot_checks`)."""
+    probe: dict[str, Any] = field(default_factory=dict)
+    """How the bot is asked for an answer, as `probe.probe_of` gives it (`bot_probe`); empty where it is not."""
 
     @classmethod
     def load(cls, raw: Any) -> Soak:
@@ -146,7 +152,7 @@ class Soak:
         """
         known = {each.name for each in fields(cls)}
         # An earlier program did not know of these; whoever wrote the rest knew all of it.
-        if set(raw) | {"heals", "checks"} != known:
+        if set(raw) | {"heals", "checks", "probe"} != known:
             raise ValueError(f"missing or unknown: {sorted(known ^ set(raw))}")
         watched = {name: Watched(**each) for name, each in raw["controls"].items()}
         soak = cls(**{**raw, "own": Watched(**raw["own"]), "controls": watched, "work": Work.load(raw["work"])})
@@ -169,7 +175,7 @@ class Soak:
         self._add_point()
 
     def watch(self, controls: Sequence[Mapping[str, Any]]) -> None:
-        """Compare with these bots (bot, user, log, timezone, signatures) from now on, and with no others."""
+        """Compare with these bots (bot, user, log, timezone, signatures, probe) from now on, and with no others."""
         for bot in set(self.controls) - {control["bot"] for control in controls}:  # has the release by now
             del self.controls[bot]
         for control in controls:
@@ -178,6 +184,8 @@ class Soak:
                 with contextlib.suppress(LogError):
                     reader = LogReader(control["user"], control["signatures"], control["timezone"])
                     self.controls[control["bot"]] = watched(reader, control["log"], self.elapsed)
+            if control["bot"] in self.controls:
+                self.controls[control["bot"]].probe = dict(control.get("probe") or {})
 
     def decide(self, decision: str, who: str, why: str, when: str) -> None:
         """Keep what a human decided; "auto" withdraws it, and nothing leaves it as it is.
@@ -222,7 +230,7 @@ class Soak:
             errors=own.count("error_others"),
             logged_errors=work.count("errors"),
             new_errors=own.new_kinds(),
-            failing=tuple(f"{check}: {work.failing[check]}" for check in self.required() if check in work.failing),
+            failing=self._failing(),
             idle=None if work.worked_at is None else max(0.0, self.clock["since_boot"] - work.worked_at),
             heard=work.ever,
             silence=work.problem,
@@ -236,8 +244,16 @@ class Soak:
         )
 
     def required(self) -> list[str]:
-        """The operator's own checks without which nothing is promoted."""
-        return [str(check["name"]) for check in self.checks if check["required"]]
+        """The operator's own checks without which nothing is promoted, the probe among them."""
+        return [*(str(check["name"]) for check in self.checks if check["required"]), *([PROBE] if self.probe else [])]
+
+    def _failing(self) -> tuple[str, ...]:
+        """Required checks that do not pass, with what they say. A probe that says nothing does not pass, either."""
+        work = self.work
+        failing = [f"{check}: {work.failing[check]}" for check in self.required() if check in work.failing]
+        if self.probe and PROBE not in work.failing and work.probed in ("", UNKNOWN):
+            failing.append(f"{PROBE}: {work.unprobed or 'not asked yet'}")
+        return tuple(failing)
 
     def gate_state(self, running: str, settings_hash: str) -> str:
         """What the soak means for other bots, given the release that the VM holds for proven: "none" where that one

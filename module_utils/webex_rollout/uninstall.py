@@ -161,7 +161,8 @@ def _remove_program(vm: Vm, done: Uninstalled, check: bool) -> None:
     if there and not check:
         systemctl("daemon-reload")
     metrics = f"{METRICS_DIR}/{FILE}"
-    for path in (metrics, OLD_LIBRARY, paths.RUN_DIR, vm.program):
+    # The token is a secret that nobody would look for any more.
+    for path in (paths.PROBE_TOKEN_FILE, metrics, OLD_LIBRARY, paths.RUN_DIR, vm.program):
         if os.path.lexists(path) and is_roots(path):
             _remove(path, done, check)
         elif os.path.lexists(path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from .answers import answer_of
 from .bulletin import make_known, publish, rolled_back, second_copy
 from .clock import boot_clock, same_boot, vm_clock
 from .drift import edited_files, note_running, second_copies, stale_files
@@ -16,7 +17,8 @@ from .errors import BusyError, RolloutError
 from .evidence import PROMOTE, ROLL_BACK
 from .heard import UNHEARD_SECONDS, Signs, listen
 from .launch import stop_copies
-from .own_checks import problems_of
+from .messages import ANSWERED, SILENT, UNKNOWN
+from .own_checks import PROBE, problems_of
 from .paths import runtime_directory
 from .reach import is_fair, was_fair, weather_of
 from .record import to_record
@@ -53,7 +55,7 @@ def look(store: Store, soak: Soak) -> Verdict:
         work.restarts = state.running.restarts
     soak.look(now, signs, fair)
     if not _says_nothing(unit, fair, work.drift):
-        work.checked(problems_of(state.bot.user, soak.checks), now["since_boot"])
+        _check(store, state, soak, unit.main_pid, now["since_boot"])
     # Of what happened in an outage between two looks nobody knows whose fault it was: the next tick looks again.
     work.unsettled = 0 <= work.restarts < unit.restarts
     work.crashed(unit.restarts, now["since_boot"], fair and was_fair(weather, 3 * TICK) and not work.drift)
@@ -63,6 +65,22 @@ def look(store: Store, soak: Soak) -> Verdict:
     if verdict.verdict != soak.verdict or soak.verdict != PROMOTE or soak.record is None:
         soak.verdict, soak.record = verdict.verdict, to_record(evidence, verdict)
     return verdict
+
+
+def _check(store: Store, state: State, soak: Soak, pid: int, now: float) -> None:
+    """Take in what the operator's own checks find, and whether the bot answers."""
+    work, problems = soak.work, problems_of(state.bot.user, soak.checks)
+    asked = answer_of(store, soak, pid, now)
+    if asked is not None:
+        work.probed, work.probed_at = asked.state, now
+        if asked.state == UNKNOWN:
+            work.unprobed, work.unprobed_looks = asked.said, work.unprobed_looks + 1
+        else:
+            work.unprobed, work.unprobed_looks = "", 0
+            problems[PROBE] = asked.said if asked.state == SILENT else ""
+        if asked.state == ANSWERED:
+            work.worked_at = now
+    work.checked(problems, now, kept=() if PROBE in problems or not soak.probe else (PROBE,))
 
 
 def _says_nothing(unit: Unit, fair: bool, drift: bool) -> bool:
@@ -172,9 +190,11 @@ def _leave_one(store: Store, soak: Soak) -> str:
 def _due(soak: Soak, fair: bool) -> bool:
     """Whether a bot is to be looked at now.
 
-    In bad weather each is, at every tick: it takes two looks to tell of an outage, and its end is to be known soon.
+    In bad weather each is, at every tick: it takes two looks to tell of an outage, and its end is to be known soon. So
+    is one that has not answered, until it is known that this was no chance.
     """
-    if soak.work.unsettled or not fair:
+    mute = 0 < soak.work.failed_looks.get(PROBE, 0) < FAILED_LOOKS
+    if soak.work.unsettled or not fair or mute:
         return True
     if soak.elapsed <= soak.until and soak.verdict != PROMOTE and soak.elapsed <= soak.settings.soak_max:
         return True
@@ -196,12 +216,13 @@ def _roll_back(store: Store, soak: Soak, reason: str) -> str:
 
 
 def _start_anew(store: Store, soak: Soak) -> None:
-    """Start a bot anew, once, that its unit runs but that has not been heard for long.
+    """Start a bot anew, once, that its unit runs but that has not been heard for long, or does not answer.
 
     One that was edited is left as it is: a start would bring up what nobody has rolled out.
     """
     work, now = soak.work, boot_clock()
-    if work.drift or work.restarted is not None or not work.silent_for(now) > UNHEARD_SECONDS:
+    mute = work.failed_looks.get(PROBE, 0) >= FAILED_LOOKS
+    if work.drift or work.restarted is not None or not (mute or work.silent_for(now) > UNHEARD_SECONDS):
         return
     with store.mutex(wait=0):
         state = store.need()
@@ -213,7 +234,8 @@ def _start_anew(store: Store, soak: Soak) -> None:
             soak = load(store) or soak
             soak.work.restarted = now
             save(store, soak)
-        store.vm.audit("watch", state.bot.name, "starts anew", release=soak.release, reason=work.problem)
+        why = work.problem or work.failing[PROBE]
+        store.vm.audit("watch", state.bot.name, "starts anew", release=soak.release, reason=why)
         systemctl("restart", state.unit)
         note_running(state, store.release(state.current))
         store.save(state)

@@ -118,9 +118,7 @@ class _Bad(Exception):
 
 def _ask_here(variables: dict[str, str], hosts: list[str], seconds: float) -> list[str]:
     """In the child: the user's variables are in force from here on."""
-    for name in [name for name in os.environ if name in VARIABLES or name.lower().endswith("_proxy")]:
-        del os.environ[name]
-    os.environ.update(variables)
+    put_in_force(variables)
     until = time.monotonic() + seconds
     try:
         context = _context()
@@ -132,6 +130,21 @@ def _ask_here(variables: dict[str, str], hosts: list[str], seconds: float) -> li
         kind, reason = bad.args
         return [UNKNOWN if kind == "unsupported" else BAD, kind, reason]
     return [GOOD, "", ""]
+
+
+def put_in_force(variables: Mapping[str, str]) -> None:
+    """Have these variables, and no other ones of their kind, say how this process gets out."""
+    for name in [name for name in os.environ if name in VARIABLES or name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ.update(variables)
+
+
+def proxy_for(name: str) -> str:
+    """The proxy on the way to ``host:port`` by the variables in force; empty for none."""
+    proxies = urllib.request.getproxies_environment()
+    proxy = proxies.get("https") or proxies.get("all") or ""
+    bypassed = urllib.request.proxy_bypass_environment(name, proxies)  # type: ignore[attr-defined]
+    return "" if bypassed else proxy
 
 
 def _context() -> ssl.SSLContext | None:
@@ -162,10 +175,9 @@ def _reach(given: str, context: ssl.SSLContext, until: float, seconds: float) ->
     """
     host, port = _host_port(given, 443)
     name = f"{host}:{port}"
-    proxies = urllib.request.getproxies_environment()
-    proxy = proxies.get("https") or proxies.get("all")
+    proxy = proxy_for(name)
     through = ""
-    if proxy and not urllib.request.proxy_bypass_environment(name, proxies):  # type: ignore[attr-defined]
+    if proxy:
         connection, through, over_tls = _tunnel(proxy, name, context, until, seconds)
         if over_tls:  # the proxy has connected; a handshake inside of its own would need a second layer
             connection.close()

@@ -12,19 +12,16 @@ import encodings.idna  # noqa: F401 - names need it, and the child may not be ab
 import http.client
 import ipaddress
 import json
-import os
 import re
 import socket
 import ssl
-import stat
 import urllib.parse
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .disk import sha256
+from .disk import read_secret, sha256
 from .errors import RolloutError
-from .tree import must_be_roots
 
 FORMS = ("webex", "slack", "teams", "json")
 WEBHOOKS_AT_MOST = 20
@@ -83,23 +80,14 @@ def read_webhooks(path: str, kinds: Collection[str]) -> list[Webhook]:
     :raises RolloutError: when somebody else could read or change the file, or it is not what it should be. Its text
         never holds any of the file's.
     """
-    must_be_roots(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
+        data = read_secret(path, CONFIGURATION_LIMIT)
+    except RolloutError as error:
+        raise RolloutError(f"{error}, so nobody is notified") from None
+    if data is None:
         return []
-    except OSError as error:
-        raise RolloutError(f"{path} cannot be read ({error.strerror}); nobody is notified") from None
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o077:
-            raise RolloutError(
-                f"{path} holds secrets and others could read or change it, so nobody is notified; "
-                f"`chown root:root {path}; chmod 0600 {path}`"
-            )
-        data = file.read(CONFIGURATION_LIMIT + 1)
     try:
-        entries = json.loads(data) if len(data) <= CONFIGURATION_LIMIT else None
+        entries = json.loads(data)
     except (ValueError, RecursionError):
         entries = None
     return webhooks_of(path, entries, kinds)

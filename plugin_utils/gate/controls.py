@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from module_utils.webex_rollout.probe import probe_of
 from plugin_utils.settings import value_of
 
 Variables = Mapping[str, Mapping[str, Any]]
@@ -67,15 +68,24 @@ def without_release(bot: str, variables: Variables, play: Sequence[str], batch: 
 
 
 def controls(bot: str, variables: Variables, play: Sequence[str], batch: Sequence[str]) -> list[dict[str, Any]]:
-    """The bots to compare with, each as `webex_soak` takes it: ``bot``, its ``user`` and ``log``, how that is read."""
+    """The bots to compare with, each as `webex_soak` takes it: ``bot``, its ``user`` and ``log``, how that is read, and
+    how it is probed."""
     near = set(bots_of_vm(bot, variables))
     found = []
     for each in without_release(bot, variables, play, batch):
         if each in near:
-            user, home, log, timezone, signatures = (
+            user, home, log, timezone, signatures, probe = (
                 value_of(name, each, variables[each])
-                for name in ("bot_user", "bot_home", "bot_log", "bot_timezone", "rollout_signatures")
+                for name in ("bot_user", "bot_home", "bot_log", "bot_timezone", "rollout_signatures", "bot_probe")
             )
-            path = log if log.startswith("~") else posixpath.join(home, log)
-            found.append({"bot": each, "user": user, "log": path, "timezone": timezone, "signatures": signatures})
+            found.append(
+                {
+                    "bot": each,
+                    "user": user,
+                    "log": log if log.startswith("~") else posixpath.join(home, log),
+                    "timezone": timezone,
+                    "signatures": signatures,
+                    "probe": probe_of("bot_probe", probe),
+                }
+            )
     return found

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.outages import bad_releases, outages, rollout, struck
+from tests.chaos.canaries import QUIET_HARM, RELEASES, play
+from tests.chaos.outages import in_a_switch, outages, struck
+from tests.chaos.rows import rollout
 from tests.chaos.scenario import pristine
 from tests.lab.lab import Lab
 
@@ -21,7 +23,15 @@ def lab() -> Iterator[Lab]:
 
 
 def test_a_release_that_fails_in_another_way_is_rolled_back(lab: Lab) -> None:
-    assert {row.what: row.problems for row in bad_releases(lab) if row.problems} == {}
+    assert {row.what: row.problems for row in play(lab, RELEASES) if row.problems} == {}
+
+
+def test_no_chat_is_evidence_and_a_dead_lock_is_found(lab: Lab) -> None:
+    assert {row.what: row.problems for row in play(lab, QUIET_HARM) if row.problems} == {}
+
+
+def test_an_outage_in_a_switch_is_survived(lab: Lab) -> None:
+    assert {row.what: row.problems for row in in_a_switch(lab, 90) if row.problems} == {}
 
 
 def test_whatever_strikes_a_bot_it_is_told_and_one_copy_runs(lab: Lab) -> None:

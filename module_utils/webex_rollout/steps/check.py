@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..become import account_of
 from ..clock import Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
@@ -17,14 +19,27 @@ from ..heard import configured_sessions
 from ..launch import start_seconds
 from ..lock import act_under_lock
 from ..logs.reader import LogReader, ReadyLine
-from ..own_checks import problems_of
+from ..messages import ANSWERED, SILENT
+from ..own_checks import PROBE, problems_of
 from ..paths import runtime_directory
+from ..probe import TRIES, ask_new
 from ..processes import Bot, bot_pids
-from ..procfs import HTTPS_PORTS, allowed_open_files, listening_ports, proxy_ports, read_limits, read_stat, remote_ports
+from ..procfs import (
+    HTTPS_PORTS,
+    UNREADABLE,
+    allowed_open_files,
+    listening_ports,
+    proxy_ports,
+    read_limits,
+    read_nul_list,
+    read_stat,
+    remote_ports,
+)
 from ..state import Phase, State
 from ..store import Store, Vm
 from ..system import wait_until
 from ..systemd import Unit, show_unit
+from ..weather import BAD, ask, network_variables
 from .step import Result, environment_plan, must_be_open
 
 LOOK_EVERY = 0.5
@@ -45,6 +60,13 @@ class Proof:
     """Seconds that the process before needed to be at work; a slow start has as long again, and half."""
     checks: Sequence[Mapping[str, Any]] = ()
     """The operator's own, as `own_checks.checks_of` gives them."""
+    probe: Mapping[str, Any] | None = None
+    """How the bot is asked for an answer, as `probe.probe_of` gives it."""
+
+    @property
+    def probing(self) -> float:
+        """Seconds that the probe may take."""
+        return TRIES * float(self.probe["seconds"]) if self.probe else 0.0
 
 
 class CheckFailedError(RolloutError):
@@ -82,7 +104,7 @@ def check_start(vm: Vm, bot: str, proof: Proof, token: int | None = None, check:
     with store.mutex():
         act_under_lock(vm, token)
         state = store.need()
-        _must_be_ready_for_check(state, token, proof.settle, vm.timing.connect)
+        _must_be_ready_for_check(state, token, proof.settle + proof.probing, vm.timing.connect)
         stopped = store.release(state.candidate or state.current).stopped
         expected = _expected_environment(store, state)
         before = store.release(state.carried_from).runner.process if state.carried_from else None
@@ -146,10 +168,39 @@ def _expected_environment(store: Store, state: State) -> dict[str, str]:
 def _watch(
     state: State, proof: Proof, expected: Mapping[str, str], before: FoundProcess | None, timing: Timing
 ) -> list[Finding]:
-    """Watch a bot while it settles and look at everything at the end.
+    """Watch a bot, in bad weather again and again as far as the deadline leaves time: it cannot come up meanwhile.
 
     :param before: the process that was found before the first release, as far as there was one.
     """
+    needed, earlier = proof.settle + proof.probing + timing.connect, ""
+    while True:
+        findings = _watch_once(state, proof, expected, before, timing)
+        if all(finding.ok for finding in findings):
+            return findings
+        now = _bad_weather(state)
+        bad, earlier = now or earlier, now
+        if not bad:
+            return findings
+        if state.deadline is None or state.deadline.remaining() < needed:
+            return [*findings, Finding("weather", False, f"Webex cannot be reached from the VM ({bad})")]
+        if state.running is not None:  # it was nobody's fault that it had to be started again
+            state.running = replace(state.running, restarts=show_unit(state.unit).restarts)
+        time.sleep(LOOK_EVERY)
+
+
+def _bad_weather(state: State) -> str:
+    """Why Webex cannot be reached by the bot's way; empty if it can."""
+    environment: list[str] = []
+    with contextlib.suppress(*UNREADABLE):
+        environment = read_nul_list(f"/proc/{show_unit(state.unit).main_pid}/environ")
+    look = ask(account_of(state.bot.user), network_variables(environment))
+    return look.reason or look.kind if look.state == BAD else ""
+
+
+def _watch_once(
+    state: State, proof: Proof, expected: Mapping[str, str], before: FoundProcess | None, timing: Timing
+) -> list[Finding]:
+    """Watch a bot while it settles and look at everything at the end."""
     stays, unit = _settle(state, proof.settle)
     if not stays.ok:
         return [stays]
@@ -169,6 +220,8 @@ def _watch(
     required = [check for check in proof.checks if check["required"]]
     for name, problem in problems_of(state.bot.user, required).items():
         findings.append(Finding(f"check {name}", not problem, problem or "passed"))
+    if proof.probe:
+        findings.append(_find_answer(pid, proof.probe))
     stat = read_stat(pid)
     if stat is None or show_unit(state.unit).main_pid != pid:
         return [
@@ -244,7 +297,7 @@ class _Ready:
 def _patience(state: State, proof: Proof, timing: Timing) -> float:
     """Seconds to wait for connection and ready line: as a slow start needs, but not beyond the attempt's deadline."""
     wanted = max(timing.connect, start_seconds(proof.took_to_start) - proof.settle if proof.took_to_start else 0.0)
-    left = state.deadline.remaining() - timing.connect if state.deadline else wanted
+    left = state.deadline.remaining() - timing.connect - proof.probing if state.deadline else wanted
     return max(timing.connect, min(wanted, left))
 
 
@@ -282,6 +335,13 @@ def _find_connection(pid: int, ports: Sequence[int], before: FoundProcess | None
     ok = bool(asked & {*remote_ports(pid)})
     said = "/".join(map(str, sorted(asked)))
     return Finding("connection", ok, f"{'an' if ok else 'no'} established connection to port {said}")
+
+
+def _find_answer(pid: int, probe: Mapping[str, Any]) -> Finding:
+    """Whether the bot answers. That it could not be asked says nothing of it; nothing is promoted on that, either."""
+    asked = ask_new(pid, probe)
+    said = f"in {asked.seconds:.0f} s" if asked.state == ANSWERED else asked.said
+    return Finding(f"check {PROBE}", asked.state != SILENT, f"{asked.state}: {said}", asked.state)
 
 
 def _find_environment(pid: int, expected: Mapping[str, str]) -> Finding:

@@ -174,6 +174,14 @@ class WebexLab:
         """End the bot's websockets, with `abort` by a reset; returns how many there were."""
         return int(self._call("POST", "/drop", {"bot": bot, "abort": abort})["dropped"])
 
+    def say(self, bot: str, text: str) -> None:
+        """Have an employee write this to a bot."""
+        self._call("POST", "/say", {"bot": bot, "text": text})
+
+    def sign_in(self, token: str, email: str = "prober@example.com") -> None:
+        """Have an employee's account, with which somebody may write to the bots by the REST API."""
+        self._call("POST", "/person", {"token": token, "email": email})
+
     def set_replay(self, replay: bool) -> None:
         """Whether a reconnecting bot gets its unacknowledged messages again."""
         self._call("POST", "/settings", {"replay": replay})

@@ -11,6 +11,8 @@
     GET, POST, DELETE /faults              list, add (fields of faults.Fault), clear
     POST   /drop       {bot, abort}        end the bot's websockets
     POST   /settings   {replay, device_limit}
+    POST   /say        {bot, text}         one message of an employee's, in no book
+    POST   /person     {token, email}      the account of an employee, for the REST API
 
 A request that makes no sense is answered 400 with {"error": …}.
 """
@@ -60,6 +62,8 @@ class Control:
                 web.delete("/faults", self._clear_faults),
                 web.post("/drop", self._drop),
                 web.post("/settings", self._settings),
+                web.post("/say", self._say),
+                web.post("/person", self._person),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -136,6 +140,16 @@ class Control:
             self._stand_in.mercury.replay = bool(asked["replay"])
         if "device_limit" in asked:
             self._stand_in.world.device_limit = int(asked["device_limit"])
+        return web.json_response({})
+
+    async def _say(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        self._stand_in.driver.say(asked["bot"], asked["text"])
+        return web.json_response({})
+
+    async def _person(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        self._stand_in.world.sign_in(asked["token"], asked["email"])
         return web.json_response({})
 
 

@@ -98,6 +98,12 @@ class Driver:
             raise ValueError(f"no such bot: {', '.join(unknown)}; there are {', '.join(self._world.bots)}")
         return list(bots or self._world.bots)
 
+    def say(self, bot: str, text: str) -> None:
+        """Write something to a bot, as the next employee, to which no answer is awaited."""
+        employee = self._world.next_employee()
+        message = self._world.post(self._world.direct_room(bot, employee), employee, self._clock(), text=text)
+        self._mercury.push_message(bot, message)
+
     def send(self, bot: str, ask: Ask) -> str:
         """Ask one thing of a bot, as the next employee; returns the id that the books know it by."""
         number = next(self._numbers)

@@ -15,7 +15,7 @@ from .world import NotFound, Person, Room
 routes = web.RouteTableDef()
 
 
-def _json_error(status: int, message: str) -> web.Response:
+def json_error(status: int, message: str) -> web.Response:
     """An error in the API's form, whose `message` and `trackingId` the SDKs show."""
     tracking_id = f"ROUTER_{random.getrandbits(64):016X}"
     body = {"message": message, "errors": [{"description": message}], "trackingId": tracking_id}
@@ -23,22 +23,22 @@ def _json_error(status: int, message: str) -> web.Response:
 
 
 def unauthorized() -> web.Response:
-    return _json_error(401, "The request requires a valid access token set in the Authorization request header.")
+    return json_error(401, "The request requires a valid access token set in the Authorization request header.")
 
 
 def not_found() -> web.Response:
-    return _json_error(404, "The requested resource could not be found.")
+    return json_error(404, "The requested resource could not be found.")
 
 
 def failed(status: int, retry_after: str) -> web.Response:
     """An error that was asked for by a fault."""
-    response = _json_error(status, "Too Many Requests" if status == 429 else "The server encountered an error.")
+    response = json_error(status, "Too Many Requests" if status == 429 else "The server encountered an error.")
     if retry_after:
         response.headers["Retry-After"] = retry_after
     return response
 
 
-def _items(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
+def items_page(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
     """A page of items with the `Link` header by which the SDKs find the next one."""
     limit, offset = int(request.query.get("max", "100")), int(request.query.get("offset", "0"))
     response = web.json_response({"items": items[offset : offset + limit]})
@@ -72,7 +72,7 @@ async def person(request: web.Request) -> web.Response:
 async def people(request: web.Request) -> web.Response:
     email = request.query.get("email", "")
     found = [p.to_rest() for p in request.app[CONTEXT].world.people.values() if p.email == email]
-    return _items(request, found)
+    return items_page(request, found)
 
 
 @routes.get("/v1/rooms/{id}")
@@ -84,14 +84,14 @@ async def room(request: web.Request) -> web.Response:
 async def rooms(request: web.Request) -> web.Response:
     kind = request.query.get("type")
     found = request.app[CONTEXT].world.rooms_of(bot_of(request))
-    return _items(request, [r.to_rest() for r in found if kind in (None, r.type)])
+    return items_page(request, [r.to_rest() for r in found if kind in (None, r.type)])
 
 
 @routes.get("/v1/memberships")
 async def memberships(request: web.Request) -> web.Response:
     members = list(_member_room(request, request.query.get("roomId", "")).memberships())
     email = request.query.get("personEmail")
-    return _items(request, [m for m in members if email in (None, m["personEmail"])])
+    return items_page(request, [m for m in members if email in (None, m["personEmail"])])
 
 
 @routes.get("/v1/messages/{id}")
@@ -107,8 +107,8 @@ async def message(request: web.Request) -> web.Response:
 async def messages(request: web.Request) -> web.Response:
     target = _member_room(request, request.query.get("roomId", ""))
     if target.type == "group" and request.query.get("mentionedPeople") != "me":
-        return _json_error(403, "Failed to get activity.")
-    return _items(request, [m.to_rest() for m in request.app[CONTEXT].world.messages_in(target)])
+        return json_error(403, "Failed to get activity.")
+    return items_page(request, [m.to_rest() for m in request.app[CONTEXT].world.messages_in(target)])
 
 
 async def _content(request: web.Request) -> dict[str, Any]:
@@ -135,11 +135,11 @@ async def post_message(request: web.Request) -> web.Response:
     context, bot = request.app[CONTEXT], bot_of(request)
     content = await _content(request)
     if not any(content.get(name) for name in ("text", "markdown", "files", "attachments")):
-        return _json_error(400, "Either text, markdown, files or attachments must be given.")
+        return json_error(400, "Either text, markdown, files or attachments must be given.")
     target = _target(request, content)
     parent = to_key(content["parentId"]) if content.get("parentId") else None
     if parent is not None and parent not in context.world.messages:
-        return _json_error(404, "Could not find parent message.")
+        return json_error(404, "Could not find parent message.")
     posted = context.world.post(
         target,
         context.world.bots[bot],

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from . import cloud, mercury, rest
+from . import cloud, mercury, person, rest
 from .accounts import Account
 from .books import Books
 from .context import BOT, CONTEXT, Context
@@ -143,7 +143,10 @@ class StandIn:
         """Who asks whom; the books; faults and latency; errors in the API's form."""
         host = (request.host or "").partition(":")[0]
         expected = next((h for prefix, h in HOST_OF_PATH.items() if request.path.startswith(prefix)), None)
-        bot = self.world.bot_of_token(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        bot, employee = self.world.bot_of_token(token), self.world.person_of_token(token)
+        if employee is not None and host == "webexapis.com":
+            return await person.answer(request, employee)
         if bot is None:
             self.strangers[f"{request.method} {host}{request.path}"] += 1
             return rest.unauthorized()

@@ -168,6 +168,7 @@ class World:
         self._rng = rng
         self._new_key: Callable[[], str] = uuid_source(rng)
         self._bot_of_token: dict[str, str] = {}
+        self._person_of_token: dict[str, Person] = {}
         self.bots: dict[str, Person] = {}
         self.people: dict[str, Person] = {}
         self.rooms: dict[str, Room] = {}
@@ -233,6 +234,18 @@ class World:
     def bot_of_token(self, token: str) -> str | None:
         """The bot that the token belongs to."""
         return self._bot_of_token.get(token)
+
+    def sign_in(self, token: str, email: str) -> Person:
+        """Have a token belong to a person, who is hired if need be."""
+        known = next((person for person in self.people.values() if person.email == email), None)
+        self._person_of_token[token] = known or self._add_person(
+            Person(self._new_key(), email, email.partition("@")[0])
+        )
+        return self._person_of_token[token]
+
+    def person_of_token(self, token: str) -> Person | None:
+        """The employee that the token belongs to."""
+        return self._person_of_token.get(token)
 
     def find(self, objects: dict[str, Any], any_id: str) -> Any:
         """The object with this id in either form. Raises NotFound."""

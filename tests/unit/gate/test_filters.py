@@ -31,7 +31,11 @@ BOTS = {
         "fleet": {
             "hosts": {
                 "tars": {"bot_log": "{{ inventory_hostname }}.txt"},
-                "toodles": {"bot_user": "service", "bot_timezone": "Asia/Tokyo"},
+                "toodles": {
+                    "bot_user": "service",
+                    "bot_timezone": "Asia/Tokyo",
+                    "bot_probe": {"to": "{{ inventory_hostname }}@webex.bot"},
+                },
             }
         },
     },
@@ -121,13 +125,21 @@ def test_filters_see_resolved_settings_of_all_bots(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text()) == {
         "hash": settings_hash("jarvis", resolved),
         "controls": [
-            {"bot": "tars", "user": "vinay", "log": "/srv/100% IR/tars.txt", "timezone": "", "signatures": []},
+            {
+                "bot": "tars",
+                "user": "vinay",
+                "log": "/srv/100% IR/tars.txt",
+                "timezone": "",
+                "signatures": [],
+                "probe": {},
+            },
             {
                 "bot": "toodles",
                 "user": "service",
                 "log": "/srv/100% IR/logs/toodles.log",
                 "timezone": "Asia/Tokyo",
                 "signatures": [],
+                "probe": {"to": "toodles@webex.bot", "text": "help", "expects": "", "seconds": 15.0, "every": 600.0},
             },
         ],
         "users": ["vinay", "service"],
@@ -242,6 +254,14 @@ def test_no_word_of_a_webhook_is_shown(tmp_path: Path) -> None:
     assert "changed=1" in done.stdout, "or nothing was written that could have been shown"
     shown = done.stdout + done.stderr
     assert "hushhush" not in shown.replace(json.dumps({"rollout_notify": webhooks})[1:-1], "")
+
+
+def test_no_word_of_the_probes_token_is_shown(tmp_path: Path) -> None:
+    done = play(tmp_path, NOTIFY, "--check", "--diff", "-vvv", rollout_probe_token="hushhush")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed=1" in done.stdout, "or nothing was written that could have been shown"
+    shown = done.stdout + done.stderr
+    assert "hushhush" not in shown.replace(json.dumps({"rollout_probe_token": "hushhush"})[1:-1], "")
 
 
 def test_without_webhooks_what_the_vm_has_is_left(tmp_path: Path) -> None:

@@ -57,6 +57,27 @@ def test_a_webhook_that_nobody_could_use_is_refused_without_a_word_of_it(webhook
     assert "SECRET" not in problem
 
 
+@pytest.mark.parametrize("token", ["SECRET SECRET", ["SECRET"], "SECRET\n", "SECRET" * 1000])
+def test_what_is_no_token_is_refused_without_a_word_of_it(token: Any) -> None:
+    given = {"ansible_user": "vinay", "rollout_probe_token": token}
+    (problem,) = settings_problems("jarvis", lambda name: value_of(name, "jarvis", given))
+    assert problem == "rollout_probe_token is no token: one word of ASCII characters (set for jarvis)"
+
+
+@pytest.mark.parametrize(
+    ("deadline", "probe", "problem"),
+    [
+        (300, {"to": "jarvis"}, "bot_probe: `to` is neither"),
+        (84, {"to": "jarvis@webex.bot"}, "leave 75 s more for the start-up check"),
+        (85, {"to": "jarvis@webex.bot"}, ""),
+    ],
+)
+def test_a_probe_is_usable_and_fits_into_the_deadline(deadline: int, probe: Any, problem: str) -> None:
+    given = {"ansible_user": "vinay", "bot_probe": probe, "rollout_guard_deadline": deadline}
+    said = " ".join(settings_problems("jarvis", lambda name: value_of(name, "jarvis", given)))
+    assert problem in said if problem else said == ""
+
+
 def test_a_webhook_that_can_be_used_is_taken() -> None:
     webhooks = [{"form": "webex", "url": "https://webexapis.com/v1/webhooks/incoming/x", "events": ["roll_back"]}]
     given = {"ansible_user": "vinay", "rollout_notify": webhooks}

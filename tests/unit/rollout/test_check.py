@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils.webex_rollout.clock import boot_key
+from ansible.module_utils.webex_rollout.clock import Deadline, boot_key
 from ansible.module_utils.webex_rollout.disk import unseal
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor, look_at_all
@@ -26,6 +26,7 @@ from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
 from ansible.module_utils.webex_rollout.steps.step import Result
 from ansible.module_utils.webex_rollout.steps.switch import switch
 from ansible.module_utils.webex_rollout.systemd import Unit
+from ansible.module_utils.webex_rollout.weather import Look
 
 from tests.unit.pool.test_channel_reader import channel, head
 from tests.unit.rollout.machine import everywhere
@@ -276,3 +277,31 @@ def test_a_bot_that_its_channel_shows_ready_needs_no_log(started: Machine, monke
     file.write_bytes(channel(process, "session=api timeout=60", head=head(configured=2)))
     (said,) = [f["detail"] for f in check_start(started.vm, "jarvis", proof).checks if f["name"] == "pool module"]
     assert said == "its channel has 2 configured sessions"
+
+
+def test_in_bad_weather_it_looks_again_until_the_bot_can_have_come_up(
+    started: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage as the bot is switched: no roll back for it, and none for what it ended before."""
+    weather = [Look("bad", "connect", "no answer"), Look("bad", "connect", "no answer"), Look("good")]
+    real, looks = check_room._watch_once, []
+
+    def watched(*given: object) -> list[check_room.Finding]:
+        looks.append(len(weather))
+        found = real(*given)
+        return found if not weather else [*found, check_room.Finding("connection", False, "none")]
+
+    monkeypatch.setattr(check_room, "ask", lambda *_: weather.pop(0))
+    monkeypatch.setattr(check_room, "_watch_once", watched)
+    check_start(started.vm, "jarvis", Proof(settle=0.1, ports=()))
+    assert looks == [3, 2, 1, 0]
+    assert phase(started) == "checked"
+
+
+def test_not_beyond_its_deadline_and_it_says_why(silent: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [100.0, 100.0, 0.0]
+    monkeypatch.setattr(check_room, "ask", lambda *_: Look("bad", "connect", "no answer"))
+    monkeypatch.setattr(Deadline, "remaining", lambda _: left.pop(0) if left else 0.0)
+    with pytest.raises(CheckFailedError, match=r"connection.*Webex cannot be reached from the VM \(no answer\)"):
+        check_start(silent.vm, "jarvis", Proof(0.1, 0, (9,)))
+    assert left == []

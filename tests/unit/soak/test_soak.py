@@ -127,6 +127,7 @@ class Machine:
             "act": True,
             "heal": True,
             "checks": [],
+            "probe": {},
             "decision": "",
             "who": "",
             "why": "",
