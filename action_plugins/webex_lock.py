@@ -10,11 +10,18 @@ import os
 import platform
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+
+# Ansible puts neither the project nor a plugin's own directory on the path.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from module_utils.webex_lock_options import OPTIONS, REQUIRED_IF
+from plugin_utils.asking import ask
 
 
 def start_time(pid: int) -> str:
@@ -97,7 +104,4 @@ class ActionModule(ActionBase):
         arguments = {**self._task.args, **extra}
         if arguments.get("state", "acquired") == "acquired":
             arguments["holder"] = ourselves()
-        answer: dict[str, Any] = self._execute_module(
-            module_name="webex_lock", module_args=arguments, task_vars=task_vars
-        )
-        return answer
+        return ask(*(self, "webex_lock", arguments, task_vars or {}), argument_spec=OPTIONS, required_if=REQUIRED_IF)

@@ -12,6 +12,8 @@ from ansible.plugins.action import ActionBase
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from module_utils.webex_release_options import OPTIONS, REQUIRED_IF
+from plugin_utils.asking import ask
 from plugin_utils.installed import installed
 
 
@@ -26,5 +28,11 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if arguments.get("state") == "armed":
             arguments["installed"] = installed()
-        result.update(self._execute_module(module_name="webex_release", module_args=arguments, task_vars=task_vars))
+        result.update(
+            ask(
+                *(self, "webex_release", arguments, task_vars or {}),
+                argument_spec=OPTIONS,
+                required_if=REQUIRED_IF,
+            )
+        )
         return result

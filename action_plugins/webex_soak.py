@@ -20,10 +20,13 @@ from ansible.utils.display import Display
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from module_utils.webex_rollout.evidence import EXTEND, PROMOTE, Evidence
+from module_utils.webex_rollout.questions.soak import GATE
 from module_utils.webex_rollout.record import evidence_of, verdict_of
 from module_utils.webex_rollout.soak import Soak
 from module_utils.webex_rollout.verdict import Verdict, earliest, summary
-from module_utils.webex_soak_options import GATE, OPTIONS
+from module_utils.webex_soak_options import OPTIONS, REQUESTS
+from module_utils.webex_soak_options import REQUIRED_IF as REQUESTS_IF
+from plugin_utils.asking import ask
 from plugin_utils.gate.progress import notes, progress, worth_showing
 from plugin_utils.words import at, printable
 
@@ -128,8 +131,10 @@ class ActionModule(ActionBase):
     def _ask(self, **arguments: Any) -> dict[str, Any]:
         """Run the module on the VM; its error is ours."""
         arguments = {"bot": self._given["bot"], **{key: value for key, value in arguments.items() if value is not None}}
-        answer: dict[str, Any] = self._execute_module(
-            module_name="webex_soak", module_args=arguments, task_vars=self._vars
+        answer = ask(
+            *(self, "webex_soak", arguments, self._vars),
+            argument_spec={**OPTIONS, **REQUESTS},
+            required_if=REQUESTS_IF,
         )
         if answer.get("failed"):
             raise AnsibleActionFail(printable(str(answer.get("msg") or "webex_soak failed and gave no reason")))

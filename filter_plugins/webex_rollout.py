@@ -42,6 +42,16 @@ def webex_leader(hostvars: Variables, bot: str, play: Sequence[str], checkout: b
     return controls.leader(bot, hostvars, play, checkout)
 
 
+def webex_vm_ready(hostvars: Variables, bot: str) -> bool:
+    """``hostvars | webex_vm_ready(bot)``: whether the bot's VM has the program of this run."""
+    return controls.is_ready(bot, hostvars)
+
+
+def webex_same_way(hostvars: Variables, bot: str, other: str) -> bool:
+    """``hostvars | webex_same_way(bot, other)``: whether Ansible works on both in the same way."""
+    return controls.same_way(bot, other, hostvars)
+
+
 def webex_vm_settings(hostvars: Variables, bot: str, name: str) -> list[Any]:
     """``hostvars | webex_vm_settings(bot, name)``: the values of a setting among the bots of the bot's VM."""
     return controls.vm_settings(bot, hostvars, name)
@@ -146,6 +156,8 @@ class FilterModule:
             "webex_settings_hash": webex_settings_hash,
             "webex_controls": webex_controls,
             "webex_leader": webex_leader,
+            "webex_vm_ready": webex_vm_ready,
+            "webex_same_way": webex_same_way,
             "webex_vm_settings": webex_vm_settings,
             "webex_bots_of_vm": webex_bots_of_vm,
             "webex_status": webex_status,

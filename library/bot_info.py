@@ -160,7 +160,7 @@ bots:
   description:
     - By the name of each bot C(problems), the reasons against a rollout, and C(notes), what is worth to be known and
       forbids nothing, each a sentence; C(open_files_allowed), the largest limit up to C(open_files) that this machine
-      lets be set; and C(facts).
+      lets be set; C(vm_ready), whether the VM's program and units are this run's; and C(facts).
     - C(differences) is what a rollout has to do with the bot, a reason each; empty where it takes part in nothing.
       C(stopped) is whether it was left stopped, as M(webex_release) does with O(bots[].start=false).
       C(soak) is what is kept of its soak, as M(webex_soak) returns it, null if nothing is; C(since) what was logged
@@ -205,115 +205,16 @@ bots:
       type: dict
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_installed import must_be_installed
-from ansible.module_utils.webex_rollout.errors import RolloutError
-from ansible.module_utils.webex_rollout.facts import collect
-from ansible.module_utils.webex_rollout.look import Looked, found_of
-from ansible.module_utils.webex_rollout.processes import Bot
-from ansible.module_utils.webex_rollout.refusals import Needs, notes, problems
-from ansible.module_utils.webex_rollout.settled import watch_problems
-from ansible.module_utils.webex_rollout.store import Vm
-from ansible.module_utils.webex_rollout.words import printable
-
-TEXT = {"type": "str", "default": ""}
-LIST = {"type": "list", "elements": "str", "default": []}
-BOT = {
-    "bot": {"type": "str", "required": True},
-    "home": {"type": "str", "required": True},
-    "script": {"type": "str", "required": True},
-    "python": {"type": "str", "required": True},
-    "python_given": {"type": "bool", "default": False},
-    "user": {"type": "str", "required": True},
-    "log": {"type": "str", "required": True},
-    "data": LIST,
-    "command": LIST,
-    "arguments": LIST,
-    "output": {"type": "str", "choices": ["found", "journal"], "default": "found"},
-    "keep_variables": LIST,
-    "drop_variables": LIST,
-    "open_files": {"type": "int", "required": True},
-    "connections": {"type": "int", "required": True},
-    "min_free_mib": {"type": "int", "required": True},
-    "guard_deadline": {"type": "int", "default": 0},
-    "start": {"type": "bool", "default": True},
-    "take_over_starters": {"type": "bool", "default": False},
-    "inputs": TEXT,
-    "settings_hash": TEXT,
-    "signatures": {"type": "list", "elements": "dict", "default": []},
-    "timezone": TEXT,
-}
-
-
-def asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
-    """A bot as the collection wants it."""
-    return Bot(given["bot"], given["home"], given["script"], given["python"], given["user"]), Needs(
-        log=given["log"],
-        data=tuple(given["data"]),
-        open_files=given["open_files"],
-        connections=given["connections"],
-        min_free_mib=given["min_free_mib"],
-        take_over_starters=given["take_over_starters"],
-        python_given=given["python_given"],
-        command=tuple(given["command"]),
-        arguments=tuple(given["arguments"]),
-        output=given["output"],
-        keep=tuple(given["keep_variables"]),
-        drop=tuple(given["drop_variables"]),
-        timezone=given["timezone"],
-        guard_deadline=given["guard_deadline"],
-        start=given["start"],
-    )
-
-
-def shared_differences(installed: dict[str, str]) -> list[str]:
-    """What has to be done for all bots of this machine."""
-    try:
-        must_be_installed(installed)
-    except RolloutError:
-        return ["the VM's program or its units are not this project's"]
-    return watch_problems()
-
-
-def looked(given: dict[str, Any]) -> Looked:
-    """A bot as its rollout is asked for."""
-    return Looked(*(given[name] for name in ("bot", "user", "inputs", "settings_hash", "signatures", "timezone")))
+from ansible.module_utils.bot_info_options import OPTIONS
+from ansible.module_utils.webex_rollout.questions.bots import answer
 
 
 def main() -> None:
     """Run the module."""
-    bots = {"type": "list", "elements": "dict", "options": BOT}
-    module = AnsibleModule(
-        argument_spec={
-            "bots": {**bots, "required": True},
-            "others": {**bots, "default": []},
-            "installed": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
-    given = [asked(each) for each in module.params["bots"]]
-    vm = Vm()
-    try:
-        found = collect(vm, given, [asked(each) for each in module.params["others"]])
-    except RolloutError as error:
-        module.fail_json(msg=printable(str(error)))
-    shared = shared_differences(module.params["installed"])
-    stand = {each["bot"]: found_of(vm, looked(each), shared) for each in module.params["bots"]}
-    module.exit_json(
-        changed=False,
-        bots={
-            bot.name: {
-                "facts": found[bot.name],
-                "problems": problems(found[bot.name], needs),
-                "notes": notes(found[bot.name]),
-                "open_files_allowed": min(needs.open_files, found[bot.name]["limits"]["open_files"]),
-                **stand[bot.name],
-            }
-            for bot, needs in given
-        },
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    result = answer(module.params, module.check_mode)
+    module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -216,69 +216,16 @@ seconds:
   type: float
 """
 
-import time
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout.clock import vm_clock
-from ansible.module_utils.webex_rollout.errors import LogError
-from ansible.module_utils.webex_rollout.logs.reader import LogReader
-
-
-def answer(given: dict[str, Any]) -> dict[str, Any]:
-    """What the module returns, apart from the clock.
-
-    :raises LogError: when log or cursor cannot be used.
-    """
-    reader = LogReader(given["user"], given["signatures"], given["timezone"] or "")
-    if given["take"]:
-        return reader.take(given["path"])
-    if given["cursor"] is None:
-        result = reader.look_at_all(given["path"], rotated=given["history"])
-    else:
-        other = given["cursor"].get("path")
-        if other != reader.path(given["path"]):
-            raise LogError(f"the cursor belongs to log {other}, not to {given['path']}: take one for this log")
-        result = reader.look(given["cursor"])
-    if not given["buckets"]:
-        for hours in ("hours", "error_hours", "error_other_hours"):
-            del result[hours]
-    return result
+from ansible.module_utils.bot_log_info_options import EXCLUSIVE, OPTIONS
+from ansible.module_utils.webex_rollout.questions.log import answer
 
 
 def main() -> None:
     """Run the module."""
-    flag = {"type": "bool", "default": False}
-    module = AnsibleModule(
-        argument_spec={
-            "path": {"type": "str", "required": True},
-            "user": {"type": "str", "required": True},
-            "cursor": {"type": "dict"},
-            "take": flag,
-            "history": flag,
-            "buckets": flag,
-            "signatures": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "text": {"type": "str", "required": True},
-                    "kind": {"type": "str", "choices": ["failure", "recovered", "notice"], "default": "failure"},
-                },
-            },
-            "timezone": {"type": "str"},
-        },
-        mutually_exclusive=[("cursor", "take", "history")],
-        supports_check_mode=True,
-    )
-    given = module.params
-    begun = time.perf_counter()
-    try:
-        result = answer(given)
-    except LogError as error:
-        module.fail_json(msg=str(error), now=vm_clock())
-    module.exit_json(changed=False, now=vm_clock(), seconds=time.perf_counter() - begun, **result)
+    module = AnsibleModule(argument_spec=OPTIONS, mutually_exclusive=EXCLUSIVE, supports_check_mode=True)
+    result = answer(module.params, module.check_mode)
+    module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 
 
 if __name__ == "__main__":

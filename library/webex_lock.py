@@ -91,57 +91,16 @@ message:
   type: str
 """
 
-from dataclasses import asdict
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout.errors import RolloutError
-from ansible.module_utils.webex_rollout.lock import Holder, acquire_lock, release_lock
-from ansible.module_utils.webex_rollout.store import Vm
-from ansible.module_utils.webex_rollout.words import printable
+from ansible.module_utils.webex_lock_options import OPTIONS, REQUIRED_IF
+from ansible.module_utils.webex_rollout.questions.lock import answer
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["acquired", "released"], "default": "acquired"},
-            "token": {"type": "int", "no_log": False},
-            "holder": {
-                "type": "dict",
-                "options": {
-                    "who": {"type": "str", "required": True},
-                    "host": {"type": "str", "required": True},
-                    "pid": {"type": "int", "required": True},
-                    "start_time": {"type": "str", "required": True},
-                    "place": {"type": "str", "required": True},
-                },
-            },
-            "dead_token": {"type": "int", "default": 0, "no_log": False},
-        },
-        required_if=[("state", "released", ("token",)), ("state", "acquired", ("holder",))],
-        supports_check_mode=True,
-    )
-    given = module.params
-    try:
-        if given["state"] == "acquired":
-            holder = Holder(**given["holder"])
-            result = acquire_lock(Vm(who=holder.who), holder, dead=given["dead_token"], check=module.check_mode)
-        else:
-            result = release_lock(Vm(), given["token"], check=module.check_mode)
-    except RolloutError as error:
-        module.fail_json(msg=printable(str(error)))
-    except OSError as error:
-        module.fail_json(msg=printable(f"cannot acquire the lock: {error.filename or 'the machine'}: {error.strerror}"))
-    lock = result.lock
-    module.exit_json(
-        changed=result.changed,
-        token=None if module.check_mode else lock.token,
-        holder=asdict(lock.holder) if lock.holder else None,
-        held_by_us=result.got and not module.check_mode,
-        refused=not result.got,
-        held_token=lock.token,
-        message=printable(lock.described()),
-    )
+    module = AnsibleModule(argument_spec=OPTIONS, required_if=REQUIRED_IF, supports_check_mode=True)
+    result = answer(module.params, module.check_mode)
+    module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ description:
     application. Its first line names the Python that Ansible uses there.
   - The controller's side builds the program and sends it only where another one is installed. It is tried before it
     takes the other one's place, in one step.
+  - What it compiles to is kept in C(/var/cache/webex-rollout), for most of its runs take less time than compiling it.
   - A machine whose state was written by a newer program is refused.
 options:
   sha256:
@@ -50,16 +51,22 @@ version:
 
 import base64
 import hashlib
+import io
+import marshal
+import os
 import sys
+import zipfile
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_installed import FIRST_LINE, is_installed
 from ansible.module_utils.webex_rollout import __version__
 from ansible.module_utils.webex_rollout.disk import STATE_VERSION, format_of, write_whole
 from ansible.module_utils.webex_rollout.errors import RolloutError
-from ansible.module_utils.webex_rollout.paths import PROGRAM, STATE_DIR
+from ansible.module_utils.webex_rollout.installed import FIRST_LINE, is_installed
+from ansible.module_utils.webex_rollout.paths import CACHE_DIR, PROGRAM, SAMPLING_TIMER, STATE_DIR, UNIT_DIR
 from ansible.module_utils.webex_rollout.system import run_command
+from ansible.module_utils.webex_rollout.systemd import systemctl
 from ansible.module_utils.webex_rollout.tree import must_be_roots
 from ansible.module_utils.webex_rollout.words import printable
 
@@ -97,6 +104,34 @@ def install(program: Path, sha256: str, content: bytes) -> None:
     write_whole(program, FIRST_LINE + content, 0o755)
 
 
+def stop_sampling() -> None:
+    """Stop the log sampling of version 0.1.0, which would run a program that knows it no more.
+
+    :raises RolloutError: when systemd does not.
+    """
+    if os.path.lexists(f"{UNIT_DIR}/{SAMPLING_TIMER}"):
+        systemctl("disable", "--now", SAMPLING_TIMER)
+
+
+def compile_program(program: Path, sha256: str, cache: Path) -> None:
+    """Keep what the program compiles to, for it to run; what is kept of another program or Python goes."""
+    must_be_roots(str(cache))
+    kept = cache / f"{sha256}.{sys.implementation.cache_tag}.zip"
+    if kept.exists():
+        return
+    content = program.read_bytes()
+    compiled = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as sources, zipfile.ZipFile(compiled, "w") as archive:
+        for name in sources.namelist():
+            code = compile(sources.read(name), f"{program}/{name}", "exec", dont_inherit=True)
+            # As of PEP 552: not to be compared with a source, which is not there.
+            archive.writestr(f"{name}c", MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(code))
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in cache.iterdir():
+        old.unlink()
+    write_whole(kept, compiled.getvalue(), 0o600)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -109,7 +144,10 @@ def main() -> None:
         refuse_newer_state(Path(STATE_DIR))
         changed = not is_installed(program, sha256)
         if changed and content and not module.check_mode:
+            stop_sampling()
             install(program, sha256, base64.b64decode(content))
+        if not module.check_mode and (content or not changed):
+            compile_program(program, sha256, Path(CACHE_DIR))
     except RolloutError as error:
         module.fail_json(msg=printable(str(error)))
     except OSError as error:

@@ -36,13 +36,13 @@ options:
     type: int
   home:
     description: The bots' checkout. Required for V(recorded).
-    type: path
+    type: str
   script:
     description: The bot's script, relative to O(home). Required for V(recorded).
     type: str
   python:
     description: The Python that runs the bot. Required for V(recorded).
-    type: path
+    type: str
   user:
     description: The user who runs the bot. Required for V(recorded).
     type: str
@@ -62,7 +62,7 @@ options:
     suboptions:
       path:
         description: Absolute path.
-        type: path
+        type: str
         required: true
       shared:
         description: Whether several bots of the machine use it. It goes back only when no other bot needs it.
@@ -284,148 +284,16 @@ message:
   type: str
 """
 
-from dataclasses import asdict
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_installed import must_be_installed
-from ansible.module_utils.webex_rollout.errors import RolloutError
-from ansible.module_utils.webex_rollout.own_checks import checks_of
-from ansible.module_utils.webex_rollout.probe import probe_of
-from ansible.module_utils.webex_rollout.processes import Bot
-from ansible.module_utils.webex_rollout.state import KEEP_RELEASES, FileRule
-from ansible.module_utils.webex_rollout.steps.arm import arm
-from ansible.module_utils.webex_rollout.steps.check import CheckFailedError, Proof, check_start
-from ansible.module_utils.webex_rollout.steps.confirm import confirm
-from ansible.module_utils.webex_rollout.steps.record import Wanted, record
-from ansible.module_utils.webex_rollout.steps.restart import restart
-from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
-from ansible.module_utils.webex_rollout.steps.step import Result
-from ansible.module_utils.webex_rollout.steps.switch import switch
-from ansible.module_utils.webex_rollout.store import Vm
-from ansible.module_utils.webex_rollout.words import printable
-
-ARGUMENTS = {
-    "bot": {"type": "str", "required": True},
-    "state": {
-        "type": "str",
-        "required": True,
-        "choices": ["recorded", "armed", "switched", "checked", "confirmed", "rolled_back", "restarted"],
-    },
-    "token": {"type": "int", "no_log": False},
-    "home": {"type": "path"},
-    "script": {"type": "str"},
-    "python": {"type": "path"},
-    "user": {"type": "str"},
-    "commands": {"type": "list", "elements": "list", "default": []},
-    "files": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "path": {"type": "path", "required": True},
-            "shared": {"type": "bool", "default": False},
-            "restart": {"type": "bool", "default": True},
-        },
-    },
-    "take_over": {"type": "bool", "default": False},
-    "keep_variables": {"type": "list", "elements": "str", "default": []},
-    "drop_variables": {"type": "list", "elements": "str", "default": []},
-    "seconds": {"type": "float", "default": 600},
-    "installed": {"type": "dict", "default": {}},
-    "stop_seconds": {"type": "float", "default": 10},
-    "pending": {"type": "bool", "default": False},
-    "start": {"type": "bool", "default": True},
-    "settle": {"type": "float", "default": 30},
-    "took_to_start": {"type": "float", "default": 0},
-    "open_files": {"type": "int", "default": 0},
-    "log": {"type": "str"},
-    "log_cursor": {"type": "dict"},
-    "checks": {"type": "list", "elements": "dict", "default": []},
-    "probe": {"type": "dict", "default": {}},
-    "keep": {"type": "int", "default": KEEP_RELEASES},
-    "probation": {"type": "float", "default": 0},
-    "inputs": {"type": "str", "default": ""},
-    "to": {"type": "str", "default": "previous"},
-    "own": {"type": "bool", "default": False},
-    "reason": {"type": "str", "default": "the rollout failed"},
-}
-
-
-def _wanted(given: dict[str, Any]) -> Wanted:
-    """What to record."""
-    return Wanted(
-        bot=Bot(
-            given["bot"],
-            given["home"],
-            given["script"],
-            given["python"],
-            given["user"],
-            tuple(map(tuple, given["commands"])),
-        ),
-        files={file["path"]: FileRule(file["shared"], file["restart"]) for file in given["files"]},
-        take_over=given["take_over"],
-        keep_variables=given["keep_variables"],
-        drop_variables=given["drop_variables"],
-        stop_seconds=given["stop_seconds"],
-    )
-
-
-def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
-    """Take the step that is asked for."""
-    bot, token = given["bot"], given["token"]
-    if given["state"] == "recorded":
-        return record(vm, _wanted(given), token, check)
-    if given["state"] == "armed":
-        if not check:
-            must_be_installed(given["installed"])
-        return arm(vm, bot, given["seconds"], token, check)
-    if given["state"] == "switched":
-        return switch(vm, bot, token, check, given["pending"], given["start"])
-    if given["state"] == "checked":
-        proof = Proof(
-            given["settle"],
-            given["open_files"],
-            log=given["log"] or "",
-            took_to_start=given["took_to_start"],
-            checks=checks_of("checks", given["checks"]),
-            probe=probe_of("probe", given["probe"]),
-            cursor=given["log_cursor"],
-        )
-        return check_start(vm, bot, proof, token, check)
-    if given["state"] == "confirmed":
-        return confirm(vm, bot, token, given["keep"], given["probation"], given["inputs"], check)
-    if given["state"] == "restarted":
-        return restart(vm, bot, token, check)
-    return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)
-
-
-def report(result: Result) -> dict[str, Any]:
-    """A result as a module returns it."""
-    returned = asdict(result)
-    returned["diff"] = {"before": returned.pop("before"), "after": returned.pop("after")}
-    return returned
+from ansible.module_utils.webex_release_options import OPTIONS, REQUIRED_IF
+from ansible.module_utils.webex_rollout.questions.release import answer
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS,
-        required_if=[("state", "recorded", ("home", "script", "python", "user"))],
-        supports_check_mode=True,
-    )
-    try:
-        result = act(Vm(), module.params, module.check_mode)
-    except CheckFailedError as error:
-        module.fail_json(msg=printable(str(error)), **report(error.result))
-    except RolloutError as error:
-        module.fail_json(msg=printable(str(error)))
-    except OSError as error:
-        module.fail_json(msg=printable(f"{module.params['bot']}: {error.filename or 'the machine'}: {error.strerror}"))
-    else:
-        if result.problems:
-            module.fail_json(msg=printable(f"{result.bot}: {result.message}"), **report(result))
-        module.exit_json(**report(result))
+    module = AnsibleModule(argument_spec=OPTIONS, required_if=REQUIRED_IF, supports_check_mode=True)
+    result = answer(module.params, module.check_mode)
+    module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 
 
 if __name__ == "__main__":

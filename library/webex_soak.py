@@ -284,115 +284,16 @@ unstable:
   type: str
 """
 
-import time
-from dataclasses import asdict
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_rollout.drift import unstable
-from ansible.module_utils.webex_rollout.errors import RolloutError, SoakError
-from ansible.module_utils.webex_rollout.own_checks import checks_of
-from ansible.module_utils.webex_rollout.probe import probe_of
-from ansible.module_utils.webex_rollout.processes import Bot
-from ansible.module_utils.webex_rollout.soak import Soak, begin, load, locked, save
-from ansible.module_utils.webex_rollout.store import Vm
-from ansible.module_utils.webex_rollout.system import utc
-from ansible.module_utils.webex_rollout.watch import look
-from ansible.module_utils.webex_soak_options import GATE, OPTIONS, REQUESTS
-
-REQUIRED_IF = [
-    ("state", "begun", ("release", "log", "soak_max")),
-    ("state", "looked", ("release", "log", *GATE)),
-    ("state", "stated", ("release",)),
-]
-
-
-def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Take the step that is asked for; returns the soak and what it means for other bots.
-
-    :raises SoakError: when what is kept, or what was given, cannot be used.
-    :raises RolloutError: when the soak cannot be written.
-    """
-    store, state = vm.store(given["bot"]), given["state"]
-    lost = unstable(vm, given["bot"], given["release"]) if state == "looked" else ""
-    if check or state == "read" or lost:
-        soak, resumed = load(store), True
-    else:
-        with locked(store):
-            kept = _same(load(store), given)
-            soak = _stated(kept, given) if state == "stated" else _with(store.need().bot, kept, given)
-            if state == "looked":
-                look(store, soak)
-            resumed = kept is not None and state != "begun"
-            save(store, soak)
-    bot = store.load()
-    running = bot.current if bot is not None else ""
-    return {
-        "soak": None if soak is None else asdict(soak),
-        "resumed": resumed and soak is not None,
-        "gate_state": "none" if soak is None else soak.gate_state(running, given["settings_hash"]),
-        "unstable": lost,
-    }
-
-
-def _same(kept: Soak | None, given: dict[str, Any]) -> Soak | None:
-    """The soak that is kept, where it is of this release.
-
-    A release is named by its content: a run over the bot that changes nothing proves that the present settings give
-    the release that soaks, and states them anew. Only where the bot was started again do other settings count as
-    another release. Not knowing them is no difference: version 0.1.0 lost them when it healed a release.
-    """
-    if kept is None or kept.release != given["release"]:
-        return None
-    known = kept.settings_hash and given["settings_hash"]
-    other = known and kept.settings_hash != given["settings_hash"]
-    return None if other and given["state"] == "begun" else kept
-
-
-def _with(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
-    """The soak with what this run says of it; one that begins, or begins anew, where there is none."""
-    soak = kept
-    if soak is None or given["state"] == "begun":
-        soak = begin(bot, given["release"], given["log"], given["before"] or {}, kept)
-    soak.settings_hash = given["settings_hash"] or soak.settings_hash
-    soak.until = given["soak_max"] + given["watch"]
-    soak.acts, soak.heals = given["act"], given["heal"]
-    soak.checks = checks_of("checks", given["checks"])
-    soak.probe = probe_of("probe", given["probe"])
-    soak.gate = {name: given[name] for name in GATE if given[name] is not None} or soak.gate
-    soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
-    soak.decide(given["decision"], given["who"], given["why"], utc(time.time()))
-    own = {"timezone": given["timezone"], "signatures": given["signatures"]}
-    soak.watch(
-        [{**own, **{key: value for key, value in each.items() if value is not None}} for each in given["controls"]]
-    )
-    return soak
-
-
-def _stated(kept: Soak | None, given: dict[str, Any]) -> Soak:
-    """The soak, of which this run knows the settings."""
-    if kept is None:
-        raise SoakError(f"{given['bot']}: there is no soak of release {given['release']} to state the settings of")
-    kept.settings_hash = given["settings_hash"] or kept.settings_hash
-    return kept
+from ansible.module_utils.webex_rollout.questions.soak import answer
+from ansible.module_utils.webex_soak_options import OPTIONS, REQUESTS, REQUIRED_IF
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec={**OPTIONS, **REQUESTS}, required_if=REQUIRED_IF, supports_check_mode=True)
-    given = module.params
-    if given["state"] == "watched":
-        module.fail_json(msg=f"{given['bot']}: to watch a soak is its action's part; run webex_soak as a task")
-    vm = Vm()
-    try:
-        result = act(vm, given, module.check_mode)
-    except RolloutError as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        where = error.filename or vm.store(given["bot"]).soak_path
-        module.fail_json(msg=f"{given['bot']}: cannot keep its soak: {where}: {error.strerror}. Nothing was judged")
-    else:
-        module.exit_json(changed=False, **result)
+    result = answer(module.params, module.check_mode)
+    module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 
 
 if __name__ == "__main__":

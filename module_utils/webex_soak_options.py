@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .webex_rollout.questions.soak import GATE
+
 TEXT: dict[str, Any] = {"type": "str", "default": ""}
 SIGNATURE: dict[str, Any] = {
     "name": {"type": "str", "required": True},
@@ -46,11 +48,15 @@ OPTIONS: dict[str, Any] = {
     "timezone": TEXT,
 }
 
-# The settings of the gate, as `GateSettings` has them.
-GATE = ("soak_min", "soak_max", "min_requests", "timeouts_per_hour", "alpha", "beta")
-
 # What the action asks of the module; a task may not.
 REQUESTS: dict[str, Any] = {
     "state": {**OPTIONS["state"], "choices": [*OPTIONS["state"]["choices"], "looked", "stated"]},
     "who": TEXT,
 }
+
+# Of the module, which knows no `watched`: that is the action's.
+REQUIRED_IF = [
+    ("state", "begun", ("release", "log", "soak_max")),
+    ("state", "looked", ("release", "log", *GATE)),
+    ("state", "stated", ("release",)),
+]

@@ -10,14 +10,43 @@ import io
 import zipfile
 from pathlib import Path
 
+from module_utils.webex_rollout.paths import CACHE_DIR
+
 PACKAGE = Path(__file__).resolve().parents[1] / "module_utils" / "webex_rollout"
-MAIN = "import sys\n\nfrom webex_rollout.cli import main\n\nsys.exit(main())\n"
+MAIN = """import hashlib
+import os
+import sys
+
+
+def is_roots(path):
+    status = os.lstat(path)
+    return status.st_uid == 0 and not status.st_mode & 0o022
+
+
+with open(__loader__.archive, "rb") as program:
+    program.readline()
+    digest = hashlib.sha256(program.read()).hexdigest()
+compiled = "{cache}/" + digest + "." + sys.implementation.cache_tag + ".zip"
+try:
+    if is_roots("{cache}") and is_roots(compiled):
+        sys.path.insert(0, compiled)
+except OSError:
+    pass
+
+from webex_rollout.cli import main
+
+sys.exit(main())
+"""
+"""Runs what `webex_program` has compiled of this very program: compiling takes longer than most commands do."""
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip archive can hold
 
 
-def build(package: Path = PACKAGE) -> bytes:
-    """The zip application without its first line; it begins where `zipapp` would put the interpreter's."""
-    sources = {"__main__.py": MAIN.encode()}
+def build(package: Path = PACKAGE, cache: str = CACHE_DIR) -> bytes:
+    """The zip application without its first line; it begins where `zipapp` would put the interpreter's.
+
+    :param cache: where the program looks for what `webex_program` has compiled of it.
+    """
+    sources = {"__main__.py": MAIN.replace("{cache}", cache).encode()}
     for path in package.rglob("*.py"):
         sources[path.relative_to(package.parent).as_posix()] = path.read_bytes()
     buffer = io.BytesIO()

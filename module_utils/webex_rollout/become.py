@@ -75,6 +75,16 @@ def expanded(path: str, account: Account) -> str:
     return home + slash + rest
 
 
+def uid_of(user: str) -> int | None:
+    """The number of a user, who may be given by it; None where there is none of the name."""
+    if user.isdecimal() and user.isascii():
+        return int(user[:10])
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
 def group_name(gid: int) -> str:
     """Name of a group, or its number where it has none."""
     try:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from . import __version__
+from .asked import answer_request
 from .become import account_of
 from .errors import RolloutError
 from .guard import guard
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seconds", type=float, help="until it expires by itself (default: 900)")
     sub = command("unlock", "release the machine's lock by hand")
     sub.add_argument("--repair", action="store_true", help="replace a damaged lock.json")
+    commands.add_parser("answer")  # a module's question on standard input; not for people
     sub = commands.add_parser("run-found")  # what `systemd-run` is given; not for people
     sub.add_argument("bot")
     sub.add_argument("release")
@@ -66,6 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(vm: Vm, given: argparse.Namespace) -> int:
     """Run one command; returns the exit status."""
+    if given.command == "answer":
+        return answer_request(vm.program)
     if given.command == "run-found":
         store = vm.store(given.bot)
         process = store.release(given.release).runner.process

@@ -72,6 +72,7 @@ def collect(
         "systemd": systemd_version(),
         "unit_limits": _unit_limits(),
         "texts": texts,
+        "asked": {},
         "pythons": {},
         "looks": {},
     }
@@ -238,7 +239,7 @@ def _seen(known: _Known, account: Account, log: str, machine: Mapping[str, Any])
             for process in known.processes
         ],
         "namesakes": [namesake._asdict() for namesake in find_namesakes(bot)],
-        "starters": [asdict(starter) for starter in find_starters(bot, texts=machine["texts"])],
+        "starters": [asdict(starter) for starter in find_starters(bot, texts=machine["texts"], asked=machine["asked"])],
         "plan": planned.shown(),
         "took_to_start": known.took_to_start,
     }

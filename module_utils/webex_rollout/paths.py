@@ -10,6 +10,7 @@ from .errors import RolloutError
 
 STATE_DIR = "/var/lib/webex-rollout"
 PROGRAM = "/usr/local/sbin/webex-rollout"
+CACHE_DIR = "/var/cache/webex-rollout"
 ENVIRONMENT_DIR = "/etc/webex-bots"
 UNIT_DIR = "/etc/systemd/system"
 # Webhooks that events are sent to: secrets, readable by root alone.
@@ -21,6 +22,7 @@ PROBE_TOKEN_FILE = f"{ENVIRONMENT_DIR}/probe-token"
 OWN_UNITS = "webex-bot@"
 GUARD_TIMER = "webex-rollout-guard.timer"
 WATCH_TIMER = "webex-rollout-watch.timer"
+SAMPLING_TIMER = "webex-rollout-soak.timer"  # of version 0.1.0
 
 
 def checked_name(bot: str) -> str:

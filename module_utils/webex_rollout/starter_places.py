@@ -302,12 +302,20 @@ def search_for(bot: Bot, root: str = "/") -> Search:
     return Search(bot, account_of(bot.user), script, root, notes_until=time.monotonic() + SECONDS)
 
 
-def find_starters(bot: Bot, root: str = "/", texts: dict[tuple[str, str], Texts] | None = None) -> list[Starter]:
+def find_starters(
+    bot: Bot,
+    root: str = "/",
+    texts: dict[tuple[str, str], Texts] | None = None,
+    asked: dict[tuple[int, Callable[..., object], str], object] | None = None,
+) -> list[Starter]:
     """Everything but the rollout's own units that would start the bot's script.
 
     :param texts: kept between the bots of one look: what their users have, who are asked once for a checkout.
+    :param asked: the same for what users were asked for by path.
     """
     search = search_for(bot, root)
+    if asked is not None:
+        search.asked = asked
     checkout = os.path.normpath(search.path(bot.home.lstrip("/")))
     kept = {} if texts is None else texts
     if (bot.user, checkout) not in kept:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
-import pwd
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from .become import Account, as_account
+from .become import Account, as_account, uid_of
 from .command_line import SHELL_NAMES, absolute_words, is_python, parsed, python_paths, python_target, shown_words
 from .errors import RolloutError
 from .paths import is_below
@@ -65,7 +64,7 @@ class Starter:
 
 @dataclass
 class Effort:
-    """How many words of somebody's texts will still be looked at. A few lines can stand for centuries of work."""
+    """How many words of somebody's texts, or questions, are left. A few lines can stand for centuries of work."""
 
     left: int = EFFORT
 
@@ -83,7 +82,8 @@ class Search:
     his: Effort = field(default_factory=Effort)
     others: Effort = field(default_factory=Effort)
     effort: Effort | None = None  # for the text at hand; None for root's own, which is without bounds
-    asked: dict[tuple[Callable[..., object], str], object] = field(default_factory=dict)
+    asked: dict[tuple[int, Callable[..., object], str], object] = field(default_factory=dict)  # of all bots of a look
+    questions: Effort = field(default_factory=lambda: Effort(QUESTIONS_LIMIT))
     found: list[Starter] = field(default_factory=list)
 
     def path(self, relative: str) -> str:
@@ -97,11 +97,13 @@ class Search:
 
     def ask(self, function: Callable[..., object], path: str, default: object) -> object:
         """What a function says of a path: called by root where every directory above is root's, else by the user."""
-        key = (function, path)
+        key = (self.account.uid, function, path)
         if key not in self.asked:
-            self.asked[key] = default
-            if self.alone or len(path) > PATH_LIMIT or len(self.asked) > QUESTIONS_LIMIT:
+            # Not kept: a text of somebody else's must not answer for the user's own ones that name the same path.
+            if self.alone or len(path) > PATH_LIMIT or self.questions.left <= 0:
                 return default
+            self.questions.left -= 1
+            self.asked[key] = default
             with contextlib.suppress(OSError, ValueError, RolloutError):
                 self.asked[key] = as_account(self.account, function, path)
         return self.asked[key]
@@ -141,15 +143,6 @@ class Search:
         if answer is not False:
             counts = uid_of(user) in (0, self.account.uid)
             self.found.append(Starter(kind, file, line, what[:256], bool(answer), user, counts))
-
-
-def uid_of(user: str) -> int | None:
-    if user.isdecimal() and user.isascii():
-        return int(user[:10])
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except (KeyError, ValueError):
-        return None
 
 
 def led_by_root(path: str) -> tuple[str, bool]:
@@ -259,7 +252,7 @@ def _filled(word: str, known: Mapping[str, Sequence[str]], search: Search) -> li
     A pattern of files is a value only where it is the whole word.
     """
     found = [word]
-    for name in re.findall(r"\$\{?(\w+)\}?", word)[:4]:
+    for name in re.findall(r"\$\{?(\w+)\}?", word)[:4] if "$" in word else ():
         values = [value for value in known.get(name, ()) if "*" not in value or word in (f"${name}", f"${{{name}}}")]
         if values and search.spend(len(found) * len(values)):
             pattern = re.compile(rf"\$\{{{name}\}}|\${name}\b")

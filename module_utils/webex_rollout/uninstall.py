@@ -24,7 +24,7 @@ from .system import wait_until
 from .systemd import show_unit, systemctl
 from .tree import is_roots
 
-TIMERS = (paths.GUARD_TIMER, paths.WATCH_TIMER, "webex-rollout-soak.timer")
+TIMERS = (paths.GUARD_TIMER, paths.WATCH_TIMER, paths.SAMPLING_TIMER)
 # What earlier versions installed is among them.
 OLD_LIBRARY = "/usr/local/lib/webex-rollout"
 # A look, and what it may have to roll back, ends within this; the units' own limit is the same.
@@ -162,7 +162,7 @@ def _remove_program(vm: Vm, done: Uninstalled, check: bool) -> None:
         systemctl("daemon-reload")
     metrics = f"{METRICS_DIR}/{FILE}"
     # The token is a secret that nobody would look for any more.
-    for path in (paths.PROBE_TOKEN_FILE, metrics, OLD_LIBRARY, paths.RUN_DIR, vm.program):
+    for path in (paths.PROBE_TOKEN_FILE, metrics, OLD_LIBRARY, paths.RUN_DIR, paths.CACHE_DIR, vm.program):
         if os.path.lexists(path) and is_roots(path):
             _remove(path, done, check)
         elif os.path.lexists(path):

@@ -37,6 +37,28 @@ def leader(bot: str, variables: Variables, play: Sequence[str], checkout: bool =
     return next((each for each in play if place(each) == place(bot)), bot)
 
 
+WAY = (
+    *("ansible_become", "ansible_connection", "ansible_pass", "ansible_port", "ansible_private_key_file"),
+    *("ansible_python", "ansible_shell", "ansible_ssh", "ansible_sudo", "ansible_user"),
+)
+"""How the variables begin that say by which way a machine is worked on."""
+
+
+def same_way(bot: str, other: str, variables: Variables) -> bool:
+    """Whether two bots of a machine are reached, and root there become, in the same way by all that is set."""
+
+    def way(each: str) -> dict[str, Any]:
+        return {name: variables[each][name] for name in variables[each] if name.startswith(WAY)}
+
+    return way(bot) == way(other)
+
+
+def is_ready(bot: str, variables: Variables) -> bool:
+    """Whether this run has found its own program on a bot's machine, or has put it there for another of its bots."""
+    near = (variables[each].get("rollout_bot") or {} for each in bots_of_vm(bot, variables))
+    return any(each.get("vm_ready") for each in near)
+
+
 def settled(variables: Variables, groups: Mapping[str, Sequence[str]]) -> list[str]:
     """The bots that this run has looked at and found nothing to do with. A human's verdict is something to do."""
     found = []

@@ -27,6 +27,7 @@ FLOORS = (
     {"paths", "words", "command_line", "shell_lines"},
     {"system"},
     {"tree", "hanging"},
+    {"installed"},
     {"become"},
     {"procfs", "disk", "systemd", "channel", "journal"},
     {"entries", "own_checks"},
@@ -55,6 +56,8 @@ FLOORS = (
     {"steps", "starters", "starter_places", "facts", "plan", "refusals", "beforehand"},
     {"bulletin", "settled", "answers"},
     {"guard", "status", "watch", "uninstall", "look"},
+    {"questions"},
+    {"asked"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible.module_utils.webex_files_options import OPTIONS, REQUESTS
+from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.questions import files as answers
 
 from action_plugins.webex_files import _diff
 
@@ -202,17 +204,17 @@ def test_what_makes_no_sense_is_refused(run: Run, files: dict[str, Any], said: s
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_systemd_judges_units_on_a_copy_before_they_are_written(module: ModuleType) -> None:
+def test_systemd_judges_units_on_a_copy_before_they_are_written() -> None:
     def wanted(name: str, text: str) -> object:
-        return module.Wanted(f"/etc/systemd/system/{name}", "present", 0o644, text.encode(), "", False)
+        return answers.Wanted(f"/etc/systemd/system/{name}", "present", 0o644, text.encode(), "", False)
 
     template = wanted("zz-bot@.service", "[Service]\nType=exec\n")
     good = wanted("zz-bot@jarvis.service.d/10-bot.conf", "[Service]\nExecStart=/bin/true\n")
     bad = wanted("zz-bot@jarvis.service.d/10-bot.conf", "[Service]\nExecStart=/no/such/program\n")
-    module.verify_units(["zz-bot@jarvis.service"], [template, good])
+    answers.verify_units(["zz-bot@jarvis.service"], [template, good])
     for files in ([template, bad], [template]):
-        with pytest.raises(module.RolloutError, match=r"systemd does not accept zz-bot@jarvis\.service: "):
-            module.verify_units(["zz-bot@jarvis.service"], files)
+        with pytest.raises(RolloutError, match=r"systemd does not accept zz-bot@jarvis\.service: "):
+            answers.verify_units(["zz-bot@jarvis.service"], files)
     assert not list(Path("/run").glob("webex-files-*"))
 
 

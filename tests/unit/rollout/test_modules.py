@@ -19,6 +19,8 @@ from ansible.module_utils.webex_rollout.cli import main
 from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor
 from ansible.module_utils.webex_rollout.paths import GUARD_TIMER, PROGRAM
 from ansible.module_utils.webex_rollout.procfs import connections_of
+from ansible.module_utils.webex_rollout.questions import lock, log, release
+from ansible.module_utils.webex_rollout.steps.check import Proof
 
 from tests.unit.rollout.machine import OLD, forward
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from tests.unit.rollout.machine import Machine
 
+ROOMS = {"webex_release": release, "webex_lock": lock, "bot_log_info": log}
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -48,10 +51,11 @@ class Run:
 
     def __call__(self, name: str, check: bool = False, **arguments: Any) -> dict[str, Any]:
         module = load(name)
-        if hasattr(module, "Vm"):
-            self.monkeypatch.setattr(module, "Vm", lambda who="": self.machine.vm)
-        if hasattr(module, "Proof"):
-            self.monkeypatch.setattr(module, "Proof", functools.partial(module.Proof, ports=(self.port,)))
+        room = ROOMS.get(name, module)
+        if hasattr(room, "Vm"):
+            self.monkeypatch.setattr(room, "Vm", lambda who="": self.machine.vm)
+        if room is release:
+            self.monkeypatch.setattr(room, "Proof", functools.partial(Proof, ports=(self.port,)))
         self.capsys.readouterr()
         with (
             patch_module_args({**arguments, "_ansible_check_mode": check, "_ansible_diff": True}),

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils import webex_installed
-from ansible.module_utils.webex_installed import FIRST_LINE, must_be_installed
+from ansible.module_utils.webex_rollout import installed as room
 from ansible.module_utils.webex_rollout.errors import RolloutError
+from ansible.module_utils.webex_rollout.installed import FIRST_LINE, must_be_installed
+from ansible.module_utils.webex_rollout.questions import release
 
 from plugin_utils.installed import UNITS, installed
 from plugin_utils.program import build
-from tests.unit.house.test_documentation import LIBRARY, load
 
 if TYPE_CHECKING:
     from tests.unit.people import People
@@ -29,7 +29,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         if place.name == "webex-rollout":
             place.write_bytes(FIRST_LINE + build())
             place.chmod(0o755)
-            monkeypatch.setattr(webex_installed, "PROGRAM", str(place))
+            monkeypatch.setattr(room, "PROGRAM", str(place))
         else:
             place.write_bytes((UNITS / place.name).read_bytes())
             place.chmod(0o644)
@@ -68,15 +68,14 @@ def test_another_python_in_the_first_line_is_refused(machine: dict[str, str]) ->
 
 
 def test_the_module_arms_nothing_then(machine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load(LIBRARY / "webex_release.py")
     armed: list[object] = []
-    monkeypatch.setattr(module, "arm", lambda *given: armed.append(given))
+    monkeypatch.setattr(release, "arm", lambda *given: armed.append(given))
     given = {"bot": "jarvis", "token": 1, "state": "armed", "seconds": 1.0, "installed": machine}
-    module.act(None, given, False)
+    release.act(None, given, False)
     Path(next(iter(machine))).unlink()
     with pytest.raises(RolloutError):
-        module.act(None, given, False)
-    module.act(None, given, True)  # in check mode nothing is installed
+        release.act(None, given, False)
+    release.act(None, given, True)  # in check mode nothing is installed
     assert len(armed) == 2
 
 

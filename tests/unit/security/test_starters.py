@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,6 +105,15 @@ def test_what_a_line_names_is_read_by_the_bots_user(people: People, tmp_path: Pa
     begun = time.monotonic()
     assert [starter.line for starter in find_starters(bot, str(tmp_path))] == [names.index("own") + 1]
     assert time.monotonic() - begun < 20
+
+
+def test_text_of_another_user_does_not_answer_for_the_bots_own(people: People) -> None:
+    script = people.home / "own.sh"
+    script.write_text("python3 bot.py\n")
+    people.give(people.home)
+    search = search_for(bot_of(people))
+    assert replace(search, alone=True).read(str(script)) == ""
+    assert search.read(str(script)) == "python3 bot.py\n"
 
 
 def test_script_named_through_a_link_of_a_directory_is_seen(people: People, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from ansible.module_utils.webex_rollout.heard import Signs
 from ansible.module_utils.webex_rollout.logs.cursor import look_at_all
 from ansible.module_utils.webex_rollout.logs.tally import evidence
 from ansible.module_utils.webex_rollout.processes import Bot
+from ansible.module_utils.webex_rollout.questions import soak as answers
 from ansible.module_utils.webex_rollout.state import Phase, Release, Runner, State
 from ansible.module_utils.webex_rollout.systemd import Unit
 from ansible.module_utils.webex_rollout.verdict import judge
@@ -135,7 +136,7 @@ class Machine:
             "timezone": "",
             **more,
         }
-        return module.act(self.vm, given, check=False)
+        return answers.act(self.vm, given, check=False)
 
     def control(self, bot: str, **more: Any) -> dict[str, Any]:
         return {"bot": bot, "user": "root", "log": str(self.logs[bot]), "timezone": None, "signatures": None, **more}
@@ -497,7 +498,7 @@ def no_room(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
 def test_what_cannot_be_written_is_one_sentence_of_the_module(
     machine: Machine, no_room: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "Vm", lambda: machine.vm)
+    monkeypatch.setattr(answers, "Vm", lambda: machine.vm)
     given = {"bot": "jarvis", "state": "begun", "release": "r1", "log": str(machine.logs["jarvis"]), "soak_max": 1000}
     with patch_module_args({**given, "before": machine.before()}), pytest.raises(SystemExit):
         module.main()

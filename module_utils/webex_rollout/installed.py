@@ -10,9 +10,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .webex_rollout.errors import RolloutError
-from .webex_rollout.paths import PROGRAM
-from .webex_rollout.tree import must_be_roots
+from .errors import RolloutError
+from .paths import PROGRAM
+from .tree import must_be_roots
 
 # The Python that runs the modules runs the program, too.
 FIRST_LINE = f"#!{sys.executable} -I\n".encode()

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Controller's side of a look at a VM, which library/bot_info.py documents: asks the VM's program where it can."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+# Ansible puts neither the project nor a plugin's own directory on the path.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from module_utils.bot_info_options import OPTIONS
+from plugin_utils.asking import ask
+
+
+class ActionModule(ActionBase):
+    """Hands the question on."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Look at the bots."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        # The first question of a run: only its answer says whether this run's program is there.
+        return {
+            **result,
+            **ask(*(self, "bot_info", self._task.args, task_vars or {}), tries=True, argument_spec=OPTIONS),
+        }

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers for `bot_info`: everything a rollout has to know about a VM's bots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import RolloutError
+from ..facts import collect
+from ..installed import must_be_installed
+from ..look import Looked, found_of
+from ..processes import Bot
+from ..refusals import Needs, notes, problems
+from ..settled import watch_problems
+from ..store import Vm
+from ..words import printable
+
+
+def _asked(given: dict[str, Any]) -> tuple[Bot, Needs]:
+    """A bot as the collection wants it."""
+    return Bot(given["bot"], given["home"], given["script"], given["python"], given["user"]), Needs(
+        log=given["log"],
+        data=tuple(given["data"]),
+        open_files=given["open_files"],
+        connections=given["connections"],
+        min_free_mib=given["min_free_mib"],
+        take_over_starters=given["take_over_starters"],
+        python_given=given["python_given"],
+        command=tuple(given["command"]),
+        arguments=tuple(given["arguments"]),
+        output=given["output"],
+        keep=tuple(given["keep_variables"]),
+        drop=tuple(given["drop_variables"]),
+        timezone=given["timezone"],
+        guard_deadline=given["guard_deadline"],
+        start=given["start"],
+    )
+
+
+def _shared_differences(installed: dict[str, str]) -> list[str]:
+    """What has to be done for all bots of this machine."""
+    try:
+        must_be_installed(installed)
+    except RolloutError:
+        return ["the VM's program or its units are not this project's"]
+    return watch_problems()
+
+
+def _looked(given: dict[str, Any]) -> Looked:
+    """A bot as its rollout is asked for."""
+    return Looked(*(given[name] for name in ("bot", "user", "inputs", "settings_hash", "signatures", "timezone")))
+
+
+def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Look at the bots."""
+    bots = [_asked(each) for each in given["bots"]]
+    vm = Vm()
+    try:
+        found = collect(vm, bots, [_asked(each) for each in given["others"]])
+    except RolloutError as error:
+        return {"failed": True, "msg": printable(str(error)), "bots": {}}
+    shared = _shared_differences(given["installed"])
+    stand = {each["bot"]: found_of(vm, _looked(each), shared) for each in given["bots"]}
+    return {
+        "changed": False,
+        "bots": {
+            bot.name: {
+                "facts": found[bot.name],
+                "problems": problems(found[bot.name], needs),
+                "notes": notes(found[bot.name]),
+                "vm_ready": not shared,
+                "open_files_allowed": min(needs.open_files, found[bot.name]["limits"]["open_files"]),
+                **stand[bot.name],
+            }
+            for bot, needs in bots
+        },
+    }

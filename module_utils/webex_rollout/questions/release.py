@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Answers for `webex_release`: one step of a bot's rollout."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import RolloutError
+from ..installed import must_be_installed
+from ..own_checks import checks_of
+from ..probe import probe_of
+from ..processes import Bot
+from ..state import FileRule
+from ..steps.arm import arm
+from ..steps.check import CheckFailedError, Proof, check_start
+from ..steps.confirm import confirm
+from ..steps.record import Wanted, record
+from ..steps.restart import restart
+from ..steps.roll_back import roll_back
+from ..steps.step import Result
+from ..steps.switch import switch
+from ..store import Vm
+from ..words import printable
+
+
+def _wanted(given: dict[str, Any]) -> Wanted:
+    """What to record."""
+    return Wanted(
+        bot=Bot(
+            given["bot"],
+            given["home"],
+            given["script"],
+            given["python"],
+            given["user"],
+            tuple(map(tuple, given["commands"])),
+        ),
+        files={file["path"]: FileRule(file["shared"], file["restart"]) for file in given["files"]},
+        take_over=given["take_over"],
+        keep_variables=given["keep_variables"],
+        drop_variables=given["drop_variables"],
+        stop_seconds=given["stop_seconds"],
+    )
+
+
+def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
+    """Take the step that is asked for."""
+    bot, token = given["bot"], given["token"]
+    if given["state"] == "recorded":
+        return record(vm, _wanted(given), token, check)
+    if given["state"] == "armed":
+        if not check:
+            must_be_installed(given["installed"])
+        return arm(vm, bot, given["seconds"], token, check)
+    if given["state"] == "switched":
+        return switch(vm, bot, token, check, given["pending"], given["start"])
+    if given["state"] == "checked":
+        proof = Proof(
+            given["settle"],
+            given["open_files"],
+            log=given["log"] or "",
+            took_to_start=given["took_to_start"],
+            checks=checks_of("checks", given["checks"]),
+            probe=probe_of("probe", given["probe"]),
+            cursor=given["log_cursor"],
+        )
+        return check_start(vm, bot, proof, token, check)
+    if given["state"] == "confirmed":
+        return confirm(vm, bot, token, given["keep"], given["probation"], given["inputs"], check)
+    if given["state"] == "restarted":
+        return restart(vm, bot, token, check)
+    return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)
+
+
+def _report(result: Result) -> dict[str, Any]:
+    """A result as a module returns it."""
+    returned = asdict(result)
+    returned["diff"] = {"before": returned.pop("before"), "after": returned.pop("after")}
+    return returned
+
+
+def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Take the step that is asked for."""
+    try:
+        result = act(Vm(), given, check)
+    except CheckFailedError as error:
+        return {"failed": True, "msg": printable(str(error)), **_report(error.result)}
+    except RolloutError as error:
+        return {"failed": True, "msg": printable(str(error))}
+    except OSError as error:
+        return {
+            "failed": True,
+            "msg": printable(f"{given['bot']}: {error.filename or 'the machine'}: {error.strerror}"),
+        }
+    failure = {"failed": True, "msg": printable(f"{result.bot}: {result.message}")} if result.problems else {}
+    return {**failure, **_report(result)}

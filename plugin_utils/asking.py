@@ -1,0 +1,74 @@
+"""Asks a VM what a module would be sent for: its program where it is the one of this run, or else the module itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+from module_utils.webex_rollout.asked import MARK, OTHER
+from module_utils.webex_rollout.paths import PROGRAM
+from plugin_utils.program import build
+from plugin_utils.words import printable
+
+NOT_OURS = (OTHER, 2, 126, 127)
+"""Exit statuses of another program, of one that knows no such question yet, and of a shell that finds none."""
+
+
+def ask(
+    action: ActionBase,
+    module: str,
+    arguments: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    tries: bool = False,
+    **specification: Any,
+) -> dict[str, Any]:
+    """What the module returns for these arguments, a failure too.
+
+    :param variables: the task's.
+    :param tries: ask the program though this run does not know yet whether it is there. Whatever ends it, the module is
+        sent then, which must be fit to be asked twice.
+    :param specification: as `ArgumentSpecValidator` takes it: the program has nobody else to check its arguments.
+    """
+    if (tries or _is_ready(variables)) and action._is_pipelining_enabled("new"):
+        checked = ArgumentSpecValidator(**specification).validate(dict(arguments))
+        if checked.error_messages:
+            raise AnsibleActionFail(f"{module}: {'; '.join(checked.error_messages)}")
+        found = _asked(action, module, checked.validated_parameters, tries)
+        if found is not None:
+            return found
+    answer: dict[str, Any] = action._execute_module(
+        module_name=module, module_args=dict(arguments), task_vars=dict(variables)
+    )
+    return answer
+
+
+def _is_ready(variables: Mapping[str, Any]) -> bool:
+    """Whether this run has found its own program on the VM, or has put it there."""
+    return (variables.get("rollout_bot") or {}).get("vm_ready") is True
+
+
+def _asked(action: ActionBase, module: str, given: Mapping[str, Any], tries: bool) -> dict[str, Any] | None:
+    """The program's answer; None where another one is there by now, or none."""
+    request = {"program": _digest(), "module": module, "given": given, "check": action._task.check_mode}
+    done = action._low_level_execute_command(f"{PROGRAM} answer", in_data=json.dumps(request).encode())
+    for line in done["stdout_lines"]:
+        if line.startswith(MARK):
+            answer: dict[str, Any] = json.loads(line[len(MARK) :])
+            return answer
+    if tries or done["rc"] in NOT_OURS:
+        return None
+    # Asked again in another way it would do again what it may have done half.
+    last = (str(done["stderr"]).strip().splitlines() or ["no message"])[-1]
+    raise AnsibleActionFail(printable(f"{module}: {PROGRAM} ended with status {done['rc']} and no answer: {last}"))
+
+
+@cache
+def _digest() -> str:
+    return hashlib.sha256(build()).hexdigest()
