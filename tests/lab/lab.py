@@ -283,7 +283,7 @@ class Lab:
             state = json.loads((self.directory / "lab.json").read_text())
         except FileNotFoundError:
             return
-        self.address, self.variant = state["address"], state["variant"]
+        self.address, self.variant = state["address"], state.get("variant", "vinay")
         self.daemons = {name: Daemon(**daemon) for name, daemon in state["daemons"].items()}
         self.owner = Daemon(**state["owner"]) if "owner" in state else None
 
