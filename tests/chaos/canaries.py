@@ -59,8 +59,9 @@ def leaks(lab: Lab, bot: str) -> None:
 
 
 def refuses(lab: Lab, bot: str) -> None:
-    """Whatever the release asks for is answered with 502."""
-    lab.webex.add_fault(Fault(bot=bot, kind="status", status=502))
+    """Whatever the release asks about a message is answered with 502; what a process asks as it starts is not, or the
+    old release could not be there either."""
+    lab.webex.add_fault(Fault(bot=bot, kind="status", status=502, path="^/v1/messages|^/conversation"))
 
 
 FORGED = (
@@ -102,7 +103,7 @@ class Case:
 
 RELEASES = (
     Case("TypeError on each message", before=raises),
-    Case("502 for each call", after=refuses),
+    Case("502 for each call about a message", after=refuses),
     Case("connections are leaked", before=leaks, settings=(("webex_open_files", 128),), seconds=600),
 )
 QUIET_HARM = (
