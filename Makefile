@@ -9,7 +9,7 @@ INVENTORY ?= inventory/lab
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs \
+.PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs bench-rollout \
 	chaos outages report-browser alerts replay runner context docs settings requirements clean
 
 help: ## List the targets
@@ -64,7 +64,7 @@ lab-ssh: $(VENV)/.installed ## A shell on the replica VM, as the operator
 verify: $(VENV)/.installed ## Prove a deployed state: make verify INVENTORY=inventory/production (VERIFY='-m limit --junitxml=verify.xml')
 	$(BIN)/python -m pytest tests/verify --hosts=$(HOSTS) --ansible-inventory=$(INVENTORY) $(VERIFY)
 
-bench: bench-pool bench-patch bench-gate bench-logs ## All measurements, printed with their conditions (long)
+bench: bench-pool bench-patch bench-gate bench-logs bench-rollout ## All measurements, printed with their conditions (long)
 
 bench-pool: $(VENV)/.installed ## The pool module against the default client and the root-cause report's fix (root)
 	$(BIN)/python -m tests.bench.pool
@@ -79,6 +79,9 @@ bench-patch: $(VENV)/.installed ## The patch engine on thousands of files and ge
 
 bench-gate: $(VENV)/.installed ## Operating characteristics of the verdict
 	$(BIN)/python -m tests.bench.gate
+
+bench-rollout: $(VENV)/.installed ## A rollout of six bots, and a second run, beside the report's manual procedure (root)
+	$(BIN)/python -m tests.bench.rollout
 
 bench-logs: $(VENV)/.installed ## Speed of the log reading against grep -c
 	$(BIN)/python -m tests.bench.logs
