@@ -44,7 +44,7 @@ WRITES = (
     (CANARY, "Install the units of guard and watch"),
     (CANARY, "Start the watch's timer"),
     (CANARY, "Acquire the VM's lock"),
-    (CANARY, "Log in with the new limit"),
+    (CANARY, "Open a session with the new limit"),
     (CANARY, "Install the unit template and the target for all bots"),
 )
 """Further tasks, by play, after which something is written to the VM's disk."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.chaos.faults import MOMENTS, WRITES
+
 PROJECT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir() if path.is_dir())
 PRIVATE = re.compile(r"(?<!\w)__[a-z]\w*(?<!__)\b")
@@ -142,3 +144,8 @@ def test_task_names_are_unique_within_a_role(role: str) -> None:
     for path in (PROJECT / "roles" / role / "tasks").glob("*.yml"):
         count(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert {name for name, times in names.items() if times > 1} - {"Acquire the VM's lock"} == set()
+
+
+def test_chaos_names_moments_that_there_are() -> None:
+    there = {name for path in texts("roles", "playbooks") for name in re.findall(r"- name: (.+)", path.read_text())}
+    assert {*MOMENTS.values(), *(task for _, task in WRITES)} - there == set()
