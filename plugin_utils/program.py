@@ -33,7 +33,15 @@ try:
 except OSError:
     pass
 
-from webex_rollout.cli import main
+try:
+    from webex_rollout.cli import main
+except Exception:  # what was compiled is damaged
+    if compiled not in sys.path:
+        raise
+    sys.path.remove(compiled)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "webex_rollout"]:
+        del sys.modules[name]
+    from webex_rollout.cli import main
 
 sys.exit(main())
 """

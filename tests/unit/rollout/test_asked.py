@@ -123,6 +123,17 @@ def test_what_was_compiled_of_another_program_or_python_goes_and_is_not_run(prog
     assert program.compile() == kept
 
 
+@pytest.mark.parametrize("damage", ["the code", "the archive", "all"])
+def test_what_was_compiled_and_is_damaged_is_not_needed(program: Program, damage: str) -> None:
+    kept = program.compile()
+    if damage == "the code":
+        put_into(kept, "import webex_rollout.no_such_room\n")
+    else:
+        kept.write_bytes(kept.read_bytes()[:5000] if damage == "the archive" else b"")
+    done = program.run("--version")
+    assert done.stdout.startswith("webex-rollout ") and done.stderr == ""
+
+
 # -- the controller's side ----------------------------------------------------------------------------------------
 
 
