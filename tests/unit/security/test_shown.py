@@ -31,6 +31,7 @@ BOT: dict[str, Any] = {
     "deadline": "",
     "phase": Phase.CHECKED,
     "main_pid": 0,
+    "stopped": False,
     "open_files": "-",
     "connections": 0,
     "soak": EVIL,
