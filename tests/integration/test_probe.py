@@ -6,6 +6,8 @@ import json
 import secrets
 from functools import partial
 
+import pytest
+
 from tests.chaos.canaries import can_lock, lock
 from tests.chaos.rows import phase, told
 from tests.integration.conftest import processes
@@ -13,6 +15,8 @@ from tests.integration.test_rollout import QUICK
 from tests.lab.lab import Lab
 from tests.lab.playbooks import Run, run_playbook
 from tests.lab.run import wait_for
+
+pytestmark = pytest.mark.slow
 
 TOKEN = secrets.token_urlsafe(48)
 PROBE = {"to": "jarvis@webex.bot", "seconds": 5, "every": 30, "expects": "cards"}
