@@ -33,6 +33,7 @@ test: lint unit integration security ## Lint, unit tests, and the lab tests (roo
 test-all: test ## The same, and what takes long: whole rollouts under each confinement and set-up of accounts (root)
 	$(BIN)/python -m pytest tests/integration tests/security/lab -q -n 2 --dist loadfile -m slow
 	$(BIN)/python -m pytest tests/security/accounts -q
+	KILL_STRIDE=1 $(BIN)/python -m pytest tests/unit/rollout/test_killed.py -q -n 2
 
 lint: $(VENV)/.installed ## ruff, mypy, yamllint, ansible-lint (production profile), codespell, shellcheck
 	$(BIN)/ruff check .
