@@ -8,7 +8,7 @@ from .programs import Program, any_program
 from .properties import check_program
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(any_program())
 def test_properties(program: Program) -> None:
     check_program(program)

@@ -110,7 +110,7 @@ def act_everywhere(files: Files, top: Path) -> None:
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(st.lists(st.tuples(st.sampled_from(PARTS), st.sampled_from(SHAPES)), min_size=1, max_size=4))
 def test_nothing_outside_the_checkout_changes(people: People, shapes: list[tuple[str, str]]) -> None:

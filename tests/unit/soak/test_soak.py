@@ -613,7 +613,7 @@ def test_a_canary_that_soaks_under_the_old_program_goes_on(old: Machine) -> None
 def test_nothing_acts_on_an_old_soak_before_a_run_has_seen_to_its_channel(old: Machine) -> None:
     """The bot runs without one, and could not be heard however often it is started anew."""
     old.problem = "its pool module is not heard"
-    for _ in range(40):
+    for _ in range(100):
         old.now += 30
         old.tick()
     soak = old.kept()
