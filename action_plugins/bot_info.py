@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from module_utils.bot_info_options import OPTIONS
+from module_utils.bot_info_options import SPECIFICATION
 from plugin_utils.asking import ask
 
 
@@ -25,7 +25,5 @@ class ActionModule(ActionBase):
         """Look at the bots."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         # The first question of a run: only its answer says whether this run's program is there.
-        return {
-            **result,
-            **ask(*(self, "bot_info", self._task.args, task_vars or {}), tries=True, argument_spec=OPTIONS),
-        }
+        answer = ask(self, "bot_info", self._task.args, task_vars or {}, SPECIFICATION, tries=True)
+        return {**result, **answer}

@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from module_utils.bot_log_info_options import EXCLUSIVE, OPTIONS
+from module_utils.bot_log_info_options import SPECIFICATION
 from plugin_utils.asking import ask
 
 
@@ -24,9 +24,4 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Look at the log."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        found = ask(
-            *(self, "bot_log_info", self._task.args, task_vars or {}),
-            argument_spec=OPTIONS,
-            mutually_exclusive=EXCLUSIVE,
-        )
-        return {**result, **found}
+        return {**result, **ask(self, "bot_log_info", self._task.args, task_vars or {}, SPECIFICATION)}

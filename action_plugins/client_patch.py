@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(PROJECT))
 
-from module_utils.client_patch_options import OPTIONS, REQUESTS  # noqa: E402
+from module_utils.client_patch_options import OPTIONS, SPECIFICATION  # noqa: E402
 from plugin_utils.asking import ask  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
 from plugin_utils.unseen import unseen  # noqa: E402
@@ -129,7 +129,7 @@ class ActionModule(ActionBase):
 
     def _module(self, args: Mapping[str, Any]) -> dict[str, Any]:
         with unseen(self._play_context):
-            result = ask(*(self, "client_patch", args, self._variables), argument_spec={**OPTIONS, **REQUESTS})
+            result = ask(self, "client_patch", args, self._variables, SPECIFICATION)
         if result.get("failed"):
             raise AnsibleActionFail(f"{args['home']}: {result.get('msg', 'cannot be read')}", result=result)
         return result

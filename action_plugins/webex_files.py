@@ -17,7 +17,7 @@ from ansible.plugins.loader import lookup_loader
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from module_utils.webex_files_options import OPTIONS, REQUESTS
+from module_utils.webex_files_options import OPTIONS, SPECIFICATION
 from plugin_utils.asking import ask
 from plugin_utils.report.diff import is_withheld
 from plugin_utils.report.mask import mask_diff
@@ -40,10 +40,8 @@ class ActionModule(ActionBase):
         limit = int(C.MAX_FILE_SIZE_FOR_DIFF) if self._task.diff else 0
         encoded = {path: base64.b64encode(data).decode("ascii") for path, data in contents.items()}
         with unseen(self._play_context):
-            answer = ask(
-                *(self, "webex_files", {**given, "contents": encoded, "diff_limit": limit}, variables),
-                argument_spec={**OPTIONS, **REQUESTS},
-            )
+            arguments = {**given, "contents": encoded, "diff_limit": limit}
+            answer = ask(self, "webex_files", arguments, variables, SPECIFICATION)
         if answer.get("failed"):
             raise AnsibleActionFail(str(answer.get("msg") or "webex_files failed and gave no reason"))
         changes = answer.pop("files", [])

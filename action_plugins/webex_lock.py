@@ -20,7 +20,7 @@ from ansible.plugins.action import ActionBase
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from module_utils.webex_lock_options import OPTIONS, REQUIRED_IF
+from module_utils.webex_lock_options import SPECIFICATION
 from plugin_utils.asking import ask
 
 
@@ -104,4 +104,4 @@ class ActionModule(ActionBase):
         arguments = {**self._task.args, **extra}
         if arguments.get("state", "acquired") == "acquired":
             arguments["holder"] = ourselves()
-        return ask(*(self, "webex_lock", arguments, task_vars or {}), argument_spec=OPTIONS, required_if=REQUIRED_IF)
+        return ask(self, "webex_lock", arguments, task_vars or {}, SPECIFICATION)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ansible.plugins.action import ActionBase
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils.program import build
+from plugin_utils.program import build, digest
 
 
 class ActionModule(ActionBase):
@@ -26,12 +25,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Install the program if it differs."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        program = build()
-        digest = hashlib.sha256(program).hexdigest()
-        answer = self._ask({"sha256": digest}, task_vars)
+        answer = self._ask({"sha256": digest()}, task_vars)
         if answer["changed"] and not self._task.check_mode:
-            content = base64.b64encode(program).decode("ascii")
-            answer = self._ask({"sha256": digest, "content": content}, task_vars)
+            content = base64.b64encode(build()).decode("ascii")
+            answer = self._ask({"sha256": digest(), "content": content}, task_vars)
         return {**result, **answer}
 
     def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from module_utils.webex_release_options import OPTIONS, REQUIRED_IF
+from module_utils.webex_release_options import SPECIFICATION
 from plugin_utils.asking import ask
 from plugin_utils.installed import installed
 
@@ -28,11 +28,5 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if arguments.get("state") == "armed":
             arguments["installed"] = installed()
-        result.update(
-            ask(
-                *(self, "webex_release", arguments, task_vars or {}),
-                argument_spec=OPTIONS,
-                required_if=REQUIRED_IF,
-            )
-        )
+        result.update(ask(self, "webex_release", arguments, task_vars or {}, SPECIFICATION))
         return result

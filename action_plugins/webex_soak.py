@@ -24,8 +24,7 @@ from module_utils.webex_rollout.questions.soak import GATE
 from module_utils.webex_rollout.record import evidence_of, verdict_of
 from module_utils.webex_rollout.soak import Soak
 from module_utils.webex_rollout.verdict import Verdict, earliest, summary
-from module_utils.webex_soak_options import OPTIONS, REQUESTS
-from module_utils.webex_soak_options import REQUIRED_IF as REQUESTS_IF
+from module_utils.webex_soak_options import OPTIONS, SPECIFICATION
 from plugin_utils.asking import ask
 from plugin_utils.gate.progress import notes, progress, worth_showing
 from plugin_utils.words import at, printable
@@ -131,11 +130,7 @@ class ActionModule(ActionBase):
     def _ask(self, **arguments: Any) -> dict[str, Any]:
         """Run the module on the VM; its error is ours."""
         arguments = {"bot": self._given["bot"], **{key: value for key, value in arguments.items() if value is not None}}
-        answer = ask(
-            *(self, "webex_soak", arguments, self._vars),
-            argument_spec={**OPTIONS, **REQUESTS},
-            required_if=REQUESTS_IF,
-        )
+        answer = ask(self, "webex_soak", arguments, self._vars, SPECIFICATION)
         if answer.get("failed"):
             raise AnsibleActionFail(printable(str(answer.get("msg") or "webex_soak failed and gave no reason")))
         return answer

@@ -206,13 +206,13 @@ bots:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bot_info_options import OPTIONS
+from ansible.module_utils.bot_info_options import SPECIFICATION
 from ansible.module_utils.webex_rollout.questions.bots import answer
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module = AnsibleModule(**SPECIFICATION, supports_check_mode=True)
     result = answer(module.params, module.check_mode)
     module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 

@@ -217,13 +217,13 @@ seconds:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bot_log_info_options import EXCLUSIVE, OPTIONS
+from ansible.module_utils.bot_log_info_options import SPECIFICATION
 from ansible.module_utils.webex_rollout.questions.log import answer
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=OPTIONS, mutually_exclusive=EXCLUSIVE, supports_check_mode=True)
+    module = AnsibleModule(**SPECIFICATION, supports_check_mode=True)
     result = answer(module.params, module.check_mode)
     module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 

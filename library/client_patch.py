@@ -195,13 +195,13 @@ files:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.client_patch_options import OPTIONS, REQUESTS
+from ansible.module_utils.client_patch_options import SPECIFICATION
 from ansible.module_utils.webex_rollout.questions.patch import answer
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={**OPTIONS, **REQUESTS}, supports_check_mode=True)
+    module = AnsibleModule(**SPECIFICATION, supports_check_mode=True)
     result = answer(module.params, module.check_mode)
     module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 

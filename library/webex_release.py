@@ -285,13 +285,13 @@ message:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.webex_release_options import OPTIONS, REQUIRED_IF
+from ansible.module_utils.webex_release_options import SPECIFICATION
 from ansible.module_utils.webex_rollout.questions.release import answer
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=OPTIONS, required_if=REQUIRED_IF, supports_check_mode=True)
+    module = AnsibleModule(**SPECIFICATION, supports_check_mode=True)
     result = answer(module.params, module.check_mode)
     module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 

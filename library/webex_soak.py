@@ -286,12 +286,12 @@ unstable:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.webex_rollout.questions.soak import answer
-from ansible.module_utils.webex_soak_options import OPTIONS, REQUESTS, REQUIRED_IF
+from ansible.module_utils.webex_soak_options import SPECIFICATION
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec={**OPTIONS, **REQUESTS}, required_if=REQUIRED_IF, supports_check_mode=True)
+    module = AnsibleModule(**SPECIFICATION, supports_check_mode=True)
     result = answer(module.params, module.check_mode)
     module.fail_json(**result) if result.get("failed") else module.exit_json(**result)
 

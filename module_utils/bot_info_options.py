@@ -38,3 +38,6 @@ OPTIONS: dict[str, Any] = {
     "others": {**BOTS, "default": []},
     "installed": {"type": "dict", "default": {}},
 }
+
+SPECIFICATION: dict[str, Any] = {"argument_spec": OPTIONS}
+"""What the module takes, as `AnsibleModule` and `ask` want it."""

@@ -26,4 +26,5 @@ OPTIONS: dict[str, Any] = {
     "timezone": {"type": "str"},
 }
 
-EXCLUSIVE = [("cursor", "take", "history")]
+SPECIFICATION: dict[str, Any] = {"argument_spec": OPTIONS, "mutually_exclusive": [("cursor", "take", "history")]}
+"""What the module takes, as `AnsibleModule` and `ask` want it."""

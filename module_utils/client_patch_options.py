@@ -36,3 +36,6 @@ REQUESTS: dict[str, Any] = {
     "expected": {"type": "dict", "default": {}},
     "prove": {"type": "dict", "default": {}},
 }
+
+SPECIFICATION: dict[str, Any] = {"argument_spec": {**OPTIONS, **REQUESTS}}
+"""What the module takes, as `AnsibleModule` and `ask` want it."""

@@ -27,3 +27,6 @@ REQUESTS: dict[str, Any] = {
     "contents": {"type": "dict", "default": {}, "no_log": True},
     "diff_limit": {"type": "int", "default": 0},
 }
+
+SPECIFICATION: dict[str, Any] = {"argument_spec": {**OPTIONS, **REQUESTS}}
+"""What the module takes, as `AnsibleModule` and `ask` want it."""

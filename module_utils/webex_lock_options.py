@@ -21,4 +21,8 @@ OPTIONS: dict[str, Any] = {
     "dead_token": {"type": "int", "default": 0, "no_log": False},
 }
 
-REQUIRED_IF = [("state", "released", ("token",)), ("state", "acquired", ("holder",))]
+SPECIFICATION: dict[str, Any] = {
+    "argument_spec": OPTIONS,
+    "required_if": [("state", "released", ("token",)), ("state", "acquired", ("holder",))],
+}
+"""What the module takes, as `AnsibleModule` and `ask` want it."""

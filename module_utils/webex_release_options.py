@@ -53,4 +53,8 @@ OPTIONS: dict[str, Any] = {
     "reason": {"type": "str", "default": "the rollout failed"},
 }
 
-REQUIRED_IF = [("state", "recorded", ("home", "script", "python", "user"))]
+SPECIFICATION: dict[str, Any] = {
+    "argument_spec": OPTIONS,
+    "required_if": [("state", "recorded", ("home", "script", "python", "user"))],
+}
+"""What the module takes, as `AnsibleModule` and `ask` want it."""

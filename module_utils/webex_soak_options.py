@@ -55,8 +55,12 @@ REQUESTS: dict[str, Any] = {
 }
 
 # Of the module, which knows no `watched`: that is the action's.
-REQUIRED_IF = [
-    ("state", "begun", ("release", "log", "soak_max")),
-    ("state", "looked", ("release", "log", *GATE)),
-    ("state", "stated", ("release",)),
-]
+SPECIFICATION: dict[str, Any] = {
+    "argument_spec": {**OPTIONS, **REQUESTS},
+    "required_if": [
+        ("state", "begun", ("release", "log", "soak_max")),
+        ("state", "looked", ("release", "log", *GATE)),
+        ("state", "stated", ("release",)),
+    ],
+}
+"""What the module takes, as `AnsibleModule` and `ask` want it."""

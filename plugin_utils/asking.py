@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -14,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from module_utils.webex_rollout.asked import MARK, OTHER
 from module_utils.webex_rollout.paths import PROGRAM
-from plugin_utils.program import build
+from plugin_utils.program import digest
 from plugin_utils.words import printable
 
 NOT_OURS = (OTHER, 2, 126, 127)
@@ -26,15 +24,16 @@ def ask(
     module: str,
     arguments: Mapping[str, Any],
     variables: Mapping[str, Any],
+    specification: Mapping[str, Any],
     tries: bool = False,
-    **specification: Any,
 ) -> dict[str, Any]:
     """What the module returns for these arguments, a failure too.
 
     :param variables: the task's.
+    :param specification: the module's own, as `ArgumentSpecValidator` takes it: the program has nobody else to check
+        its arguments.
     :param tries: ask the program though this run does not know yet whether it is there. Whatever ends it, the module is
         sent then, which must be fit to be asked twice.
-    :param specification: as `ArgumentSpecValidator` takes it: the program has nobody else to check its arguments.
     """
     if (tries or _is_ready(variables)) and action._is_pipelining_enabled("new"):
         checked = ArgumentSpecValidator(**specification).validate(dict(arguments))
@@ -56,7 +55,7 @@ def _is_ready(variables: Mapping[str, Any]) -> bool:
 
 def _asked(action: ActionBase, module: str, given: Mapping[str, Any], tries: bool) -> dict[str, Any] | None:
     """The program's answer; None where another one is there by now, or none."""
-    request = {"program": _digest(), "module": module, "given": given, "check": action._task.check_mode}
+    request = {"program": digest(), "module": module, "given": given, "check": action._task.check_mode}
     done = action._low_level_execute_command(f"{PROGRAM} answer", in_data=json.dumps(request).encode())
     for line in done["stdout_lines"]:
         if line.startswith(MARK):
@@ -67,8 +66,3 @@ def _asked(action: ActionBase, module: str, given: Mapping[str, Any], tries: boo
     # Asked again in another way it would do again what it may have done half.
     last = (str(done["stderr"]).strip().splitlines() or ["no message"])[-1]
     raise AnsibleActionFail(printable(f"{module}: {PROGRAM} ended with status {done['rc']} and no answer: {last}"))
-
-
-@cache
-def _digest() -> str:
-    return hashlib.sha256(build()).hexdigest()

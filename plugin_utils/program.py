@@ -6,8 +6,10 @@ would keep the times of a checkout. The first line, which names the Python to ru
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
+from functools import cache
 from pathlib import Path
 
 from module_utils.webex_rollout.paths import CACHE_DIR
@@ -64,3 +66,9 @@ def build(package: Path = PACKAGE, cache: str = CACHE_DIR) -> bytes:
             entry.create_system, entry.external_attr = 3, 0o100644 << 16  # as on Unix, wherever it was built
             archive.writestr(entry, source)
     return buffer.getvalue()
+
+
+@cache
+def digest() -> str:
+    """The SHA-256 of the program, by which a VM's own is known."""
+    return hashlib.sha256(build()).hexdigest()

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.bot_log_info_options import OPTIONS
+from ansible.module_utils.bot_log_info_options import SPECIFICATION
 from ansible.module_utils.webex_rollout.asked import ANSWERS, MARK, OTHER
 from ansible.module_utils.webex_rollout.questions import log
 
@@ -176,20 +176,20 @@ ANSWER = f"a banner\n{MARK}" + '{"answered": "program"}\n'
     ],
 )
 def test_the_module_goes_where_the_program_is_not(action: Any, variables: dict[str, Any], asked: list[str]) -> None:
-    assert ask(action, "bot_log_info", GIVEN, variables, argument_spec=OPTIONS) == {"answered": asked[-1]}
+    assert ask(action, "bot_log_info", GIVEN, variables, specification=SPECIFICATION) == {"answered": asked[-1]}
     assert action.asked == asked
 
 
 def test_a_program_that_may_have_done_half_of_it_is_not_asked_again() -> None:
     action: Any = Action(1, stderr="Traceback\nMemoryError")
     with pytest.raises(AnsibleActionFail, match="ended with status 1 and no answer: MemoryError"):
-        ask(action, "bot_log_info", GIVEN, READY, argument_spec=OPTIONS)
+        ask(action, "bot_log_info", GIVEN, READY, specification=SPECIFICATION)
     assert action.asked == ["program"]
-    assert ask(action, "bot_log_info", GIVEN, READY, tries=True, argument_spec=OPTIONS) == {"answered": "module"}
+    assert ask(action, "bot_log_info", GIVEN, READY, SPECIFICATION, tries=True) == {"answered": "module"}
 
 
 def test_arguments_are_checked_before_the_program_gets_them() -> None:
     action: Any = Action(stdout=ANSWER)
     with pytest.raises(AnsibleActionFail, match=r"bot_log_info: .*take"):
-        ask(action, "bot_log_info", {**GIVEN, "take": "perhaps"}, READY, argument_spec=OPTIONS)
+        ask(action, "bot_log_info", {**GIVEN, "take": "perhaps"}, READY, specification=SPECIFICATION)
     assert action.asked == []

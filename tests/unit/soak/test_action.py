@@ -207,7 +207,7 @@ def test_the_message_names_what_is_missing_and_the_earliest_time() -> None:
 
 def test_the_action_takes_what_the_module_documents() -> None:
     documented = yaml.safe_load(module.DOCUMENTATION)["options"]
-    accepted = {**module.OPTIONS, **module.REQUESTS}
+    accepted = module.SPECIFICATION["argument_spec"]
     assert set(documented) == set(accepted)
     assert set(accepted) - set(action.OPTIONS) == {"who"}
     for name, spec in accepted.items():
