@@ -19,7 +19,7 @@ from .paths import unit_name
 from .plan import CARRIED, NOTED, REFUSED, Difference
 from .processes import Process
 from .procfs import remote_ports
-from .reach import first_look
+from .reach import look_once
 from .weather import BAD, GOOD, Look, network_variables
 
 FILES_NAMED = 3
@@ -174,7 +174,7 @@ def webex_rows(asked: Asked, known: dict[tuple[str, ...], Look]) -> Iterator[Dif
     variables = network_variables(asked.found.environment if asked.found else [])
     key = (asked.account.name, *(f"{name}={value}" for name, value in sorted(variables.items())))
     if key not in known:
-        known[key] = first_look(asked.account, variables)
+        known[key] = look_once(asked.account, variables)
     look = known[key]
     if look.state == GOOD:
         return

@@ -33,12 +33,12 @@ def found_of(vm: Vm, wanted: Looked, shared: Sequence[str] = ()) -> dict[str, An
     :param shared: what has to be done for all bots of the machine.
     """
     left = [*shared, *differences(vm, wanted.bot, wanted.inputs, wanted.settings_hash)]
-    seen: dict[str, Any] = {"differences": left, "soak": None, "since": None, "soak_problem": ""}
-    seen["stopped"] = False
+    seen: dict[str, Any] = {"differences": left, "stopped": False, "soak": None, "since": None, "soak_problem": ""}
     try:
-        state = vm.store(wanted.bot).load()
-        seen["stopped"] = state is not None and vm.store(wanted.bot).release(state.current).stopped
-        soak = load_soak(vm.store(wanted.bot))
+        store = vm.store(wanted.bot)
+        state = store.load()
+        seen["stopped"] = state is not None and store.release(state.current).stopped
+        soak = load_soak(store)
         if soak is not None:
             seen["soak"] = asdict(soak)
             reader = LogReader(wanted.user, wanted.signatures, wanted.timezone)

@@ -26,7 +26,7 @@ from .errors import RolloutError
 from .messages import SILENT, UNKNOWN, ask_here, kind_of_id, mentioned
 from .notify import SENDER
 from .paths import PROBE_TOKEN_FILE
-from .procfs import UNREADABLE, read_nul_list
+from .procfs import environment_of
 from .tree import is_roots
 from .weather import network_variables
 from .words import printable
@@ -107,10 +107,7 @@ def ask_bot(pid: int, probes: Sequence[Mapping[str, Any]], path: str = PROBE_TOK
     if not token or token_problem(token):
         return Asked(UNKNOWN, f"{path} holds no token: one word of ASCII characters")
     seconds = float(probes[0]["seconds"])
-    environment: list[str] = []
-    with contextlib.suppress(*UNREADABLE):
-        environment = read_nul_list(f"/proc/{pid}/environ")
-    variables = network_variables(environment)
+    variables = network_variables(environment_of(pid))
     proxies = {name: value for name, value in variables.items() if name.lower().endswith("_proxy")}
     arguments = (token, proxies, _authorities(variables), [dict(probe) for probe in probes], seconds)
     try:

@@ -253,6 +253,14 @@ def proxy_ports(pid: int) -> set[int]:
     return _ports[key]
 
 
+def environment_of(pid: int) -> list[str]:
+    """A process's ``NAME=value`` entries; none of one that is gone, or cannot be looked at."""
+    try:
+        return read_nul_list(f"/proc/{pid}/environ")
+    except UNREADABLE:
+        return []
+
+
 def ports_of_proxies(environ: Sequence[str]) -> set[int]:
     """Ports of the proxies that variables name."""
     matches = (re.match(r"(?:https?|all)_proxy=.*:(\d{1,5})/?$", entry, re.IGNORECASE) for entry in environ)

@@ -14,8 +14,8 @@ from .store import Store
 from .weather import BAD, Look, Weather, ask, load_weather, looked, network_variables, save_weather
 
 
-def first_look(account: Account, variables: Mapping[str, str]) -> Look:
-    """One look of which nothing is kept, before there is a state to keep it in."""
+def look_once(account: Account, variables: Mapping[str, str]) -> Look:
+    """One look of which nothing is kept."""
     return ask(account, variables)
 
 

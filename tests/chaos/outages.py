@@ -46,7 +46,7 @@ def _checkout(lab: Lab, bot: str) -> None:
 def _restart_script(lab: Lab, bot: str) -> None:
     """The team's own way to deploy: the patch goes, the bot is ended, and started under nohup."""
     script = [f"cd {VM_CHECKOUT}", f"git restore webex_bots/{bot}.py", f"pkill -f 'python.*webex_bots/{bot}.py'"]
-    start = f"nohup env PYTHONPATH={VM_CHECKOUT}/shared_libs .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &"
+    start = lab.start_line(bot)
     lab.shell(VM_USER, "\n".join([*script, "sleep 2", *lab.bot_environment(), start]) + "\n")
 
 

@@ -144,16 +144,18 @@ class Lab:
     def start_bots(self, bots: tuple[str, ...] = BOTS) -> None:
         """Start bots the way the operator does: by hand, under nohup, from a shell that alone has their environment."""
         lines = [f"cd {VM_CHECKOUT}", *self.bot_environment()]
-        lines += [
-            f"nohup env PYTHONPATH={VM_CHECKOUT}/shared_libs .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &"
-            for bot in bots
-        ]
+        lines += map(self.start_line, bots)
         self.shell(VM_USER, "\n".join(lines) + "\n")
         if not self.webex.wait_connected(bots, timeout=60):
             silent = [bot for bot, books in self.webex.books().bots.items() if bot in bots and not books.connected]
             raise LabError(
                 f"{', '.join(silent)} did not connect to Webex within 60 s; see {VM_CHECKOUT}/logs on the VM"
             )
+
+    @staticmethod
+    def start_line(bot: str) -> str:
+        """How the operator starts a bot, in the checkout."""
+        return f"nohup env PYTHONPATH={VM_CHECKOUT}/shared_libs .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &"
 
     def bot_environment(self) -> list[str]:
         """The export lines of the operator's shell: CA files, rooms, and one token a bot."""
@@ -172,17 +174,13 @@ class Lab:
 
     def ssh_command(self, user: str = "") -> list[str]:
         """The way in for one of the lab's users, without one for the operator."""
-        options = ["-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]
-        return [
-            "ssh",
-            "-q",
-            "-i",
-            str(self.key),
-            "-p",
-            str(PORT),
-            *options,
-            f"{user or self.accounts.operator}@{self.address}",
-        ]
+        return ["ssh", "-p", str(PORT), *self.ssh_options, f"{user or self.accounts.operator}@{self.address}"]
+
+    @property
+    def ssh_options(self) -> list[str]:
+        """What ssh and scp need to be let in, and to believe the lab."""
+        options = [f"UserKnownHostsFile={self.known_hosts}", "BatchMode=yes", "IdentitiesOnly=yes"]
+        return ["-q", "-i", str(self.key), *(word for option in options for word in ("-o", option))]
 
     def down(self) -> None:
         """Take the lab down; safe to call at any time, also for a lab that is half up or not there."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,20 +25,20 @@ from ..probe import TRIES, ask_new
 from ..processes import Bot, bot_pids
 from ..procfs import (
     HTTPS_PORTS,
-    UNREADABLE,
     allowed_open_files,
+    environment_of,
     listening_ports,
     proxy_ports,
     read_limits,
-    read_nul_list,
     read_stat,
     remote_ports,
 )
+from ..reach import look_once
 from ..state import Phase, State
 from ..store import Store, Vm
 from ..system import wait_until
 from ..systemd import Unit, show_unit
-from ..weather import BAD, ask, network_variables
+from ..weather import BAD, network_variables
 from .step import Result, environment_plan, must_be_open
 
 LOOK_EVERY = 0.5
@@ -190,10 +189,8 @@ def _watch(
 
 def _bad_weather(state: State) -> str:
     """Why Webex cannot be reached by the bot's way; empty if it can."""
-    environment: list[str] = []
-    with contextlib.suppress(*UNREADABLE):
-        environment = read_nul_list(f"/proc/{show_unit(state.unit).main_pid}/environ")
-    look = ask(account_of(state.bot.user), network_variables(environment))
+    environment = environment_of(show_unit(state.unit).main_pid)
+    look = look_once(account_of(state.bot.user), network_variables(environment))
     return look.reason or look.kind if look.state == BAD else ""
 
 

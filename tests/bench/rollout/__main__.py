@@ -59,9 +59,7 @@ def _children() -> float:
 
 def by_hand(lab: Lab) -> None:
     """The report's procedure for six bots that run under nohup."""
-    way = lab.ssh_command(VM_USER)
-    options = way[2 : way.index("-p")] + way[way.index(str(PORT)) + 1 : -1]
-    copy, host = ["scp", "-q", *options, "-P", str(PORT)], way[-1]
+    copy, host = ["scp", "-P", str(PORT), *lab.ssh_options], f"{VM_USER}@{lab.address}"
     scripts = PROJECT / "tests/lab/checkout/webex_bots"
     for bot in BOTS:
         for source, target in (
@@ -73,7 +71,7 @@ def by_hand(lab: Lab) -> None:
             f"cd {VM_CHECKOUT}",
             f"pkill -f 'python.*[w]ebex_bots/{bot}.py'",
             *lab.bot_environment(),
-            f"nohup env PYTHONPATH={VM_CHECKOUT}/shared_libs .venv/bin/python webex_bots/{bot}.py > /dev/null 2>&1 &",
+            lab.start_line(bot),
             f"grep -c 'Read timed out' logs/{bot}.log || true",
         ]
         lab.shell(VM_USER, "\n".join(lines) + "\n")

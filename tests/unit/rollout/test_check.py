@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible.module_utils.webex_rollout import reach
 from ansible.module_utils.webex_rollout.clock import Deadline, boot_key
 from ansible.module_utils.webex_rollout.disk import unseal
 from ansible.module_utils.webex_rollout.errors import RolloutError
@@ -291,7 +292,7 @@ def test_in_bad_weather_it_looks_again_until_the_bot_can_have_come_up(
         found = real(*given)
         return found if not weather else [*found, check_room.Finding("connection", False, "none")]
 
-    monkeypatch.setattr(check_room, "ask", lambda *_: weather.pop(0))
+    monkeypatch.setattr(reach, "ask", lambda *_: weather.pop(0))
     monkeypatch.setattr(check_room, "_watch_once", watched)
     check_start(started.vm, "jarvis", Proof(settle=0.1, ports=()))
     assert looks == [3, 2, 1, 0]
@@ -300,7 +301,7 @@ def test_in_bad_weather_it_looks_again_until_the_bot_can_have_come_up(
 
 def test_not_beyond_its_deadline_and_it_says_why(silent: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [100.0, 100.0, 0.0]
-    monkeypatch.setattr(check_room, "ask", lambda *_: Look("bad", "connect", "no answer"))
+    monkeypatch.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
     monkeypatch.setattr(Deadline, "remaining", lambda _: left.pop(0) if left else 0.0)
     with pytest.raises(CheckFailedError, match=r"connection.*Webex cannot be reached from the VM \(no answer\)"):
         check_start(silent.vm, "jarvis", Proof(0.1, 0, (9,)))
