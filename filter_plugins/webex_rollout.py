@@ -6,7 +6,6 @@ Each only hands over to a tested function of plugin_utils.
 
 from __future__ import annotations
 
-import posixpath
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,7 +19,17 @@ from ansible.plugins.loader import connection_loader
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from plugin_utils import asked, inputs, installed, left_behind, preflight_notes, preflight_table, status, unit_file
+from plugin_utils import (
+    asked,
+    inputs,
+    installed,
+    left_behind,
+    preflight_notes,
+    preflight_table,
+    settings,
+    status,
+    unit_file,
+)
 from plugin_utils.gate import controls, may_follow, settings_hash, verified
 from plugin_utils.words import printable
 
@@ -127,14 +136,8 @@ def webex_shown(value: Any) -> Any:
 
 
 def webex_path(home: str, *parts: str) -> str:
-    """``bot_home | webex_path(bot_log)``: a path of a bot, relative to its checkout or absolute, without ornament.
-
-    ``~`` stays: whose home that is only the VM knows.
-    """
-    whole = home
-    for part in parts:
-        whole = part if part.startswith("~") else posixpath.join(whole, part)
-    return posixpath.normpath(whole)
+    """``bot_home | webex_path(bot_log)``: a path of a bot, relative to its checkout or absolute, without ornament."""
+    return settings.path_of(home, *parts)
 
 
 def _for_unit_file(escape: Callable[[Any], str]) -> Callable[[Any], str]:

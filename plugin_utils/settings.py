@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,17 @@ def known_settings(roles: Path = PROJECT / "roles") -> dict[str, dict[str, Any]]
         for entry in specification.values():
             known.update(entry.get("options", {}))
     return known
+
+
+def path_of(home: str, *parts: str) -> str:
+    """A path of a bot as its settings give it, relative to its checkout `home` or absolute, without ornament.
+
+    ``~`` stays: whose home that is only the VM knows.
+    """
+    whole = home
+    for part in parts:
+        whole = part if part.startswith("~") else posixpath.join(whole, part)
+    return posixpath.normpath(whole)
 
 
 def value_of(name: str, bot: str, variables: Mapping[str, Any]) -> Any:

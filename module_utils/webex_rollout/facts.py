@@ -29,7 +29,7 @@ from .processes import Bot, Process, describe_process, doubtful_pids, find_proce
 from .procfs import allowed_open_files
 from .refusals import OLDEST, Needs
 from .sources import compile_problem
-from .starter_places import Texts, find_starters
+from .starter_places import Kept, find_starters
 from .starting import start_problem
 from .store import Vm
 from .system import run_command
@@ -66,13 +66,11 @@ def collect(
     asked = everybody[: len(given)]
     _tell_apart(everybody)
     _search_further(asked, everybody)
-    texts: dict[tuple[str, str], Texts] = {}
     machine = {
         "limits": _limits(),
         "systemd": systemd_version(),
         "unit_limits": _unit_limits(),
-        "texts": texts,
-        "asked": {},
+        "starters": Kept(),
         "pythons": {},
         "looks": {},
     }
@@ -239,7 +237,7 @@ def _seen(known: _Known, account: Account, log: str, machine: Mapping[str, Any])
             for process in known.processes
         ],
         "namesakes": [namesake._asdict() for namesake in find_namesakes(bot)],
-        "starters": [asdict(starter) for starter in find_starters(bot, texts=machine["texts"], asked=machine["asked"])],
+        "starters": [asdict(starter) for starter in find_starters(bot, kept=machine["starters"])],
         "plan": planned.shown(),
         "took_to_start": known.took_to_start,
     }

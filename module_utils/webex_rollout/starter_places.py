@@ -12,7 +12,7 @@ import pwd
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Dict  # noqa: UP035 - an alias is evaluated, also by Python 3.8
 
 from .become import account_of, as_account
@@ -302,27 +302,30 @@ def search_for(bot: Bot, root: str = "/") -> Search:
     return Search(bot, account_of(bot.user), script, root, notes_until=time.monotonic() + SECONDS)
 
 
-def find_starters(
-    bot: Bot,
-    root: str = "/",
-    texts: dict[tuple[str, str], Texts] | None = None,
-    asked: dict[tuple[int, Callable[..., object], str], object] | None = None,
-) -> list[Starter]:
+@dataclass
+class Kept:
+    """What users were asked once, for all bots of one look."""
+
+    texts: dict[tuple[str, str], Texts] = field(default_factory=dict)
+    """What they have that may start a bot, by user and checkout."""
+    asked: dict[tuple[int, Callable[..., object], str], object] = field(default_factory=dict)
+    """What they said of a path, as `Search.ask` keeps it."""
+
+
+def find_starters(bot: Bot, root: str = "/", kept: Kept | None = None) -> list[Starter]:
     """Everything but the rollout's own units that would start the bot's script.
 
-    :param texts: kept between the bots of one look: what their users have, who are asked once for a checkout.
-    :param asked: the same for what users were asked for by path.
+    :param kept: for all bots of one look.
     """
+    kept = kept or Kept()
     search = search_for(bot, root)
-    if asked is not None:
-        search.asked = asked
+    search.asked = kept.asked
     checkout = os.path.normpath(search.path(bot.home.lstrip("/")))
-    kept = {} if texts is None else texts
-    if (bot.user, checkout) not in kept:
-        kept[bot.user, checkout] = {"login": {}, "configuration": {}, "tool": {}}
+    if (bot.user, checkout) not in kept.texts:
+        kept.texts[bot.user, checkout] = {"login": {}, "configuration": {}, "tool": {}}
         with contextlib.suppress(OSError, RolloutError):
-            kept[bot.user, checkout] = as_account(search.account, _own_texts, search.home, checkout)
-    own = kept[bot.user, checkout]
+            kept.texts[bot.user, checkout] = as_account(search.account, _own_texts, search.home, checkout)
+    own = kept.texts[bot.user, checkout]
     _search_units(search)
     _search_scripts(search, own)
     _search_supervisors(search)

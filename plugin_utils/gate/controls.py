@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from module_utils.webex_rollout.probe import probe_of
-from plugin_utils.settings import value_of
+from plugin_utils.settings import path_of, value_of
 
 Variables = Mapping[str, Mapping[str, Any]]
 """The variables of all bots, as ``hostvars`` has them."""
@@ -104,7 +104,7 @@ def controls(bot: str, variables: Variables, play: Sequence[str], batch: Sequenc
                 {
                     "bot": each,
                     "user": user,
-                    "log": log if log.startswith("~") else posixpath.join(home, log),
+                    "log": path_of(home, log),
                     "timezone": timezone,
                     "signatures": signatures,
                     "probe": probe_of("bot_probe", probe),
