@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugin_utils.gate.controls import bots_of_vm, controls, leader, vm_settings
+from plugin_utils.gate.controls import bots_of_vm, controls, is_ready, leader, same_way, vm_settings
 
 BOTS = ["jarvis", "tars", "toodles", "barnacles", "far"]
 
@@ -91,3 +91,25 @@ def test_hosts_without_ansible_host_are_machines_by_their_own_names() -> None:
         del variables["ansible_host"]
     assert [leader(bot, bots, BOTS) for bot in BOTS] == BOTS
     assert vm_settings("tars", bots, "bot_home") == ["/srv/IR"]
+
+
+@pytest.mark.parametrize(
+    ("own", "same"),
+    [
+        ({}, True),
+        ({"ansible_check_mode": True}, True),  # says nothing of the way
+        ({"ansible_user": "deploy"}, False),
+        ({"ansible_port": 2022}, False),
+        ({"ansible_ssh_private_key_file": "/other"}, False),
+        ({"ansible_become_password": "secret"}, False),
+        ({"ansible_python_interpreter": "/opt/python"}, False),
+    ],
+)
+def test_a_bot_of_the_same_vm_may_have_a_way_of_its_own(own: dict[str, Any], same: bool) -> None:
+    assert same_way("tars", "jarvis", inventory(tars=own)) is same
+
+
+def test_a_vm_is_ready_for_all_its_bots_once_one_of_them_knows() -> None:
+    bots = inventory(toodles={"rollout_bot": {"vm_ready": True}}, tars={"rollout_bot": {"vm_ready": False}})
+    assert [bot for bot in BOTS if is_ready(bot, bots)] == ["jarvis", "tars", "toodles", "barnacles"]
+    assert not is_ready("jarvis", inventory())
