@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs bench-rollout \
-	chaos outages report-browser alerts replay runner context docs settings requirements clean
+	chaos outages matrix report-browser alerts replay runner context docs settings requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ chaos: $(VENV)/.installed ## Every fault at every moment of a rollout, on replic
 
 outages: $(VENV)/.installed ## What the VM makes of bad releases, dead bots, other hands, and no Webex (root; 40 minutes; OUTAGES='--acts struck')
 	$(BIN)/python -m tests.chaos.outages $(OUTAGES)
+
+matrix: $(VENV)/.installed ## Every supported ansible-core against every supported VM, and docs/matrix.md (root; an hour; MATRIX='--core 2.18')
+	$(BIN)/python -m tests.matrix $(MATRIX)
 
 docs: $(VENV)/.docs ## The pages as a site, in site/, its links checked; needs no network once it is set up
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -18,7 +18,7 @@ def _say(text: str) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    lab = Lab(arguments.name, arguments.accounts).up(say=_say)
+    lab = Lab(arguments.name, arguments.accounts, arguments.suite).up(say=_say)
     try:
         _say("starting the six bots under nohup")
         lab.start_bots()
@@ -50,6 +50,8 @@ def main() -> int:
         if verb == "up":
             text = "who connects, and whether the bots' user has sudo (default: vinay, who has)"
             parser_of_verb.add_argument("--accounts", choices=list(ACCOUNTS), default="vinay", help=text)
+            text = f"the VM's release of Debian (default: {image.SUITE})"
+            parser_of_verb.add_argument("--suite", choices=list(image.SUITES), default=image.SUITE, help=text)
         if verb == "ssh":
             parser_of_verb.add_argument("--user", default="", help="as whom (default: the operator)")
             parser_of_verb.add_argument("command", nargs="*", help="a command instead of a shell")

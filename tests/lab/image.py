@@ -21,8 +21,9 @@ from tests.lab.paths import CACHE, CHECKOUT, VM_CHECKOUT, VM_HOME, VM_UID, VM_US
 from tests.lab.run import run
 from tests.lab.webex.ca import HOSTS
 
+SUITES = {"bookworm": "3.11", "trixie": "3.13"}
+"""The VM's releases of Debian, each with its Python."""
 SUITE = "bookworm"
-VM_PYTHON = "3.11"
 VM_PACKAGES = (
     "ca-certificates",
     "cron",
@@ -42,10 +43,11 @@ VM_PACKAGES = (
 )
 
 
-def layers(say: Callable[[str], None]) -> tuple[Path, Path]:
+def layers(say: Callable[[str], None], suite: str = SUITE) -> tuple[Path, Path]:
     """Return (base, content), building what is missing; several builders wait for each other."""
-    base = _layer("base", _base_inputs(), _build_base, say)
-    content = _layer("content", [*_base_inputs(), *_content_inputs()], lambda into: _build_content(into, base), say)
+    inputs = _base_inputs(suite)
+    base = _layer("base", inputs, lambda into: _build_base(into, suite), say)
+    content = _layer("content", [*inputs, *_content_inputs()], lambda into: _build_content(into, base), say)
     return base, content
 
 
@@ -54,8 +56,9 @@ def clean() -> None:
     shutil.rmtree(CACHE / "image", ignore_errors=True)
 
 
-def _base_inputs() -> list[bytes]:
-    return [Path(__file__).read_bytes(), (CHECKOUT / "requirements.txt").read_bytes(), platform.machine().encode()]
+def _base_inputs(suite: str) -> list[bytes]:
+    requirements = (CHECKOUT / "requirements.txt").read_bytes()
+    return [Path(__file__).read_bytes(), requirements, platform.machine().encode(), suite.encode()]
 
 
 def _content_inputs() -> list[bytes]:
@@ -90,8 +93,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build_base(root: Path) -> None:
-    run(["mmdebstrap", "--variant=minbase", f"--include={','.join(VM_PACKAGES)}", SUITE, root], timeout=900)
+def _build_base(root: Path, suite: str) -> None:
+    run(["mmdebstrap", "--variant=minbase", f"--include={','.join(VM_PACKAGES)}", suite, root], timeout=900)
     run(["chroot", root, "useradd", "--create-home", "--uid", str(VM_UID), "--shell", "/bin/bash", VM_USER])
     _write(root / "etc/sudoers.d/operator", f"{VM_USER} ALL=(ALL) NOPASSWD: ALL\n", 0o440)
     _write(root / "etc/ssh/sshd_config.d/lab.conf", "PasswordAuthentication no\nUseDNS no\nMaxStartups 100\n")
@@ -105,16 +108,16 @@ def _build_base(root: Path) -> None:
     localtime.symlink_to(f"/usr/share/zoneinfo/{VM_ZONE}")
     for unit in ("apt-daily.timer", "apt-daily-upgrade.timer", "systemd-resolved.service", "systemd-timesyncd.service"):
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    _build_venv(root)
+    _build_venv(root, SUITES[suite])
 
 
-def _build_venv(root: Path) -> None:
+def _build_venv(root: Path, python: str) -> None:
     """Install the bots' pinned packages, fetched by this machine's pip, into a virtual environment inside the image."""
     wheels = root / "wheels"
     wheels.mkdir()
     requirements = CHECKOUT / "requirements.txt"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    if sys.version_info[:2] == tuple(int(part) for part in VM_PYTHON.split(".")):
+    if sys.version_info[:2] == tuple(int(part) for part in python.split(".")):
         run([*pip, "wheel", "--wheel-dir", wheels, "-r", requirements])
     else:
         # Binary wheels must fit the image's Python; a package that has no wheel is pure Python and built here.
@@ -122,7 +125,7 @@ def _build_venv(root: Path) -> None:
             if line.startswith("webexteamssdk"):
                 run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, line.split("#")[0].strip()])
         run(
-            [*pip, "download", "--only-binary=:all:", "--python-version", VM_PYTHON, "--implementation", "cp"]
+            [*pip, "download", "--only-binary=:all:", "--python-version", python, "--implementation", "cp"]
             + [
                 "--platform",
                 f"manylinux2014_{platform.machine()}",

@@ -53,6 +53,8 @@ class Lab:
     name: str = "default"
     variant: str = "vinay"
     """Whose accounts the VM has: a name in ACCOUNTS."""
+    suite: str = image.SUITE
+    """The VM's release of Debian: a name in SUITES."""
     address: str = ""
     daemons: dict[str, Daemon] = field(default_factory=dict)
     owner: Daemon | None = None
@@ -62,6 +64,8 @@ class Lab:
             raise LabError(f"lab name '{self.name}': letters, digits and _ only, at most 20 of them")
         if self.variant not in ACCOUNTS:
             raise LabError(f"there is no set-up of accounts '{self.variant}': {', '.join(ACCOUNTS)}")
+        if self.suite not in image.SUITES:
+            raise LabError(f"there is no image of '{self.suite}': {', '.join(image.SUITES)}")
 
     @property
     def directory(self) -> Path:
@@ -119,11 +123,11 @@ class Lab:
         `owned` ties the lab to this process: another lab's start removes it once this process is gone.
         """
         packages.ensure(say)
-        layers = image.layers(say)
+        layers = image.layers(say, self.suite)
         remove_orphans()
-        variant = self.variant
+        variant, suite = self.variant, self.suite
         self.down()
-        self.variant = variant  # not that of a lab which stood here before
+        self.variant, self.suite = variant, suite  # not those of a lab which stood here before
         try:
             if owned:
                 self.owner = Daemon(os.getpid(), start_time(os.getpid()) or 0)
@@ -269,7 +273,7 @@ class Lab:
 
     def _save(self) -> None:
         daemons = {name: asdict(daemon) for name, daemon in self.daemons.items()}
-        state = {"address": self.address, "variant": self.variant, "daemons": daemons}
+        state = {"address": self.address, "variant": self.variant, "suite": self.suite, "daemons": daemons}
         if self.owner:
             state["owner"] = asdict(self.owner)
         partial = self.directory / "lab.json.partial"
@@ -282,6 +286,7 @@ class Lab:
         except FileNotFoundError:
             return
         self.address, self.variant = state["address"], state.get("variant", "vinay")
+        self.suite = state.get("suite", image.SUITE)
         self.daemons = {name: Daemon(**daemon) for name, daemon in state["daemons"].items()}
         self.owner = Daemon(**state["owner"]) if "owner" in state else None
 
@@ -313,9 +318,9 @@ def remove_orphans() -> None:
 
 
 @contextmanager
-def temporary(name: str, variant: str = "vinay", **options: object) -> Iterator[Lab]:
+def temporary(name: str, variant: str = "vinay", *, suite: str = image.SUITE, **options: object) -> Iterator[Lab]:
     """A lab for the length of a `with` block."""
-    lab = Lab(name, variant).up(owned=True, **options)  # type: ignore[arg-type]
+    lab = Lab(name, variant, suite).up(owned=True, **options)  # type: ignore[arg-type]
     try:
         yield lab
     finally:
