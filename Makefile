@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs bench-rollout \
-	chaos outages matrix report-browser alerts replay runner context docs settings requirements clean
+	chaos outages matrix report-browser alerts replay runner context awx docs settings requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ runner: $(VENV)/.installed ## A directory for ansible-runner, without secrets: m
 
 context: $(VENV)/.installed ## The build context of the execution environment, in context/
 	$(BIN)/ansible-builder create -c context
+
+awx: $(VENV)/.installed ## Job templates, surveys and schedules into an AWX: make awx AWX='--url https://… --project-url https://… --check'
+	@$(BIN)/python -m plugin_utils.awx $(AWX)
 
 alerts: $(VENV)/.installed ## Alert rules and dashboard against Prometheus's own promtool (root, to install it)
 	@command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,8 +45,16 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert broken(page) == ["#other", "gone.md"]
 
 
+def pages(entries: list[dict[str, Any]]) -> list[str]:
+    """The pages of a navigation, its sections' too."""
+    values = [value for entry in entries for value in entry.values()]
+    return [page for value in values for page in ([value] if isinstance(value, str) else pages(value))]
+
+
 def test_the_index_and_the_site_have_every_page() -> None:
     names = {page.name for page in DOCS.glob("*.md")}
-    assert set(re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())) == names - {"index.md"}
-    listed = {next(iter(entry.values())) for entry in yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]}
-    assert listed == names | {"first-minute.md", "CONTRIBUTING.md", "CHANGELOG.md"}
+    indexed = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())
+    assert sorted(indexed) == sorted(names - {"index.md"})
+    listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    assert len(listed) == len(set(listed)), "a page that is listed twice"
+    assert set(listed) == names | {"first-minute.md", "CONTRIBUTING.md", "CHANGELOG.md"}
