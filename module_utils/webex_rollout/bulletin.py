@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from . import __version__
 from .errors import RolloutError
+from .evidence import PROMOTE
 from .heard import FAILURES, UNHEARD_SECONDS
 from .lock import read_lock
 from .metrics import BotMetrics, VmMetrics, render, write_metrics
@@ -17,7 +18,7 @@ from .procfs import HTTPS_PORTS, connections_of
 from .soak import Soak, load
 from .store import Vm
 from .systemd import show_unit
-from .verdict import Verdict
+from .verdict import IDLE, Verdict
 from .weather import BAD, GOOD, Weather, load_weather
 
 # Made by who wants metrics; docs/observability.md.
@@ -49,6 +50,12 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
         tell(vm, Event("bot_down", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
     elif work.problem and work.silent_for(now) > UNHEARD_SECONDS:
         tell(vm, Event("stalled", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
+    elif weather.state != BAD and _is_idle(soak, now):
+        text = (
+            f"{bot} is connected, and has answered nothing for an hour; without that it is not promoted. Nobody writes "
+            "to it, or its threads hang: a probe (bot_probe) tells which"
+        )
+        tell(vm, Event("idle", bot, text, details, f"{occasion} {work.worked_at}"))
     for name, problem in work.failing.items():
         if work.failed_looks[name] > 1:  # once may be chance
             since = f"{occasion} {name} {work.failed_since[name]:.0f}"
@@ -62,6 +69,14 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
     elif weather.state == GOOD and weather.bad_seconds:
         text = f"Webex can be reached again, after {weather.bad_seconds:.0f} s without it in all"
         tell(vm, Event("outage_ended", "", text, {}, f"{weather.since:.0f}"))
+
+
+def _is_idle(soak: Soak, now: float) -> bool:
+    """Whether a bot that is heard lacks for its promotion what it was asked to do."""
+    work = soak.work
+    if work.problem or soak.verdict == PROMOTE or soak.elapsed < IDLE:
+        return False
+    return work.worked_at is None or now - work.worked_at > IDLE
 
 
 def second_copy(vm: Vm, bot: str, text: str, copies: Mapping[int, int]) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -13,14 +12,13 @@ from .clock import Deadline
 from .drift import failed_on_probation
 from .errors import BusyError, RolloutError
 from .processes import bot_pids
-from .reach import is_fair, weather_of
+from .reach import Ways, is_fair, weather_of
 from .state import Phase, State
 from .steps.roll_back import mark_rolling_back, roll_back_held
 from .steps.step import start_runner
 from .store import Store, Vm
 from .systemd import show_unit
 from .timer import rest_guard
-from .weather import BAD
 
 # Every start of a bot may register a device with Webex, whose number is limited: stop trying before none is left.
 TRIES_AT_MOST = 8
@@ -48,8 +46,8 @@ def guard(vm: Vm) -> list[str]:
     All that is due is marked before the first is rolled back: a shared file is given up only by those who leave it.
     """
     problems: dict[str, str] = {}
-    waiting: dict[str, bool] = {}  # what was asked in this tick need not be asked again
-    for step in (partial(_mark_due, waiting), partial(_roll_back_marked, waiting), _restart_lost):
+    waits = partial(_waits_for_weather, {}, Ways())  # what was asked in this tick need not be asked again
+    for step in (partial(_mark_due, waits), partial(_roll_back_marked, waits), _restart_lost):
         for name in vm.bot_names():
             if name not in problems:
                 _guarded(vm, name, step, problems)
@@ -74,21 +72,20 @@ def _guarded(vm: Vm, name: str, step: Callable[[Store, State], None], problems: 
         problems[name] = f"{type(error).__name__}: {error}"
 
 
-def _waits_for_weather(waiting: dict[str, bool], store: Store, state: State) -> bool:
+def _waits_for_weather(waiting: dict[str, bool], ways: Ways, store: Store, state: State) -> bool:
     """Whether a rollback waits because Webex cannot be reached: the release that it brings back could not start either,
     and each try would be used up for nothing. Not for ever: the VM may be wrong about the weather."""
     name = state.bot.name
     if name not in waiting:
-        weather = weather_of(store, state, show_unit(state.unit).main_pid)
-        long = weather.state == BAD and time.time() - weather.since >= WEATHER_SECONDS
-        waiting[name] = not is_fair(weather) and not long
+        weather = weather_of(store, state, show_unit(state.unit).main_pid, ways)
+        waiting[name] = not is_fair(weather) and weather.bad_for < WEATHER_SECONDS
     return waiting[name]
 
 
-def _mark_due(waiting: dict[str, bool], store: Store, state: State) -> None:
+def _mark_due(waits: Callable[[Store, State], bool], store: Store, state: State) -> None:
     """Write down that a bot has to be rolled back."""
     reason = _due(state)
-    if reason and state.phase is not Phase.ROLLING_BACK and not _waits_for_weather(waiting, store, state):
+    if reason and state.phase is not Phase.ROLLING_BACK and not waits(store, state):
         store.vm.audit("guard", state.bot.name, "due", phase=state.phase, attempt=state.attempt, reason=reason)
         target = state.previous if state.phase is Phase.CONFIRMED else state.current
         mark_rolling_back(store, state, target, reason, ())
@@ -99,9 +96,9 @@ def _mark_due(waiting: dict[str, bool], store: Store, state: State) -> None:
         )
 
 
-def _roll_back_marked(waiting: dict[str, bool], store: Store, state: State) -> None:
+def _roll_back_marked(waits: Callable[[Store, State], bool], store: Store, state: State) -> None:
     """Roll back a bot that is marked, and whose next try is due."""
-    if state.phase is Phase.ROLLING_BACK and _due(state) and not _waits_for_weather(waiting, store, state):
+    if state.phase is Phase.ROLLING_BACK and _due(state) and not waits(store, state):
         tried, reason = state.candidate or state.current, state.note
         roll_back_held(store, state, state.roll_back_to or state.current, reason)
         rolled_back(store.vm, state.bot.name, tried, state.attempt, reason)

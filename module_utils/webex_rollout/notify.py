@@ -55,6 +55,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "drift": (journal.WARNING, "drift"),
     "bot_down": (journal.ERROR, "down"),
     "stalled": (journal.ERROR, "stalled"),
+    "idle": (journal.NOTICE, "nothing done"),
     "check_failed": (journal.WARNING, "check failed"),
     "outage_begun": (journal.WARNING, "Webex cannot be reached"),
     "outage_ended": (journal.NOTICE, "Webex can be reached again"),

@@ -5,13 +5,34 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from .become import Account, account_of
+from .clock import boot_clock
 from .errors import RolloutError
 from .procfs import UNREADABLE, read_nul_list
 from .state import State
 from .store import Store
 from .weather import BAD, Look, Weather, ask, load_weather, looked, network_variables, save_weather
+
+# For so many seconds one look holds for all bots that get out as the same user in the same way: in an outage each takes
+# all its time, and a machine may have many bots.
+SAME_LOOK = 10.0
+
+
+@dataclass
+class Ways:
+    """What a pass over a machine's bots has found on each way out."""
+
+    found: dict[tuple[object, ...], tuple[float, Look]] = field(default_factory=dict)
+
+    def look(self, user: str, variables: Mapping[str, str]) -> Look:
+        """One look, or what was just found on the same way."""
+        way = (user, *sorted(variables.items()))
+        if way not in self.found or boot_clock() - self.found[way][0] > SAME_LOOK:
+            seen = ask(account_of(user), variables)
+            self.found[way] = boot_clock(), seen
+        return self.found[way][1]
 
 
 def look_once(account: Account, variables: Mapping[str, str]) -> Look:
@@ -19,13 +40,14 @@ def look_once(account: Account, variables: Mapping[str, str]) -> Look:
     return ask(account, variables)
 
 
-def weather_of(store: Store, state: State, main_pid: int) -> Weather:
+def weather_of(store: Store, state: State, main_pid: int, ways: Ways | None = None) -> Weather:
     """The weather after one more look, which is kept. A look that cannot be kept is taken all the same.
 
     :param main_pid: of the bot's unit; 0 where none runs.
+    :param ways: of the pass over all bots that this look is one of.
     """
     variables = network_variables(_environment(store, state, main_pid))
-    weather = looked(load_weather(store), ask(account_of(state.bot.user), variables))
+    weather = looked(load_weather(store), (ways or Ways()).look(state.bot.user, variables))
     with contextlib.suppress(OSError):
         save_weather(store, weather)
     return weather

@@ -20,7 +20,7 @@ from .launch import stop_copies
 from .messages import ANSWERED, SILENT, UNKNOWN
 from .own_checks import PROBE, problems_of
 from .paths import runtime_directory
-from .reach import is_fair, was_fair, weather_of
+from .reach import Ways, is_fair, was_fair, weather_of
 from .record import to_record
 from .soak import Soak, load, locked, save
 from .state import Phase, State
@@ -41,12 +41,15 @@ FAILED_LOOKS = 3
 COPY_STOP = 10.0
 
 
-def look(store: Store, soak: Soak) -> Verdict:
-    """Look at a bot that soaks, and judge what is known by now. The soak's mutex is held; the soak is not written."""
+def look(store: Store, soak: Soak, ways: Ways | None = None) -> Verdict:
+    """Look at a bot that soaks, and judge what is known by now. The soak's mutex is held; the soak is not written.
+
+    :param ways: of `weather_of`.
+    """
     state = store.need()
     unit = show_unit(state.unit)
     signs = listen(state.bot.user, runtime_directory(state.bot.name), unit.main_pid)
-    weather = weather_of(store, state, unit.main_pid)
+    weather = weather_of(store, state, unit.main_pid, ways)
     fair = is_fair(weather) or soak.work.answered_lately(signs)
     _compare(store, state, soak, signs)
     soak.work.copies = len(second_copies(state, unit)) if state.phase is Phase.CONFIRMED else 0
@@ -131,10 +134,10 @@ def watch(vm: Vm) -> list[str]:
     While it soaks or is watched on, it is judged. What somebody does to it is named for as long as it is there.
     """
     problems: dict[str, str] = {}
-    begun = time.monotonic()
+    begun, ways = time.monotonic(), Ways()
     for name in vm.bot_names():
         try:
-            problem = _watch_bot(vm, name)
+            problem = _watch_bot(vm, name, ways)
         except BusyError:
             continue  # somebody acts on it right now
         except RolloutError as error:
@@ -149,14 +152,14 @@ def watch(vm: Vm) -> list[str]:
     return [*said, *publish(vm, said, time.monotonic() - begun)]
 
 
-def _watch_bot(vm: Vm, name: str) -> str:
+def _watch_bot(vm: Vm, name: str, ways: Ways) -> str:
     """Look at one bot, if it is due, and act; returns what is wrong with it."""
     store = vm.store(name)
     with locked(store):
         soak = load(store)
         if soak is None or not _due(soak, is_fair(load_weather(store))):
             return ""
-        verdict = look(store, soak)
+        verdict = look(store, soak, ways)
         save(store, soak)
     make_known(vm, soak, verdict, load_weather(store), boot_clock())
     acts = soak.acts and soak.elapsed <= soak.until

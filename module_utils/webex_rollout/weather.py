@@ -85,11 +85,18 @@ class Weather:
     """Between good looks that followed each other, since the file was begun."""
     bad_seconds: float = 0.0
     """Not known to be good, from a bad look on."""
+    bad_before: float = 0.0
+    """How many of these there were when the state began."""
 
     @property
     def may_judge(self) -> bool:
         """Whether what a bot does now says something about its release: good, and not bad at the last look either."""
         return self.state == GOOD and bool(self.looks) and self.looks[-1].state == GOOD
+
+    @property
+    def bad_for(self) -> float:
+        """Seconds for which it has been bad, by a clock that nobody can set."""
+        return self.bad_seconds - self.bad_before if self.state == BAD else 0.0
 
 
 def network_variables(environment: Sequence[str]) -> dict[str, str]:
@@ -345,6 +352,7 @@ def looked(weather: Weather, look: Look, now: Mapping[str, Any] | None = None, g
         looks=looks,
         good_seconds=weather.good_seconds + good_seconds(pair, gap),
         bad_seconds=weather.bad_seconds + _bad_seconds(pair, gap),
+        bad_before=weather.bad_seconds if changed else weather.bad_before,
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from tests.chaos.rows import Row, as_user, is_back, look, rollout, told, with_canaries
+from tests.chaos.rows import Row, as_user, is_back, look, phase, rollout, told, with_canaries
 from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.paths import BOTS, VM_CHECKOUT
@@ -119,13 +119,17 @@ def play(lab: Lab, cases: tuple[Case, ...]) -> list[Row]:
     for case, bot in zip(cases, BOTS):
         rows.append(_played(lab, case, bot))
         print(rows[-1].shown(), flush=True)
-        if rows[-1].release == "new":
-            run_playbook(lab, "playbooks/rollback.yml", limit=bot, extra={"rollout_to": "0"})
-        as_user(lab, f"git -C {VM_CHECKOUT} checkout -q webex_bots/{bot}.py")
-        # What was found had the fault, too; with it the bot would be no control of the next one's.
-        run_playbook(lab, "playbooks/restart.yml", limit=bot)
-        lab.webex.wait_connected((bot,), timeout=60)
+        clean_up(lab, bot)
     return rows
+
+
+def clean_up(lab: Lab, bot: str) -> None:
+    """Have a bot as it was before there was a fault in it: with one it would be no control of the next one's."""
+    if phase(lab, bot) == "confirmed":
+        run_playbook(lab, "playbooks/rollback.yml", limit=bot, extra={"rollout_to": "0"})
+    as_user(lab, f"git -C {VM_CHECKOUT} checkout -q webex_bots/{bot}.py")
+    run_playbook(lab, "playbooks/restart.yml", limit=bot)
+    lab.webex.wait_connected((bot,), timeout=60)
 
 
 def _played(lab: Lab, case: Case, bot: str) -> Row:

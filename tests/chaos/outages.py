@@ -1,9 +1,9 @@
 """`make outages`: what the VM makes of bad releases, dead bots, other hands and outages: python -m tests.chaos.outages.
 
-One lab, several acts: canaries in trouble beside five bots as they were (`releases`, `quiet`); six canaries, each
-struck in another way (`struck`); no Webex as one is switched (`switch`), while all soak (`soak`), and long after
-(`outages`). Prints a row for each: what happened, what was told, which release runs, seconds without a websocket. Ends
-with 1 if any row is not as it must be.
+One lab, several acts: canaries in trouble beside five bots as they were (`releases`, `quiet`); a bad and a good one
+that nobody watches but the VM (`alone`); six canaries, each struck in another way (`struck`); no Webex as one is
+switched (`switch`), while all soak (`soak`), and long after (`outages`). Prints a row for each: what happened, what was
+told, which release runs, seconds without a websocket. Ends with 1 if any row is not as it must be.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.chaos.alone import alone
 from tests.chaos.canaries import QUIET_HARM, RELEASES, play
 from tests.chaos.rows import HEADER, SOAK, Row, as_user, look, phase, rollout, with_canaries
 from tests.chaos.scenario import pristine
@@ -25,6 +26,7 @@ from tests.lab.run import run
 from tests.lab.webex.faults import Fault
 
 BACK_WITHIN = 60.0
+ACTS = ("releases", "quiet", "alone", "switch", "struck", "soak", "outages")
 
 
 # --- six canaries, each struck in another way -------------------------------------------------------------------------
@@ -134,24 +136,30 @@ def outages(lab: Lab, lengths: Sequence[float], ways: Sequence[str] = tuple(OUTA
     return rows
 
 
-def in_a_switch(lab: Lab, seconds: float) -> list[Row]:
-    """Webex is away from right before the switch of a canary on; the same command, once more, rolls it out."""
-    bot = BOTS[0]
+def in_a_switch(lab: Lab, seconds: float, ways: Sequence[str] = tuple(OUTAGES)) -> list[Row]:
+    """Webex is away from right before the switch of a canary on, in each way; the same command rolls it out then."""
+    return [row for bot, way in zip(BOTS, ways) for row in _in_a_switch(lab, bot, seconds, way)]
+
+
+def _in_a_switch(lab: Lab, bot: str, seconds: float, way: str) -> list[Row]:
     with_canaries(lab, bot)
     since = lab.webex.books().now
-    mending = threading.Timer(seconds, lab.network.mend)
+    begin, end = OUTAGES[way]
+    mending = threading.Timer(seconds, end, (lab,))
+    begun = threading.Event()
 
     def on_event(event: dict[str, Any]) -> bool:
         here = event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith("Remember where the log ends")
-        if here and not mending.is_alive():
-            lab.network.cut()
+        if here and not begun.is_set():
+            begun.set()
+            begin(lab)
             mending.start()
         return True
 
     done = run_playbook(lab, limit=bot, extra=SOAK, on_event=on_event)
     mending.join()
     lab.webex.wait_connected((bot,), timeout=BACK_WITHIN)
-    what = f"no Webex for {seconds:.0f} s from the switch on (the run ended with {done.rc})"
+    what = f"no Webex for {seconds:.0f} s by {way} from the switch on (the run ended with {done.rc})"
     first = look(lab, Row(what, bot, "there", never=("roll_back",), most_down=seconds + BACK_WITHIN), since)
     print(first.shown(), flush=True)
     since = lab.webex.books().now
@@ -163,12 +171,14 @@ def in_a_switch(lab: Lab, seconds: float) -> list[Row]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.outages", description=__doc__)
-    parser.add_argument("--acts", default="releases,quiet,switch,struck,soak,outages", help="which, by comma")
+    parser.add_argument("--acts", default=",".join(ACTS), help="which, by comma")
     parser.add_argument("--lengths", default="30,300", help="seconds of the outages, by comma")
     parser.add_argument("--ways", default=",".join(OUTAGES), help="how Webex is away, by comma")
     parser.add_argument("--left-alone", type=float, default=900, help="seconds that the struck bots are left alone")
     options = parser.parse_args()
     acts, ways = options.acts.split(","), options.ways.split(",")
+    if unknown := {*acts} - {*ACTS} | {*ways} - {*OUTAGES}:
+        parser.error(f"there are no acts or ways of the name {', '.join(sorted(unknown))}")
     print(HEADER, flush=True)
     rows: list[Row] = []
     with pristine("outages") as lab:
@@ -176,8 +186,11 @@ def main() -> int:
             rows += play(lab, RELEASES)
         if "quiet" in acts:
             rows += play(lab, QUIET_HARM)
+        if "alone" in acts:
+            rows += alone(lab)
+            run_playbook(lab, "playbooks/rollback.yml", extra={"rollout_to": "0"})
         if "switch" in acts:
-            rows += in_a_switch(lab, 90)
+            rows += in_a_switch(lab, 90, ways)
         if "struck" in acts:
             rows += struck(lab, options.left_alone)
         if "soak" in acts:

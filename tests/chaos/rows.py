@@ -38,11 +38,13 @@ class Row:
     needs: Sequence[str] = ()
     """Events that have to be told."""
     never: Sequence[str] = ()
+    found: Sequence[str] = ()
+    """What else is not as it must be."""
 
     @property
     def problems(self) -> list[str]:
         kinds = [event.partition(":")[0] for event in self.told]
-        found = [f"{kind} was not told" for kind in self.needs if kind not in kinds]
+        found = [*self.found, *(f"{kind} was not told" for kind in self.needs if kind not in kinds)]
         found += [f"{kind} was told" for kind in self.never if kind in kinds]
         if self.copies != 1:
             found.append(f"{self.copies} copies run")

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.chaos.alone import alone
 from tests.chaos.canaries import QUIET_HARM, RELEASES, play
 from tests.chaos.outages import in_a_switch, outages, struck
 from tests.chaos.rows import rollout
 from tests.chaos.scenario import pristine
 from tests.lab.lab import Lab
+from tests.lab.playbooks import run_playbook
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +30,11 @@ def test_a_release_that_fails_in_another_way_is_rolled_back(lab: Lab) -> None:
 
 def test_no_chat_is_evidence_and_a_dead_lock_is_found(lab: Lab) -> None:
     assert {row.what: row.problems for row in play(lab, QUIET_HARM) if row.problems} == {}
+
+
+def test_the_vm_judges_while_nobody_is_connected_and_the_next_run_goes_on(lab: Lab) -> None:
+    assert {row.what: row.problems for row in alone(lab) if row.problems} == {}
+    run_playbook(lab, "playbooks/rollback.yml", extra={"rollout_to": "0"})
 
 
 def test_an_outage_in_a_switch_is_survived(lab: Lab) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ansible.module_utils.webex_rollout.clock import Deadline, boot_clock
+from ansible.module_utils.webex_rollout import reach, weather
+from ansible.module_utils.webex_rollout.clock import Deadline, boot_clock, boot_key
 from ansible.module_utils.webex_rollout.disk import seal, unseal
 from ansible.module_utils.webex_rollout.drift import unstable
 from ansible.module_utils.webex_rollout.errors import RolloutError
@@ -30,6 +31,7 @@ from ansible.module_utils.webex_rollout.steps.roll_back import roll_back
 from ansible.module_utils.webex_rollout.steps.switch import switch
 from ansible.module_utils.webex_rollout.systemd import systemctl
 from ansible.module_utils.webex_rollout.timer import guard_needed, rest_guard
+from ansible.module_utils.webex_rollout.weather import Look
 
 from tests.unit.rollout.machine import NEW, OLD, everywhere, forward
 
@@ -75,6 +77,23 @@ def test_past_deadline_is_rolled_back(machine: Machine) -> None:
     assert guard(machine.vm) == []
     assert machine.tree() == before
     assert state_of(machine).note == "not confirmed within 0 s"
+
+
+@pytest.mark.parametrize("jump", [0.0, 7200.0])
+def test_in_bad_weather_the_deadline_waits_an_hour_whatever_the_time_is_set_to(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    found = machine.nohup()
+    opened(machine, seconds=0)
+    clock = {"since_boot": boot_clock(), "epoch": time.time()}
+    monkeypatch.setattr(weather, "vm_clock", lambda: {**clock, "boot": boot_key()})
+    monkeypatch.setattr(time, "time", lambda real=time.time: real() + jump)
+    monkeypatch.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
+    for minutes in (0, 1, 10, 20, 30, 40, 50, 59, 62):
+        clock["since_boot"] = boot_clock() + 60 * minutes
+        assert guard(machine.vm) == []
+        assert state_of(machine).phase == ("rolled_back" if minutes == 62 else "armed"), minutes
+    assert machine.pids() == [found]
 
 
 @pytest.mark.parametrize("probation", [0, 600], ids=["for good", "on probation"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible.module_utils.webex_rollout import bulletin, reach
-from ansible.module_utils.webex_rollout.evidence import PROMOTE
+from ansible.module_utils.webex_rollout.evidence import EXTEND, PROMOTE
 from ansible.module_utils.webex_rollout.notify import deliver
 from ansible.module_utils.webex_rollout.weather import Look
 
@@ -48,6 +48,33 @@ def test_a_rollback_and_its_verdict_are_told_once(canary: Canary, told: Service)
     canary.tick()
     assert kinds(told).count("roll_back") == 1
     assert kinds(told).count("verdict") == 2  # as yet none, then this one
+
+
+def pass_minutes(canary: Canary, told: Service, minutes: int) -> list[int]:
+    """Looks five minutes apart, before each of which its connections show a sign of life; `idle` told by each."""
+    seen = []
+    for _ in range(minutes // 5):
+        canary.does()
+        canary.tick(300)
+        seen.append(kinds(told).count("idle"))
+    return seen
+
+
+def test_that_nothing_was_answered_for_an_hour_is_told_once(canary: Canary, told: Service) -> None:
+    """Such as of one whose threads are dead-locked: its websocket is pinged, and nothing fails."""
+    canary.rolled_out(soak_max=86400.0).works(5, answered=1)
+    assert pass_minutes(canary, told, 55)[-1] == 0
+    assert pass_minutes(canary, told, 65)[-11:] == [1] * 11
+    assert canary.soak.verdict == EXTEND
+    canary.works(1, answered=1)
+    assert pass_minutes(canary, told, 55)[-1] == 1
+    assert pass_minutes(canary, told, 10)[-1] == 2
+
+
+def test_one_that_was_promoted_may_be_idle(canary: Canary, told: Service) -> None:
+    canary.rolled_out().works(11, answered=2)
+    assert canary.soak.verdict == PROMOTE
+    assert pass_minutes(canary, told, 75)[-1] == 0
 
 
 def test_an_outage_is_told_once_for_all_bots(canary: Canary, told: Service, monkeypatch: pytest.MonkeyPatch) -> None:

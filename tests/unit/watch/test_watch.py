@@ -310,6 +310,16 @@ def test_in_bad_weather_clocks_stand_and_nothing_is_held_against_the_bot(
     assert canary.state.phase is Phase.CONFIRMED
 
 
+def test_a_pass_over_all_bots_asks_once(canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
+    canary.machine.add_bot("alfred")
+    Canary(canary.machine, monkeypatch, "alfred").rolled_out()
+    canary.rolled_out()
+    asked: list[object] = []
+    monkeypatch.setattr(reach, "ask", lambda *given: asked.append(given) or Look("good"))
+    canary.tick()
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("way", [edit, exchange])
 def test_what_something_else_does_is_not_held_against_the_release(
     canary: Canary, way: Callable[[Canary], None]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.webex_rollout import reach
 from ansible.module_utils.webex_rollout.store import Store, Vm
 from ansible.module_utils.webex_rollout.weather import (
     Look,
@@ -74,6 +75,15 @@ def test_clocks_stand_still_but_between_two_good_looks(pattern: str, good: float
     assert (weather.good_seconds, weather.bad_seconds) == (good, bad)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "seconds"), [("g", 0), ("bb", 30), ("gbb", 30), ("gbbbb", 90), ("gbbbgg", 0), ("bbggbb", 30)]
+)
+def test_how_long_it_has_been_bad_is_known_whatever_the_time_is_set_to(pattern: str, seconds: float) -> None:
+    weather = after(pattern)
+    now = {"boot": "b:1", "since_boot": 1000 + len(pattern) * 30.0, "epoch": 90_000}
+    assert (weather.bad_for, looked(weather, Look("bad"), now).bad_for) == (seconds, seconds + 30 if seconds else 0)
+
+
 def test_good_seconds_of_a_row_of_looks() -> None:
     looks = [Seen("a", clock, "good") for clock in (0, 30, 60)] + [Seen("b", 70, "good"), Seen("b", 85, "good")]
     assert good_seconds(looks) == 60 + 15
@@ -107,3 +117,19 @@ def test_one_that_cannot_be_believed_is_begun_anew(store: Store) -> None:
 
 def test_the_clock_of_the_boot_is_asked_where_none_is_given() -> None:
     assert looked(looked(Weather(), Look("good")), Look("good")).good_seconds > 0
+
+
+def test_bots_that_get_out_in_one_way_share_a_look_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an outage each takes all its time: with twenty bots nothing else would be done in minutes."""
+    asked: list[tuple[str, dict[str, str]]] = []
+    now = [100.0]
+    monkeypatch.setattr(reach, "boot_clock", lambda: now[0])
+    monkeypatch.setattr(reach, "account_of", lambda user: user)
+    monkeypatch.setattr(reach, "ask", lambda user, variables: asked.append((user, variables)) or Look("bad"))
+    ways, proxy = reach.Ways(), {"https_proxy": "http://proxy:3128"}
+    for user, variables in [("vinay", {}), ("vinay", {}), ("vinay", proxy), ("vinay", dict(proxy)), ("deploy", {})]:
+        assert ways.look(user, variables) == Look("bad")
+    assert asked == [("vinay", {}), ("vinay", proxy), ("deploy", {})]
+    now[0] += reach.SAME_LOOK + 1
+    ways.look("vinay", {})
+    assert len(asked) == 4
