@@ -35,8 +35,8 @@ UNHEARD_SECONDS = 300.0
 LONGEST_GAP = 600.0
 # Seconds of a request in flight after which its answer will not come, where its session does not say a time-out.
 HUNG = 600.0
-# Sockets kept from one look to the next; a bot has a handful.
-MOST_SOCKETS = 64
+# Sockets kept from one look to the next. A bot has a handful, or its pool, and its websocket may be any of them.
+MOST_SOCKETS = 1024
 MOST_CRASHES = 16
 
 
@@ -96,7 +96,7 @@ def listen(user: str, directory: str, main_pid: int) -> Signs:
         signs.pid, signs.start_time = main_pid, stat.start_time
         signs.started = stat.start_time / os.sysconf("SC_CLK_TCK")
         signs.own = [each for each in signs.channels.values() if _is_of(each, main_pid)]
-        signs.traffic = _traffic({main_pid, *(each.pid for each in signs.own)})
+        signs.traffic = traffic_of({main_pid, *(each.pid for each in signs.own)})
         if stat.state == "T":
             signs.problem = "it is stopped by a signal"
     if not signs.problem and not any(each.configured for each in signs.own):
@@ -127,7 +127,7 @@ def _is_of(heard: Heard, main_pid: int) -> bool:
     return heard.pid == main_pid or any(each.pid == main_pid for each in ancestors(heard.pid))
 
 
-def _traffic(pids: Collection[int]) -> dict[str, tuple[int, int]]:
+def traffic_of(pids: Collection[int]) -> dict[str, tuple[int, int]]:
     """Bytes that each TCP socket of these processes has sent and received; nothing where `ss` is missing."""
     inodes = set()
     for pid in pids:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.webex_rollout import reach
+from ansible.module_utils.webex_rollout import heard, reach
 from ansible.module_utils.webex_rollout import soak as kept
 from ansible.module_utils.webex_rollout import watch as room
 from ansible.module_utils.webex_rollout.evidence import EXTEND, PROMOTE, ROLL_BACK
@@ -48,6 +50,24 @@ def test_a_night_without_a_message_counts_while_the_websocket_is_pinged(canary: 
     connection.close()
     assert canary.soak.elapsed == pytest.approx(1200, abs=1)
     assert canary.soak.verdict == EXTEND, "it was there, but did nothing"
+
+
+def test_its_websocket_is_seen_among_many_connections() -> None:
+    """As of a pool of fifty for each host, and of what the bot itself has open."""
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=200))
+        ends = []
+        for _ in range(150):
+            mine = opened.enter_context(socket.create_connection(server.getsockname()))
+            ends.append((mine, opened.enter_context(server.accept()[0])))
+        seen = []
+        for _ in range(2):
+            for there, back in [*ends, *(end[::-1] for end in ends)]:
+                there.sendall(b"!")
+                assert back.recv(1) == b"!"
+            seen.append(heard.traffic_of([os.getpid()]))
+        moved = [inode for inode, each in seen[1].items() if each > seen[0].get(inode, each)]
+        assert {str(os.fstat(end.fileno()).st_ino) for pair in ends for end in pair} <= {*moved}
 
 
 def stop(canary: Canary) -> None:
