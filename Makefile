@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs bench-rollout \
-	chaos outages matrix report-browser alerts replay runner context awx docs settings requirements clean
+	chaos outages matrix samples report-browser alerts replay runner context awx docs settings requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +115,10 @@ outages: $(VENV)/.installed ## What the VM makes of bad releases, dead bots, oth
 
 matrix: $(VENV)/.installed ## Every supported ansible-core against every supported VM, and docs/matrix.md (root; an hour; MATRIX='--core 2.18')
 	$(BIN)/python -m tests.matrix $(MATRIX)
+
+samples: $(VENV)/.installed ## The README's excerpts of a real run, and the report's pictures (root; minutes)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	$(BIN)/python -m tests.samples
 
 docs: $(VENV)/.docs ## The pages as a site, in site/, its links checked; needs no network once it is set up
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -19,6 +19,8 @@ from tests.lab.webex.driver import Pattern
 from tests.matrix.environments import CORES, Environment, MissingError, choose, prepare, pythons
 
 STEPS = ("first rollout", "second run", "verify", "rollback")
+WHO = BOTS[:3]
+"""A canary and a fleet of two; more would take longer and show nothing of a version."""
 # What a rollout waits for is as short as it can be; what is done and looked at is the same.
 SETTINGS = {
     "rollout_settle": 5,
@@ -102,11 +104,14 @@ def run(cell: Cell, directory: Path) -> None:
 
 
 def _steps(cell: Cell, lab: Lab, environment: Environment, log: Path) -> None:
-    lab.start_bots()
+    groups = {"canary": WHO[:1], "fleet": WHO[1:]}
+    children = {name: {"hosts": dict.fromkeys(bots)} for name, bots in groups.items()}
+    Path(lab.inventory, "hosts.yml").write_text(json.dumps({"bots": {"children": children}}))
+    lab.start_bots(WHO)
     systemd = lab.machine.execute(["systemctl", "--version"]).stdout.split()[1]
     python = lab.machine.execute(["python3", "--version"]).stdout.split()[1]
     cell.vm = f"systemd {systemd}, Python {python}"
-    lab.webex.start(Pattern(burst=2, gap=4.0))
+    lab.webex.start(Pattern(burst=2, gap=4.0, bots=WHO))
     ansible = [environment.bin / "ansible-playbook", "-i", lab.inventory, "-e", json.dumps(SETTINGS)]
     suite = [environment.bin / "python", "-m", "pytest", "tests/verify", "-q", "-p", "no:cacheprovider"]
     suite += ["--hosts=ansible://bots", f"--ansible-inventory={lab.inventory}"]
@@ -121,7 +126,7 @@ def _steps(cell: Cell, lab: Lab, environment: Environment, log: Path) -> None:
         _call([*ansible, "playbooks/rollback.yml", "-e", "rollout_to=0"], environment, log)
         if (lab.machine.root / "etc/systemd/system/webex-bot@.service").exists():
             raise FailedError("left the unit behind")
-        if not lab.webex.wait_connected(BOTS, timeout=60):
+        if not lab.webex.wait_connected(WHO, timeout=60):
             raise FailedError("left a bot that does not connect")
 
     actions: tuple[Callable[[], object], ...] = (
@@ -141,7 +146,7 @@ def _steps(cell: Cell, lab: Lab, environment: Environment, log: Path) -> None:
 
 def _call(command: list[str | Path], environment: Environment, log: Path) -> str:
     """A command as an operator calls it, with the cell's ansible-core first in the path."""
-    with tempfile.TemporaryDirectory(prefix="wbr-matrix-") as reports, log.open("a") as out:
+    with tempfile.TemporaryDirectory(prefix="wbr-matrix-") as reports, log.open("a+", encoding="utf-8") as out:
         variables = {
             **os.environ,
             "PATH": f"{environment.bin}:{os.environ['PATH']}",
@@ -149,13 +154,17 @@ def _call(command: list[str | Path], environment: Environment, log: Path) -> str
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_DEPRECATION_WARNINGS": "1",
         }
+        out.write(f"$ {' '.join(map(str, command))}\n")
+        out.flush()
+        begun = out.tell()
         done = subprocess.run(
-            list(map(str, command)), cwd=PROJECT, env=variables, capture_output=True, text=True, check=False
+            list(map(str, command)), cwd=PROJECT, env=variables, stdout=out, stderr=subprocess.STDOUT, check=False
         )
-        out.write(f"$ {' '.join(map(str, command))}\n{done.stdout}{done.stderr}\n")
+        out.seek(begun)
+        output = out.read()
     if done.returncode:
         raise FailedError(f"ended with {done.returncode}; see {log.relative_to(PROJECT)}")
-    return done.stdout
+    return output
 
 
 def all_cells(directory: Path, suites: list[str], cores: list[str] | None = None) -> list[Cell]:

@@ -10,9 +10,9 @@ DEBIAN = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 HEAD = """\
 # Matrix
 
-What was tried in full, each line in a replica VM of its own with six bots: a first rollout of all of them, a second
-run, which has to change nothing, the [verify suite](verify.md), and a rollback of all to what was found. `make matrix`
-runs it and writes this page.
+What was tried in full, each line in a replica VM of its own with a canary and two more bots: a first rollout, a second
+run, which has to change nothing, the [verify suite](verify.md), and a rollback to what was found. `make matrix` runs it
+and writes this page.
 
 """
 FOOT = """
