@@ -14,6 +14,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from module_utils.bot_info_options import SPECIFICATION
 from plugin_utils.asking import ask
+from plugin_utils.unanswered import OLDEST_PYTHON, numbers, python_of, python_problem
 
 
 class ActionModule(ActionBase):
@@ -26,4 +27,10 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         # The first question of a run: only its answer says whether this run's program is there.
         answer = ask(self, "bot_info", self._task.args, task_vars or {}, SPECIFICATION, tries=True)
-        return {**result, **answer}
+        if not answer.get("failed"):
+            # Older ansible-core sends modules to a Python on which nobody has tried the program.
+            old = numbers(answer["python"]) < OLDEST_PYTHON
+            problem = python_problem(self._play_context.remote_addr, python_of(self)) if old else ""
+            answer = {"failed": True, "msg": problem, "unanswered": True} if problem else answer
+        # Without bots, what it says is a sentence for all of them.
+        return {**result, **({"bots": {}} if answer.get("unanswered") else {}), **answer}

@@ -156,6 +156,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+python:
+  description: Version of the Python that answered.
+  returned: success
+  type: str
 bots:
   description:
     - By the name of each bot C(problems), the reasons against a rollout, and C(notes), what is worth to be known and

@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from module_utils.webex_rollout.asked import MARK, OTHER
 from module_utils.webex_rollout.paths import PROGRAM
 from plugin_utils.program import digest
+from plugin_utils.unanswered import no_answer
 from plugin_utils.words import printable
 
 NOT_OURS = (OTHER, 2, 126, 127)
@@ -27,7 +28,8 @@ def ask(
     specification: Mapping[str, Any],
     tries: bool = False,
 ) -> dict[str, Any]:
-    """What the module returns for these arguments, a failure too.
+    """What the module returns for these arguments, a failure too; of one that ended without an answer, why, and
+    ``unanswered``.
 
     :param variables: the task's.
     :param specification: the module's own, as `ArgumentSpecValidator` takes it: the program has nobody else to check
@@ -39,12 +41,18 @@ def ask(
         checked = ArgumentSpecValidator(**specification).validate(dict(arguments))
         if checked.error_messages:
             raise AnsibleActionFail(f"{module}: {'; '.join(checked.error_messages)}")
-        found = _asked(action, module, checked.validated_parameters, tries)
+        found = _asked(action, module, checked.validated_parameters, variables, tries)
         if found is not None:
             return found
     answer: dict[str, Any] = action._execute_module(
         module_name=module, module_args=dict(arguments), task_vars=dict(variables)
     )
+    # Where Ansible's own part of a module finds its Python too old, it may still be able to say so.
+    if answer.get("failed") and (
+        "module_stdout" in answer or str(answer.get("msg")).startswith("ansible-core requires")
+    ):
+        why = no_answer(action, answer)
+        return {"failed": True, "msg": printable(why), "unanswered": True} if why else answer
     return answer
 
 
@@ -53,9 +61,23 @@ def _is_ready(variables: Mapping[str, Any]) -> bool:
     return (variables.get("rollout_bot") or {}).get("vm_ready") is True
 
 
-def _asked(action: ActionBase, module: str, given: Mapping[str, Any], tries: bool) -> dict[str, Any] | None:
+def _chosen_python(action: ActionBase, variables: Mapping[str, Any]) -> str:
+    """The VM's Python as the inventory has it; empty where Ansible is to find one."""
+    chosen = action._templar.template(variables.get("ansible_python_interpreter")) or ""
+    return chosen if chosen.startswith("/") and " " not in chosen else ""
+
+
+def _asked(
+    action: ActionBase, module: str, given: Mapping[str, Any], variables: Mapping[str, Any], tries: bool
+) -> dict[str, Any] | None:
     """The program's answer; None where another one is there by now, or none."""
-    request = {"program": digest(), "module": module, "given": given, "check": action._task.check_mode}
+    request = {
+        "program": digest(),
+        "python": _chosen_python(action, variables),
+        "module": module,
+        "given": given,
+        "check": action._task.check_mode,
+    }
     done = action._low_level_execute_command(f"{PROGRAM} answer", in_data=json.dumps(request).encode())
     for line in done["stdout_lines"]:
         if line.startswith(MARK):

@@ -31,7 +31,7 @@ def core_problem(version: str) -> str:
     oldest, newest = (".".join(map(str, each)) for each in (OLDEST_CORE, NEWEST_CORE))
     return (
         f"this is ansible-core {version}, and a rollout needs {oldest} to {newest}: "
-        f"pip install 'ansible-core~={newest}.0', or use the project's environment (make setup)"
+        f"pip install 'ansible-core>={oldest},<={newest}.99', or use the project's environment (make setup)"
     )
 
 

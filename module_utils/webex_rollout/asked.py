@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +38,9 @@ def answer_request(program: str) -> int:
     """
     request = json.load(sys.stdin)
     if request["module"] not in ANSWERS or not is_installed(Path(program), request["program"]):
+        return OTHER
+    # What Ansible was told to use is used throughout, also by the tasks that are no questions.
+    if request["python"] and os.path.realpath(request["python"]) != os.path.realpath(sys.executable):
         return OTHER
     print(MARK + json.dumps(ANSWERS[request["module"]](request["given"], request["check"])))
     return 0

@@ -104,7 +104,8 @@ def parsed(argv: Sequence[str]) -> Command:
     """A Python command line in its parts; ``-um mod`` is the option ``-u`` and the words ``-m``, ``mod``."""
     index = _target_index(argv)
     program, options = argv[0] if argv else "", list(argv[1:index])
-    if index >= len(argv) or argv[index] == "-":
+    # Behind a title that a process gave itself stand as many empty words as there was room for.
+    if index >= len(argv) or argv[index] == "-" or not any(argv[1:]):
         return Command(program, options, [])
     arg = argv[index]
     position = _ending_letter(arg) if arg.startswith("-") else None

@@ -33,7 +33,7 @@ from .starter_places import Kept, find_starters
 from .starting import start_problem
 from .store import Vm
 from .system import run_command
-from .systemd import show_unit, systemd_version
+from .systemd import show_unit
 from .traits import Sought, find_suspects, readers_of, several, suspicion
 
 
@@ -68,7 +68,6 @@ def collect(
     _search_further(asked, everybody)
     machine = {
         "limits": _limits(),
-        "systemd": systemd_version(),
         "unit_limits": _unit_limits(),
         "starters": Kept(),
         "pythons": {},
@@ -190,7 +189,6 @@ def _facts(known: _Known, machine: Mapping[str, Any]) -> dict[str, Any]:
         "python": {"error": f"no user {bot.user}"},
         "free_mib": {},
         "limits": machine["limits"],
-        "systemd": machine["systemd"],
         "unit": _unit(bot.name),
         "processes": [],
         "doubtful": known.doubtful,

@@ -139,6 +139,18 @@ def _checkout_problems(facts: dict[str, Any]) -> Iterable[str]:
         yield f"{bot['user']} may not write {log['path']}; correct the owner and mode of the file or its directory"
 
 
+def systemd_problem(version: int | None) -> str:
+    """Why a VM cannot have the bots' units, whichever bot's; empty if it can.
+
+    :param version: None where no systemd runs.
+    """
+    if version is None:
+        return "systemd does not run on the VM, and the bots' units need it: give the bots a VM that is booted with it"
+    if version < OLDEST_SYSTEMD:
+        return f"systemd {version} runs on the VM, and the bots' units need {OLDEST_SYSTEMD}: upgrade the VM's system"
+    return ""
+
+
 def version_problems(path: str, python: str, packages: Mapping[str, str]) -> Iterable[str]:
     """What of a Python, and of what it has installed, is older than the pool module needs."""
     for name, version in {"python": python, **packages}.items():
@@ -178,10 +190,6 @@ def _owner_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
 
 
 def _room_problems(facts: dict[str, Any], needs: Needs) -> Iterable[str]:
-    if facts["systemd"] is None:
-        yield "systemd does not run on the VM; the bots' units need it"
-    elif facts["systemd"] < OLDEST_SYSTEMD:
-        yield f"systemd {facts['systemd']} runs on the VM, and the bots' units need {OLDEST_SYSTEMD}"
     for path, free in facts["free_mib"].items():
         if free < needs.min_free_mib:
             yield f"{path} has {free} MiB free, not {needs.min_free_mib}; make room or lower rollout_min_free_mib"

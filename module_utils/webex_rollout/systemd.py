@@ -67,7 +67,9 @@ def systemd_version() -> int | None:
     """The version of the systemd that runs this machine; None where another one does."""
     if not os.path.isdir("/run/systemd/system"):
         return None
-    return int(run_command(["systemctl", "--version"]).stdout.split()[1])
+    # As in `systemd 257~rc2 (257~rc2-1)`.
+    number = re.match(rb"systemd (\d+)", run_command(["systemctl", "--version"]).stdout)
+    return int(number[1]) if number else None
 
 
 def systemctl(*arguments: str, timeout: float | None = 120) -> str:

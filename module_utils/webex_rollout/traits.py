@@ -58,6 +58,8 @@ class Suspect:
     traits: list[str]
     launcher: bool
     """Whether its command line could be run again: a Python script, module or code."""
+    titled: bool = False
+    """Whether it shows a title that it gave itself, and no longer how it was started."""
     below: int = 0
     """The process that it is a child of, where that is an unknown Python program as well."""
 
@@ -125,8 +127,10 @@ def _look(account: Account, bots: Sequence[Sequence[str]], pids: Sequence[int]) 
                 command = parsed(seen["argv"]) if seen["python"] else None
                 launcher = bool(command and command.words) and "--multiprocessing-fork" not in seen["argv"]
                 below = next((each.pid for each in ancestors(pid) if _runs_python(shown, each.pid)), 0)
-                argv = redact_argv(seen["argv"])
-                found.append((name, {"pid": pid, "argv": argv, "traits": traits, "launcher": launcher, "below": below}))
+                argv = [word for word in redact_argv(seen["argv"]) if word]
+                titled = command is not None and not command.words and not is_python(seen["argv"][0])
+                shows = {"argv": argv, "launcher": launcher, "titled": titled}
+                found.append((name, {"pid": pid, "traits": traits, "below": below, **shows}))
     return found
 
 
@@ -213,9 +217,18 @@ def suspicion(name: str, doubtful: Sequence[Suspect]) -> str:
         + (f", and is a child of process {each.below}, which runs it" if each.below else "")
         for each in doubtful[:NAMED_AT_MOST]
     )
+    if any(each.titled for each in doubtful):
+        cure = (
+            "What shows a title in place of its command line could not be started again as it was. If that is "
+            f"{name}, end it and run again: what does not run, the rollout starts, by bot_script or bot_command"
+        )
+    else:
+        cure = (
+            f"If that is {name}, say how it is run (bot_command), or end it and run again: what does not run, the "
+            "rollout starts"
+        )
     return (
-        f"no process shows the command line of {name}, but it may run: {said}. Nothing is started beside it. If that "
-        f"is {name}, say how it is run (bot_command), or end it and run again: what does not run, the rollout starts; "
+        f"no process shows the command line of {name}, but it may run: {said}. Nothing is started beside it. {cure}; "
         "if it is not, end it or correct bot_log"
     )
 

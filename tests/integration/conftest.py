@@ -60,6 +60,14 @@ done
     return found
 
 
+def units(lab: Lab) -> str:
+    """Unit files and what of them runs, but for the sessions by which one got in."""
+    kinds = "--no-legend --plain --type=service,timer,target"
+    command = f"systemctl list-unit-files {kinds}; systemctl list-units --state=running,waiting,failed {kinds}"
+    shown = lab.machine.execute(["sh", "-c", command]).stdout
+    return "\n".join(line for line in shown.splitlines() if not line.startswith(("ssh", "user", "systemd-")))
+
+
 def written(lab: Lab) -> dict[str, str]:
     """Every file that differs from the image, with a digest of its type, owner, mode and content.
 

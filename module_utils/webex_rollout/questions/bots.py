@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from ..errors import RolloutError
@@ -10,9 +11,10 @@ from ..facts import collect
 from ..installed import must_be_installed
 from ..look import Looked, found_of
 from ..processes import Bot
-from ..refusals import Needs, notes, problems
+from ..refusals import Needs, notes, problems, systemd_problem
 from ..settled import watch_problems
 from ..store import Vm
+from ..systemd import systemd_version
 from ..words import printable
 
 
@@ -55,6 +57,9 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
     """Look at the bots."""
     bots = [_asked(each) for each in given["bots"]]
     vm = Vm()
+    problem = systemd_problem(systemd_version())
+    if problem:
+        return {"failed": True, "msg": problem, "bots": {}}
     try:
         found = collect(vm, bots, [_asked(each) for each in given["others"]])
     except RolloutError as error:
@@ -63,6 +68,7 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
     stand = {each["bot"]: found_of(vm, _looked(each), shared) for each in given["bots"]}
     return {
         "changed": False,
+        "python": platform.python_version(),
         "bots": {
             bot.name: {
                 "facts": found[bot.name],

@@ -52,7 +52,6 @@ class Preflight:
             "syntax_error": None,
             "start_problem": "",
         }
-        self.facts["systemd"] = 252
         return problems(self.facts, given[0][1])
 
     @property

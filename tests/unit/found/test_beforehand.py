@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible.module_utils.webex_rollout import reach
+from ansible.module_utils.webex_rollout import reach, systemd
 from ansible.module_utils.webex_rollout.facts import collect
 from ansible.module_utils.webex_rollout.logs.cursor import look_at_all
+from ansible.module_utils.webex_rollout.questions import bots
 from ansible.module_utils.webex_rollout.refusals import notes, problems
 from ansible.module_utils.webex_rollout.weather import Look
 
@@ -56,7 +58,7 @@ def test_log_that_is_not_there_is_refused_with_what_the_bot_writes(machine: Mach
     needs = preflight.needs("jarvis")
     changed = type(needs)(**{**needs.__dict__, "log": "logs/other.log"})
     facts = collect(machine.vm, [(machine.bot(), changed)])["jarvis"]
-    (problem,) = [each for each in problems({**facts, "systemd": 252}, changed) if "log" in each]
+    (problem,) = [each for each in problems(facts, changed) if "log" in each]
     assert f"jarvis runs (pid {pid}), and its log {machine.home}/logs/other.log is not there" in problem
     assert f"set bot_log to what it writes ({machine.home}/logs/jarvis.log)" in problem
 
@@ -131,11 +133,27 @@ def test_webex_that_cannot_be_reached_is_refused_where_a_start_would_be_rolled_b
     assert asked == [{"HTTPS_PROXY": "http://proxy:3128"} if state == "connected" else {}]
 
 
-def test_systemd_that_is_too_old_is_refused_with_both_versions(machine: Machine, preflight: Preflight) -> None:
-    held(machine)
-    preflight.look()
-    (problem,) = problems({**preflight.facts, "systemd": 219}, preflight.needs("jarvis"))
-    assert problem == "systemd 219 runs on the VM, and the bots' units need 235"
+@pytest.mark.parametrize(
+    ("version", "said"), [(None, "systemd does not run on the VM"), (219, "systemd 219 runs on the VM, and"), (235, "")]
+)
+def test_systemd_that_will_not_do_is_refused_once_a_vm(
+    monkeypatch: pytest.MonkeyPatch, version: int | None, said: str
+) -> None:
+    monkeypatch.setattr(bots, "systemd_version", lambda: version)
+    monkeypatch.setattr(bots, "watch_problems", list)
+    answer = bots.answer({"bots": [], "others": [], "installed": {}}, False)
+    assert answer.get("msg", "").startswith(said) and answer["bots"] == {}
+    assert bool(answer.get("failed")) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("shown", "version"), [("systemd 252 (252.38-1~deb12u1)", 252), ("systemd 257~rc2 (257~rc2-1)", 257)]
+)
+def test_systemd_shows_its_version(monkeypatch: pytest.MonkeyPatch, shown: str, version: int) -> None:
+    done = subprocess.CompletedProcess([], 0, f"{shown}\n+PAM +AUDIT\n".encode(), b"")
+    monkeypatch.setattr(systemd, "run_command", lambda _: done)
+    monkeypatch.setattr(systemd.os.path, "isdir", lambda _: True)
+    assert systemd.systemd_version() == version
 
 
 def test_source_that_changed_since_the_start_is_told(machine: Machine, preflight: Preflight) -> None:

@@ -136,6 +136,33 @@ def test_what_may_be_the_bot_is_refused_with_what_speaks_for_it(
     assert untouched()
 
 
+TITLE = """\
+import ctypes, runpy
+with open("/proc/self/stat") as file:
+    begin, end = map(int, file.read().rsplit(")", 1)[1].split()[45:47])
+ctypes.memset(begin, 0, end - begin)
+title = {title!r}
+ctypes.memmove(begin, title, min(len(title), end - begin))
+runpy.run_path("webex_bots/jarvis.py", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("title", [b"chat: jarvis", b"jarvis", b"python: jarvis [ready]"])
+def test_bot_that_shows_a_title_is_refused_with_what_to_do(
+    machine: Machine, preflight: Preflight, title: bytes
+) -> None:
+    preflight.written()
+    (machine.home / "run.py").write_text(TITLE.format(title=title))
+    machine.start(machine.python, "run.py", "--of-some-length")
+    preflight.started()
+    untouched = preflight.nothing_happened()
+    (problem,) = preflight.look()
+    assert f"({title.decode()}) holds its log open, works in its checkout" in problem
+    assert "could not be started again as it was" in problem
+    assert "end it and run again" in problem and "bot_command" in problem
+    assert preflight.pids == [] and untouched()
+
+
 def test_two_bots_in_one_process_are_nobodys(machine: Machine, preflight: Preflight) -> None:
     machine.add_bot("tars")
     (machine.home / "all.py").write_text(

@@ -35,7 +35,6 @@ GOOD: dict[str, Any] = {
     },
     "free_mib": {"/srv/IR": 1000, "/var/lib": 1000},
     "limits": {"file_max": 10**6, "files_open": 1000, "open_files": 1048576},
-    "systemd": 252,
     "processes": [],
     "doubtful": [],
     "unseen": "",
@@ -97,7 +96,6 @@ def test_nothing_speaks_against_a_sound_bot() -> None:
         ("script_problem", "jarvis.py leads out of /srv/IR", ["leads out of"]),
         ("doubtful", [7, 8], ["process 7, 8", "jarvis", "end it"]),
         ("processes", [{**PROCESS, "executable_problem": "it runs x, which y"}], ["pid 7", "it runs x, which y"]),
-        ("systemd", None, ["systemd does not run"]),
         ("free_mib", {"/var/lib": 5}, ["/var/lib has 5 MiB", "rollout_min_free_mib"]),
         ("limits.open_files", 100, ["100 open files", "fs.nr_open"]),
         ("limits.files_open", 10**6 - 10, ["fs.file-max is 1000000"]),
@@ -124,7 +122,7 @@ def test_what_others_have_is_a_note() -> None:
 
 def test_several_reasons_are_all_told_at_once() -> None:
     facts = changed("starters", [CRON])
-    facts["systemd"] = None
+    facts["doubtful"] = [7]
     assert len(problems(facts, NEEDS)) == 2
 
 

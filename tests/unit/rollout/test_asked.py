@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import marshal
+import os
 import subprocess
 import sys
 import zipfile
@@ -58,10 +59,12 @@ def question(tmp_path: Path) -> dict[str, Any]:
     return {**given, "signatures": [], "timezone": None}
 
 
+REQUEST = {"python": os.path.realpath(sys.executable), "module": "bot_log_info", "check": False}
+
+
 def test_the_program_answers_as_the_module_does(program: Program, tmp_path: Path) -> None:
     given = question(tmp_path)
-    request = {"program": program.sha256, "module": "bot_log_info", "given": given, "check": False}
-    done = program.run("answer", stdin=json.dumps(request))
+    done = program.run("answer", stdin=json.dumps({**REQUEST, "program": program.sha256, "given": given}))
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith(MARK))
     told, wanted = json.loads(line[len(MARK) :]), log.answer(given, False)
@@ -70,11 +73,11 @@ def test_the_program_answers_as_the_module_does(program: Program, tmp_path: Path
     assert told == json.loads(json.dumps(wanted)) and told["incidents"] == 1
 
 
-@pytest.mark.parametrize("other", [{"program": "0" * 64}, {"module": "no_such_module"}])
+@pytest.mark.parametrize("other", [{"program": "0" * 64}, {"module": "no_such_module"}, {"python": "/usr/bin/env"}])
 def test_another_program_than_the_one_asked_says_so_and_does_nothing(
     program: Program, tmp_path: Path, other: dict[str, str]
 ) -> None:
-    request = {"program": program.sha256, "module": "bot_log_info", "given": question(tmp_path), "check": False}
+    request = {**REQUEST, "program": program.sha256, "given": question(tmp_path)}
     done = program.run("answer", stdin=json.dumps({**request, **other}))
     assert (done.returncode, done.stdout) == (OTHER, "")
 
@@ -145,6 +148,7 @@ class Action:
         self.asked: list[str] = []
         self.pipelining = pipelining
         self._task = SimpleNamespace(check_mode=False)
+        self._templar = SimpleNamespace(template=lambda value: value)
 
     def _is_pipelining_enabled(self, _: str) -> bool:
         return self.pipelining

@@ -156,7 +156,6 @@ def test_a_bot_that_cannot_be_looked_at_keeps_no_other_from_it(
     monkeypatch.setattr(facts, "find_starters", lambda *_, **__: [])
     monkeypatch.setattr(facts, "_unit", lambda name: {})
     monkeypatch.setattr(facts, "_unit_limits", dict)
-    monkeypatch.setattr(facts, "systemd_version", lambda: 252)
     needs = [Needs(f"{name}.log", 100, 10, 1, False) for name in ("jarvis", "tars")]
     found = facts.collect(Vm(str(tmp_path)), list(zip(bots, needs)))
     assert found["jarvis"]["unseen"] == "an earlier look still hangs"

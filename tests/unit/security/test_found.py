@@ -167,7 +167,6 @@ def collect(case: Case, bot: Bot | None = None) -> dict[str, Any]:
 def _no_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = Unit("webex-bot@jarvis.service", "not-found", "inactive", "dead", "", 0, 0, "success", 0, 0, "")
     monkeypatch.setattr(facts, "show_unit", lambda _: unit)
-    monkeypatch.setattr(facts, "systemd_version", lambda: 252)
     monkeypatch.setattr(facts, "_unit_limits", dict)
     monkeypatch.setattr(parents, "_role_of", lambda *_: "end")  # the tests themselves are the parent
 
