@@ -11,9 +11,7 @@ from module_utils.webex_rollout.cli import _parser
 from plugin_utils.settings import known_settings
 
 ROOT = Path(__file__).resolve().parents[3]
-# words.md has what is retired, too.
-DOCS = [page for page in (ROOT / "docs").glob("*.md") if page.name != "words.md"]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 PROGRAMS = (
     *("ansible-playbook", "ansible-runner", "ansible-builder", "ansible-doc", "ansible-vault", "make", "pytest"),
     *("webex-rollout", "python -m", "systemctl", "journalctl", "pre-commit", "useradd"),
@@ -54,6 +52,7 @@ NOT_RUN = {
     "systemctl restart": "shown as what people's scripts have",
     "useradd --create-home": "the lab makes its accounts by the same program, in its image",
     "useradd --system": "of a controller",
+    "webex-rollout revert": "an alias of rollback",
 }
 """What no test runs, and why."""
 RUN_BY = {
@@ -135,7 +134,7 @@ def test_a_playbook_is_there(command: str) -> None:
 @pytest.mark.parametrize("command", [each for each in COMMANDS if re.match("webex-rollout [a-z]", each)])
 def test_the_program_has_the_command(command: str) -> None:
     verb = command.split()[1]
-    assert _parser().parse_args([verb, *(["jarvis"] if verb == "rollback" else [])]).command
+    assert _parser().parse_args([verb, *(["jarvis"] if verb in ("rollback", "revert") else [])]).command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -46,6 +46,7 @@ ALLOWED = (
     ("module_utils/webex_rollout/cli.py", "revert", "the alias"),
     ("tests/unit/rollout/test_modules.py", "revert", "test of the alias"),
     ("docs/on-the-vm.md", "revert", "the alias"),
+    ("tests/unit/house/test_commands.py", "revert", "the alias"),
     ("module_utils/webex_rollout/logs/pool_lines.py", "hears", "the field in the pool module's lines"),
     ("module_utils/webex_rollout/logs/cursor.py", "hears", "reads what older programs wrote"),
     ("tests/unit/logs/cursor_v1.json", "hears", "as an older program wrote it"),
