@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import posixpath
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,13 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 PROJECT = Path(__file__).resolve().parents[1]
+POOL_MODULE = PROJECT / "files" / "webex_pool_config.py"
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(PROJECT))
 
 from module_utils.client_patch_options import OPTIONS, SPECIFICATION  # noqa: E402
 from plugin_utils.asking import ask  # noqa: E402
+from plugin_utils.foreseen import Foreseen, Kept, known_of  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
 from plugin_utils.unseen import unseen  # noqa: E402
 from plugin_utils.words import printable  # noqa: E402
@@ -29,7 +32,7 @@ try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
     from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, Read, SourceError
     from plugin_utils.client_patch.pool_place import PoolPlace
-    from plugin_utils.client_patch.surroundings import Started
+    from plugin_utils.client_patch.surroundings import AROUND, Started
 except ImportError as error:
     # libcst is no dependency of Ansible; the message comes when the action runs, not when plugins are loaded.
     IMPORT_ERROR: ImportError | None = error
@@ -51,25 +54,42 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Read, patch, compile, write; nothing is written unless all files are good."""
         self._variables = task_vars or {}
-        self._read: dict[str, bytes] = {}
+        self._read: dict[str, bytes | None] = {}
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=OPTIONS)
         if IMPORT_ERROR is not None:
             raise AnsibleActionFail(
                 f"{IMPORT_ERROR}; the controller needs what requirements.txt lists: pip install -r requirements.txt"
             )
+        kept = Kept(self._variables.get("inventory_hostname", ""), args)
+        patch = kept.take()
+        files = self._write(args, patch, patch.known) if patch is not None else None
+        if patch is None or files is None:
+            patch = self._worked_out(args)
+            files = self._write(args, patch, {}) if patch.sources else []
+            if self._task.check_mode:
+                kept.put(patch)
+        result.update(patch.result, files=files, changed=bool(patch.sources))
+        if self._task.diff:
+            result["diff"] = [_diff(path, patch.before[path], source) for path, source in patch.sources.items()]
+        return result
+
+    def _worked_out(self, args: Mapping[str, Any]) -> Foreseen:
+        """Read the sources and edit them; nothing is written yet."""
         patched = self._patch(args)
-        changed = {path: item.source for path, item in patched.files.items() if item.changed}
-        result["files"] = self._write(args, patched.before, changed) if changed else []
-        result["changed"] = bool(changed)
-        result["constructions"] = [asdict(item) for file in patched.files.values() for item in file.constructions]
-        result["programs"] = [named for path in sorted(self._read) for named in _programs(path, self._read[path])]
-        result["findings"] = [asdict(item) for item in patched.findings]
+        read = {path: source for path, source in self._read.items() if source is not None}
+        result: dict[str, Any] = {
+            "constructions": [asdict(item) for file in patched.files.values() for item in file.constructions],
+            "programs": [named for path, source in sorted(read.items()) for named in _programs(path, source)],
+            "findings": [asdict(item) for item in patched.findings],
+        }
         if patched.place is not None:
             result["pool"] = asdict(patched.place)
-        if self._task.diff:
-            result["diff"] = [_diff(path, patched.before[path], source) for path, source in changed.items()]
-        return result
+        sources = {path: item.source for path, item in patched.files.items() if item.changed}
+        place = patched.place.file if patched.place is not None else ""
+        return Foreseen(
+            known_of(self._read, place, POOL_MODULE), {path: patched.before[path] for path in sources}, sources, result
+        )
 
     def _patch(self, args: Mapping[str, Any]) -> CheckoutResult:
         settings = Settings(Templates(**args["templates"]), args["request_timeout"])
@@ -104,20 +124,38 @@ class ActionModule(ActionBase):
     def _reader(self, args: Mapping[str, Any], home: str) -> Read:
         def read(paths: Sequence[str]) -> dict[str, bytes]:
             contents = self._module({**args, "home": home, "read": list(paths)})["contents"]
-            found = {path: base64.b64decode(content) for path, content in contents.items()}
-            if home == args["home"]:
-                self._read.update(found)
-            return found
+            return {path: base64.b64decode(content) for path, content in contents.items()}
 
-        return read
+        def read_once(paths: Sequence[str]) -> dict[str, bytes]:
+            wanted = {path: posixpath.normpath(path) for path in paths}
+            if not self._read:
+                around = {"search_paths": self._search_paths(args), "around": AROUND}
+                answer = self._module({**args, "ahead": around})
+                self._read = dict.fromkeys(answer["tried"])
+                self._read.update({path: base64.b64decode(text) for path, text in answer["contents"].items()})
+            missing = sorted({path for path in wanted.values() if path not in self._read})
+            if missing:
+                self._read.update({**dict.fromkeys(missing), **read(missing)})
+            found = {path: self._read[normal] for path, normal in wanted.items()}
+            return {path: data for path, data in found.items() if data is not None}
+
+        return read_once if home == args["home"] else read
+
+    def _search_paths(self, args: Mapping[str, Any]) -> list[str]:
+        return list(dict.fromkeys([posixpath.dirname(args["script"]), *args["search_paths"], ""]))
 
     def _write(
-        self, args: Mapping[str, Any], before: Mapping[str, bytes], sources: Mapping[str, bytes]
-    ) -> list[dict[str, Any]]:
-        """Compiles all and writes all, or, in check mode, only compiles; nothing where one does not compile."""
-        encoded = {path: base64.b64encode(source).decode("ascii") for path, source in sources.items()}
-        expected = {path: hashlib.sha256(before[path]).hexdigest() for path in sources}
-        answer = self._module({**args, "write": encoded, "expected": expected})
+        self, args: Mapping[str, Any], patch: Foreseen, known: Mapping[str, Sequence[str]]
+    ) -> list[dict[str, Any]] | None:
+        """Compiles all and writes all, or, in check mode, only compiles; nothing where one does not compile.
+
+        None, and nothing written either, where something is not as it is known to be.
+        """
+        encoded = {path: base64.b64encode(source).decode("ascii") for path, source in patch.sources.items()}
+        expected = {path: hashlib.sha256(patch.before[path]).hexdigest() for path in patch.sources}
+        answer = self._module({**args, "known": known, "write": encoded, "expected": expected})
+        if answer.get("stale"):
+            return None
         if answer["errors"]:
             raise AnsibleActionFail(
                 f"{args['python']} does not compile the patched source: "

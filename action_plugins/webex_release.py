@@ -18,7 +18,7 @@ from plugin_utils.installed import installed
 
 
 class ActionModule(ActionBase):
-    """Hands the step on; for `armed`, with the hashes of the program and its units."""
+    """Hands the step on; where the guard is armed, with the hashes of the program and its units."""
 
     TRANSFERS_FILES = False
 
@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         """Take the step."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if arguments.get("state") == "armed":
+        if arguments.get("state") == "armed" or arguments.get("arm"):
             arguments["installed"] = installed()
         result.update(ask(self, "webex_release", arguments, task_vars or {}, SPECIFICATION))
         return result

@@ -117,6 +117,16 @@ options:
     description: The pool module's file and the imports that must lead to it; filled in on the controller.
     type: dict
     default: {}
+  ahead:
+    description: Read the script and what it seems to need, in which directories and with which files around; filled in
+      on the controller.
+    type: dict
+    default: {}
+  known:
+    description: Do nothing unless these paths still are what the controller knows of them, as hashes; filled in on the
+      controller.
+    type: dict
+    default: {}
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:

@@ -86,12 +86,16 @@ options:
     type: list
     elements: str
     default: []
+  arm:
+    description: For V(recorded), whether the guard is armed at once, as by V(armed).
+    type: bool
+    default: false
   seconds:
-    description: For V(armed), seconds from now to the deadline. Arming again in the same run moves it.
+    description: For V(armed), or with O(arm), seconds from now to the deadline. Arming again in the same run moves it.
     type: float
     default: 600
   installed:
-    description: For V(armed), hashes by path of what the guard has to run; filled in on the controller.
+    description: For V(armed), or with O(arm), hashes by path of what the guard has to run; filled in on the controller.
     type: dict
     default: {}
   stop_seconds:

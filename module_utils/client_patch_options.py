@@ -35,6 +35,8 @@ REQUESTS: dict[str, Any] = {
     "write": {"type": "dict", "default": {}, "no_log": True},
     "expected": {"type": "dict", "default": {}},
     "prove": {"type": "dict", "default": {}},
+    "ahead": {"type": "dict", "default": {}},
+    "known": {"type": "dict", "default": {}},
 }
 
 SPECIFICATION: dict[str, Any] = {"argument_spec": {**OPTIONS, **REQUESTS}}

@@ -33,6 +33,7 @@ OPTIONS: dict[str, Any] = {
     "take_over": {"type": "bool", "default": False},
     "keep_variables": {"type": "list", "elements": "str", "default": []},
     "drop_variables": {"type": "list", "elements": "str", "default": []},
+    "arm": {"type": "bool", "default": False},
     "seconds": {"type": "float", "default": 600},
     "installed": {"type": "dict", "default": {}},
     "stop_seconds": {"type": "float", "default": 10},

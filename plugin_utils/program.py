@@ -35,15 +35,29 @@ try:
 except OSError:
     pass
 
-try:
+# A module's question; not for people.
+request = sys.stdin.buffer.read() if sys.argv[1:] == ["answer"] else None
+
+
+def prepared():
+    if request is not None:
+        from webex_rollout.asked import answering
+
+        return answering(request)
     from webex_rollout.cli import main
+
+    return main
+
+
+try:
+    main = prepared()
 except Exception:  # what was compiled is damaged
     if compiled not in sys.path:
         raise
     sys.path.remove(compiled)
     for name in [name for name in sys.modules if name.partition(".")[0] == "webex_rollout"]:
         del sys.modules[name]
-    from webex_rollout.cli import main
+    main = prepared()
 
 sys.exit(main())
 """

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from . import __version__
-from .asked import answer_request
 from .become import account_of
 from .errors import RolloutError
 from .guard import guard
@@ -27,7 +26,7 @@ from .status import print_status, status, status_problems
 from .steps.roll_back import roll_back
 from .store import Vm
 from .system import printable
-from .tree import is_roots
+from .tree import must_be_roots_alone
 from .watch import watch
 
 
@@ -58,7 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seconds", type=float, help="until it expires by itself (default: 900)")
     sub = command("unlock", "release the machine's lock by hand")
     sub.add_argument("--repair", action="store_true", help="replace a damaged lock.json")
-    commands.add_parser("answer")  # a module's question on standard input; not for people
     sub = commands.add_parser("run-found")  # what `systemd-run` is given; not for people
     sub.add_argument("bot")
     sub.add_argument("release")
@@ -68,8 +66,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(vm: Vm, given: argparse.Namespace) -> int:
     """Run one command; returns the exit status."""
-    if given.command == "answer":
-        return answer_request(vm.program)
     if given.command == "run-found":
         store = vm.store(given.bot)
         process = store.release(given.release).runner.process
@@ -114,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("webex-rollout: this needs root (sudo webex-rollout …)", file=sys.stderr)
         return 1
     try:
-        _must_be_roots_alone(vm)
+        must_be_roots_alone(str(vm.path))
         return _run(vm, given)
     except RolloutError as error:
         problem = str(error)
@@ -122,12 +118,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = f"{error.filename or 'system'}: {error.strerror}"
     print(f"webex-rollout: {printable(problem)}", file=sys.stderr)
     return 1
-
-
-def _must_be_roots_alone(vm: Vm) -> None:
-    """Refuse a state that somebody else could have written: it says what root runs, and as whom."""
-    if not is_roots(str(vm.path / "x")):
-        raise RolloutError(
-            f"{vm.path}, or a directory above it, is not root's alone, so what is in it cannot be believed. Nothing "
-            "was done. Give it to root, writable by no one else (chown root, chmod go-w), or leave `--state` out"
-        )

@@ -14,8 +14,8 @@ from .errors import RolloutError
 from .paths import PROGRAM
 from .tree import must_be_roots
 
-# The Python that runs the modules runs the program, too.
-FIRST_LINE = f"#!{sys.executable} -I\n".encode()
+# The Python that runs the modules runs the program, too; what is installed beside its own library is nobody's business.
+FIRST_LINE = f"#!{sys.executable} -IS\n".encode()
 
 
 def is_installed(path: Path, sha256: str, first_line: bytes = FIRST_LINE, mode: int = 0o755) -> bool:

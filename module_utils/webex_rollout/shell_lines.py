@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 PATH_LIMIT = 4096
 WORDS_LIMIT = 256  # of one command
@@ -74,6 +75,12 @@ def _quoted(text: str, start: int, quote: str) -> tuple[int, str] | None:
         content.append(text[at])
         at += 1
     return None
+
+
+@lru_cache(maxsize=1024)
+def commands_of(text: str) -> tuple[list[str], ...]:
+    """The simple commands of a shell text, not to be changed: kept, since each text is judged for every bot of a VM."""
+    return tuple(simple_commands(shell_words(text)))
 
 
 def simple_commands(words: Iterable[str]) -> Iterator[list[str]]:

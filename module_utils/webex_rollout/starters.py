@@ -21,7 +21,7 @@ from .command_line import SHELL_NAMES, absolute_words, is_python, parsed, python
 from .errors import RolloutError
 from .paths import is_below
 from .processes import Bot
-from .shell_lines import PATH_LIMIT, may_become, shell_words, simple_commands
+from .shell_lines import PATH_LIMIT, commands_of, may_become
 from .system import to_text
 from .tree import is_roots
 
@@ -200,7 +200,7 @@ def starts_bot(
         return False  # the text that was too much has been told
     search.spend(1 + len(text) // 8 + len(variables or {}))
     known = {"HOME": [search.account.home], **(variables or {})}
-    for command in simple_commands(shell_words(text)):
+    for command in commands_of(text):
         if not search.spend(len(command)):
             return None
         while command and command[0] in KEYWORDS:

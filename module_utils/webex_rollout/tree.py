@@ -10,7 +10,8 @@ import os
 import pwd
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from .errors import BlockedError, RolloutError
@@ -115,6 +116,31 @@ def real_below(top: str, path: str) -> str:
         return os.path.join(os.path.realpath(top), path)
 
 
+def real_places(home: str, paths: Sequence[str], script: str) -> dict[str, str]:
+    """Where regular files of a checkout are, by path, once its links are followed; what is none is left out.
+
+    :param script: a path that must not lead out of the checkout, nor be something else than a file.
+    :raises BlockedError: when it does, or is.
+    """
+    found = {}
+    for path in paths:
+        try:
+            with place_of(home, path, follow=True) as place:
+                status = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+                real = str(Path(f"/proc/self/fd/{place.directory}").readlink() / place.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (BlockedError, OSError) as error:
+            if path == script or (isinstance(error, OSError) and error.errno != errno.ELOOP):
+                raise
+            continue
+        if stat.S_ISREG(status.st_mode):
+            found[path] = real
+        elif path == script:
+            raise BlockedError(f"{path} is no regular file")
+    return found
+
+
 def is_roots(path: str) -> bool:
     """Whether every directory above a path is root's, and nobody else's to change: only there does root act itself.
 
@@ -149,6 +175,18 @@ def must_be_roots(path: str) -> None:
         raise RolloutError(
             f"{os.path.dirname(path)}, or a directory above it, is not root's alone, so {path} was left as it is. "
             "Give these directories to root, writable by no one else (chown root, chmod go-w), and run again"
+        )
+
+
+def must_be_roots_alone(state: str) -> None:
+    """Refuse a directory of the state that somebody else could have written: it says what root runs, and as whom.
+
+    :raises RolloutError: naming it.
+    """
+    if not is_roots(os.path.join(state, "x")):
+        raise RolloutError(
+            f"{state}, or a directory above it, is not root's alone, so what is in it cannot be believed. Nothing was "
+            "done. Give it to root, writable by no one else (chown root, chmod go-w), or leave `--state` out"
         )
 
 

@@ -123,7 +123,8 @@ class Checkout:
     def names(self, module: _Module) -> list[str]:
         """Modules that a program imports, each with the packages around it, which run first."""
         names: dict[str, None] = {}
-        for imported in module.source.program.imports:
+        # A relative import outside of any package leads nowhere.
+        for imported in (name for name in module.source.program.imports if not name.startswith(".")):
             parts = imported.split(".")
             for depth in range(1, len(parts) + 1):
                 names[".".join(parts[:depth])] = None

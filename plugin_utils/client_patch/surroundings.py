@@ -14,6 +14,8 @@ from .starts import MAIN, Command, Start, Starts, find_commands
 # What the bot's own Python says of a place: why the import would not resolve in one of the starts; empty if it does.
 Prove = Callable[[PoolPlace, Sequence[tuple[str, Sequence[str]]]], str]
 _POOL_MARK = b"configure_webex_api_session"
+AROUND = ("__init__.py", f"{POOL_FILE}.py", "src.py", "src/__init__.py", "src/utils/__init__.py")
+"""Files in a program's directories that say where the pool module may be."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,7 @@ class Surroundings:
         for path in (script, *modules):
             parts = posixpath.dirname(path).split("/")
             directories += ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-        names = ("__init__.py", f"{POOL_FILE}.py", "src.py", "src/__init__.py", "src/utils/__init__.py")
-        wanted = [posixpath.join(item, name) for item in dict.fromkeys(directories) for name in names]
+        wanted = [posixpath.join(item, name) for item in dict.fromkeys(directories) for name in AROUND]
         files = {**modules, **read(sorted({path for path in wanted if path not in modules}))}
         known = {script: [started.start(script)]}
         return cls.of_files(files, (), started.setting, started.home, started.path, known, started.prove)

@@ -25,8 +25,7 @@ CANARY, FLEET = "Stage canary", "Stage fleet"
 """Plays."""
 
 MOMENTS = {
-    "recorded": "Record the bot's current state",
-    "armed": "Arm the guard",
+    "armed": "Record the bot and arm the guard",
     "module in place": "Copy the pool module into the checkout",
     "patched": "Route the bot's clients through the pool",
     "unit installed": "Install the bot's drop-in",

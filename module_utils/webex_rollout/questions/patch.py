@@ -4,22 +4,20 @@
 from __future__ import annotations
 
 import base64
-import errno
 import os
-import stat
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from ..ahead import read_ahead
 from ..become import Account, account_for, as_account
 from ..disk import sha256
 from ..entries import Entry
-from ..errors import BlockedError, RolloutError
+from ..errors import RolloutError
 from ..files import Files
 from ..imports import import_problem
 from ..sources import compile_problem
-from ..tree import place_of
+from ..tree import real_places
 from ..words import printable
 
 
@@ -37,9 +35,26 @@ class _Sources:
 
         :raises RolloutError: when the script is no file of the checkout, or a file of it cannot be read.
         """
-        places = as_account(self.account, _real_places, self.home, paths, os.path.normpath(script))
+        places = as_account(self.account, real_places, self.home, paths, os.path.normpath(script))
         looks = self.files.look_at_all(places.values())
         return {path: looks[real][1] for path, real in places.items() if looks[real][0].kind == "file"}
+
+    def read_ahead(self, asked: dict[str, Any], script: str) -> tuple[dict[str, bytes], list[str]]:
+        """The script and what it needs, as `ahead.read_ahead` finds it, and all paths that were looked for.
+
+        :raises RolloutError: when the script is no file of the checkout, or a file of it cannot be read.
+        """
+        search_paths = [os.path.normpath(path) for path in asked["search_paths"]]
+        given = self.home, os.path.normpath(script), search_paths, asked["around"]
+        found, tried = as_account(self.account, read_ahead, *given)
+        return found, tried
+
+    def is_as_known(self, known: dict[str, list[str]], script: str) -> bool:
+        """Whether each path holds one of the contents that are given as hashes; an empty one is no file at all."""
+        contents = self.read(list(known), script)
+        return all(
+            sha256(contents[path]) in hashes if path in contents else "" in hashes for path, hashes in known.items()
+        )
 
     def compile_all(self, python: str, sources: dict[str, bytes]) -> dict[str, str]:
         """What the interpreter reports, by path, of each source that it does not compile.
@@ -59,7 +74,7 @@ class _Sources:
 
         :raises RolloutError: when one is not what was read, before any is written.
         """
-        places = as_account(self.account, _real_places, self.home, list(sources), "")
+        places = as_account(self.account, real_places, self.home, list(sources), "")
         looks = self.files.look_at_all(places.values())
         for path in sources:
             entry, _ = looks.get(places.get(path, ""), (Entry("absent"), b""))
@@ -83,38 +98,18 @@ class _Sources:
         return copy
 
 
-def _real_places(home: str, paths: list[str], script: str) -> dict[str, str]:
-    """Where regular files of a checkout are, by path, once its links are followed; what is none is left out.
-
-    :param script: a path that must not lead out of the checkout, nor be something else than a file.
-    :raises BlockedError: when it does, or is.
-    """
-    found = {}
-    for path in paths:
-        try:
-            with place_of(home, path, follow=True) as place:
-                status = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
-                real = str(Path(f"/proc/self/fd/{place.directory}").readlink() / place.name)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (BlockedError, OSError) as error:
-            if path == script or (isinstance(error, OSError) and error.errno != errno.ELOOP):
-                raise
-            continue
-        if stat.S_ISREG(status.st_mode):
-            found[path] = real
-        elif path == script:
-            raise BlockedError(f"{path} is no regular file")
-    return found
-
-
 def _act(given: dict[str, Any], check: bool) -> dict[str, Any]:
     """Read what is asked for, or compile and write.
 
     :raises RolloutError: for all that cannot be done.
     """
     sources = _Sources(given["home"], given["user"])
+    if given["known"] and not sources.is_as_known(given["known"], given["script"]):
+        return {"changed": False, "stale": True}
     contents = sources.read(given["read"], given["script"]) if given["read"] else {}
+    tried: list[str] = []
+    if given["ahead"]:
+        contents, tried = sources.read_ahead(given["ahead"], given["script"])
     new = {path: base64.b64decode(source) for path, source in given["write"].items()}
     errors = sources.compile_all(given["python"], new) if given["python"] else {}
     asked = given["prove"]
@@ -127,6 +122,7 @@ def _act(given: dict[str, Any], check: bool) -> dict[str, Any]:
         files = sources.write_all(new, given["expected"], given["backup"], check)
     return {
         "changed": bool(files),
+        "tried": tried,
         "contents": {path: base64.b64encode(data).decode("ascii") for path, data in contents.items()},
         "errors": errors,
         "problem": problem,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..errors import RolloutError
@@ -47,11 +47,10 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
     """Take the step that is asked for."""
     bot, token = given["bot"], given["token"]
     if given["state"] == "recorded":
-        return record(vm, _wanted(given), token, check)
+        recorded = record(vm, _wanted(given), token, check)
+        return recorded if recorded.problems or not given["arm"] else _with_guard(recorded, _armed(vm, given, check))
     if given["state"] == "armed":
-        if not check:
-            must_be_installed(given["installed"])
-        return arm(vm, bot, given["seconds"], token, check)
+        return _armed(vm, given, check)
     if given["state"] == "switched":
         return switch(vm, bot, token, check, given["pending"], given["start"])
     if given["state"] == "checked":
@@ -70,6 +69,27 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
     if given["state"] == "restarted":
         return restart(vm, bot, token, check)
     return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)
+
+
+def _armed(vm: Vm, given: dict[str, Any], check: bool) -> Result:
+    """Arm the guard, where what it would run is what this run has installed."""
+    if not check:
+        must_be_installed(given["installed"])
+    return arm(vm, given["bot"], given["seconds"], given["token"], check)
+
+
+def _with_guard(recorded: Result, armed: Result) -> Result:
+    """What was recorded, with the attempt that was opened at once."""
+    return replace(
+        recorded,
+        changed=recorded.changed or armed.changed,
+        phase=armed.phase,
+        candidate=armed.candidate,
+        attempt=armed.attempt,
+        deadline=armed.deadline,
+        seconds_left=armed.seconds_left,
+        environment=armed.environment or recorded.environment,
+    )
 
 
 def _report(result: Result) -> dict[str, Any]:

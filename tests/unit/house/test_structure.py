@@ -40,6 +40,7 @@ FLOORS = (
         "traits",
         "found",
         "environment",
+        "ahead",
         "sources",
         "imports",
         "interpreter",

@@ -288,7 +288,12 @@ def soaking() -> Run:
 def lost() -> Run:
     """A machine that could not be reached half-way; the gate fails for all."""
     scene = Scene().preflight().play("Stage fleet").deploy("tars")
-    scene.fail("toodles", "Failed to connect to the host via ssh: timed out", "Arm the guard", kind="unreachable")
+    scene.fail(
+        "toodles",
+        "Failed to connect to the host via ssh: timed out",
+        "Record the bot and arm the guard",
+        kind="unreachable",
+    )
     scene.fail(
         "tars",
         "The rollout stops here: toodles failed or could not be reached",

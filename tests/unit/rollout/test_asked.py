@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.bot_log_info_options import SPECIFICATION
-from ansible.module_utils.webex_rollout.asked import ANSWERS, MARK, OTHER
+from ansible.module_utils.webex_rollout.asked import MARK, OTHER, ROOMS
 from ansible.module_utils.webex_rollout.questions import log
 
 from plugin_utils.asking import ask
@@ -85,19 +85,19 @@ def test_another_program_than_the_one_asked_says_so_and_does_nothing(
 def test_every_module_that_is_asked_has_its_answer() -> None:
     root = Path(__file__).resolve().parents[3]
     asked = {path.stem for path in (root / "action_plugins").glob("*.py") if "import ask" in path.read_text()}
-    assert asked == set(ANSWERS)
+    assert asked == set(ROOMS)
 
 
 # -- what it compiles to ----------------------------------------------------------------------------------------
 
 
 def put_into(kept: Path, text: str) -> None:
-    """Put other code for the command line into what is kept."""
+    """Put other code for the command line, and for a question about a log, into what is kept."""
     code = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(compile(text, "x", "exec"))
     entries = io.BytesIO()
     with zipfile.ZipFile(kept) as old, zipfile.ZipFile(entries, "w") as new:
         for name in old.namelist():
-            new.writestr(name, code if name.endswith("/cli.pyc") else old.read(name))
+            new.writestr(name, code if name.endswith(("/cli.pyc", "/questions/log.pyc")) else old.read(name))
     kept.write_bytes(entries.getvalue())
 
 
@@ -127,7 +127,7 @@ def test_what_was_compiled_of_another_program_or_python_goes_and_is_not_run(prog
 
 
 @pytest.mark.parametrize("damage", ["the code", "the archive", "all"])
-def test_what_was_compiled_and_is_damaged_is_not_needed(program: Program, damage: str) -> None:
+def test_what_was_compiled_and_is_damaged_is_not_needed(program: Program, tmp_path: Path, damage: str) -> None:
     kept = program.compile()
     if damage == "the code":
         put_into(kept, "import webex_rollout.no_such_room\n")
@@ -135,6 +135,8 @@ def test_what_was_compiled_and_is_damaged_is_not_needed(program: Program, damage
         kept.write_bytes(kept.read_bytes()[:5000] if damage == "the archive" else b"")
     done = program.run("--version")
     assert done.stdout.startswith("webex-rollout ") and done.stderr == ""
+    request = {"program": program.sha256, "module": "bot_log_info", "given": question(tmp_path), "check": False}
+    assert program.run("answer", stdin=json.dumps(request)).stdout.startswith(MARK)
 
 
 # -- the controller's side ----------------------------------------------------------------------------------------

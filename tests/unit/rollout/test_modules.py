@@ -92,7 +92,10 @@ def test_whole_rollout_by_modules(machine: Machine, run: Run) -> None:
     assert "SSH_CLIENT" in recorded["environment"]["dropped"]
     assert recorded["diff"]["before"] == ""
     assert "run by process" in recorded["diff"]["after"]
-    assert run.step("armed", seconds=500)["seconds_left"] > 400
+    armed = run.recorded(arm=True, seconds=500)
+    assert (armed["phase"], armed["attempt"], armed["changed"]) == ("armed", 1, True)
+    assert armed["seconds_left"] > 400
+    assert (armed["release"], armed["found"]["copies"]) == ("0", 1)
     machine.deploy()
     switched = run.step("switched")
     assert switched["changed"]
@@ -119,6 +122,7 @@ def test_check_mode_on_a_bare_machine_tells_and_changes_nothing(machine: Machine
     before = machine.tree()
     results = {
         "recorded": run.recorded(check=True),
+        "recorded and armed": run.recorded(check=True, arm=True),
         "armed": run.step("armed", check=True),
         "switched": run.step("switched", check=True, pending=True),
         "checked": run.step("checked", check=True),
@@ -127,6 +131,7 @@ def test_check_mode_on_a_bare_machine_tells_and_changes_nothing(machine: Machine
     }
     assert {name: result["changed"] for name, result in results.items()} == {
         "recorded": True,
+        "recorded and armed": True,
         "armed": False,
         "switched": True,
         "checked": False,

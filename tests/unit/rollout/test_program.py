@@ -32,7 +32,7 @@ def test_program_runs_once_installed_and_is_then_known(tmp_path: Path) -> None:
     assert webex_program.is_installed(path, DIGEST)
     shown = subprocess.run([str(path), "--version"], capture_output=True, text=True, check=True).stdout
     assert shown == f"webex-rollout {__version__}\n"
-    assert path.read_bytes().startswith(f"#!{sys.executable} -I\n".encode())
+    assert path.read_bytes().startswith(f"#!{sys.executable} -IS\n".encode())
     assert [each.name for each in tmp_path.iterdir()] == ["webex-rollout"]
 
 
@@ -45,7 +45,7 @@ def test_program_that_differs_is_not_the_one_wanted(tmp_path: Path, change: str)
     elif change == "mode":
         path.chmod(0o775)
     else:
-        path.write_bytes(b"#!/usr/bin/python3.99 -I\n" + PROGRAM)
+        path.write_bytes(b"#!/usr/bin/python3.99 -IS\n" + PROGRAM)
     assert not webex_program.is_installed(path, DIGEST)
 
 

@@ -64,9 +64,9 @@ def crontab(root: Path, user: str, text: str) -> Path:
     ids=lambda text: f"{text[:12]}…",
 )
 def test_text_of_any_shape_is_judged_in_bounded_time(text: str) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     starts_bot(text, "/", search_for(BOT))
-    assert time.monotonic() - begun < 20  # a few tenths of a second by themselves; minutes to centuries before
+    assert time.process_time() - begun < 20  # a few tenths of a second by themselves; minutes to centuries before
 
 
 def test_crontab_of_another_user_is_a_note(people: People, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_what_a_line_names_is_read_by_the_bots_user(people: People, tmp_path: Pa
     crontab(tmp_path, "botuser", "".join(f"@daily sh {people.home}/{name}.sh\n" for name in names))
     begun = time.monotonic()
     assert [starter.line for starter in find_starters(bot, str(tmp_path))] == [names.index("own") + 1]
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 50  # a reader that waits is ended after 60 s
 
 
 def test_text_of_another_user_does_not_answer_for_the_bots_own(people: People) -> None:
