@@ -135,7 +135,7 @@ def test_what_was_compiled_and_is_damaged_is_not_needed(program: Program, tmp_pa
         kept.write_bytes(kept.read_bytes()[:5000] if damage == "the archive" else b"")
     done = program.run("--version")
     assert done.stdout.startswith("webex-rollout ") and done.stderr == ""
-    request = {"program": program.sha256, "module": "bot_log_info", "given": question(tmp_path), "check": False}
+    request = {**REQUEST, "program": program.sha256, "given": question(tmp_path)}
     assert program.run("answer", stdin=json.dumps(request)).stdout.startswith(MARK)
 
 
