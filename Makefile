@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 LAB ?= default
 ACCOUNTS ?= vinay
+LABS ?= tests/integration tests/security/lab
 HOSTS ?= ansible://bots
 INVENTORY ?= inventory/lab
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint unit integration security test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs bench-rollout \
+.PHONY: help setup demo test lint unit labs test-all lab-up lab-down lab-ssh verify bench bench-pool bench-sdks bench-patch bench-gate bench-logs bench-rollout \
 	chaos outages matrix samples report-browser alerts replay runner context awx docs settings requirements clean
 
 help: ## List the targets
@@ -28,10 +29,10 @@ setup: $(VENV)/.installed ## Set the virtual environment up
 demo: $(VENV)/.installed ## Show the fault on a replica VM, roll out, show it gone (root; under 10 minutes; DEMO=--keep)
 	$(BIN)/python -m tests.lab.demo $(DEMO)
 
-test: lint unit integration security ## Lint, unit tests, and the lab tests (root)
+test: lint unit labs ## Lint, unit tests, and the lab tests (root)
 
 test-all: test ## The same, and what takes long: whole rollouts under each confinement and set-up of accounts (root)
-	$(BIN)/python -m pytest tests/integration tests/security/lab -q -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest $(LABS) -q -n 2 --dist loadfile -m slow
 	$(BIN)/python -m pytest tests/security/accounts -q
 	KILL_STRIDE=1 $(BIN)/python -m pytest tests/unit/rollout/test_killed.py -q -n 2
 
@@ -47,11 +48,9 @@ lint: $(VENV)/.installed ## ruff, mypy, yamllint, ansible-lint (production profi
 unit: $(VENV)/.installed ## Unit tests alone
 	$(BIN)/python -m pytest tests/unit -q -n 2
 
-integration: $(VENV)/.installed ## Lab tests alone (root)
-	$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile -m "not slow"
-
-security: $(VENV)/.installed ## What must not be possible across each trust boundary, on labs (root)
-	$(BIN)/python -m pytest tests/security/lab -q -n 2 --dist loadfile -m "not slow"
+# Three at a time on two cores: a lab waits for most of its time.
+labs: $(VENV)/.installed ## Lab tests alone: rollouts, and what must not be possible across a trust boundary (root; LABS=tests/security/lab)
+	$(BIN)/python -m pytest $(LABS) -q -n 3 --dist loadfile -m "not slow"
 
 lab-up: $(VENV)/.installed ## Start the replica VM with six failing bots (root; ACCOUNTS=deploy or root: who connects)
 	$(BIN)/python -m tests.lab up --name $(LAB) --accounts $(ACCOUNTS)
