@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from .model import (
@@ -17,7 +17,7 @@ from .model import (
     Result,
     Settings,
 )
-from .names import PACKAGES, ClientClass, Meanings, Resolver
+from .names import CLIENT_NAMES, PACKAGES, ClientClass, Meanings, Resolver
 from .patching import NO_CLIENT, Patcher, in_order
 from .placed import SourceError, imported_pool, place, run, settings_at, shown_place
 from .pool_place import POOL_FILE, PoolPlace
@@ -179,14 +179,19 @@ class Checkout:
     def exports(self) -> dict[str, Meanings]:
         """Names of the checkout's modules that mean a client class, by full dotted name."""
         exports: dict[str, Meanings] = {}
-        while True:
+        # A copy of an SDK in the checkout is the SDK.
+        modules = [item for item in self.modules.values() if item.name and item.name.split(".")[0] not in PACKAGES]
+        for _ in range(len(modules) + 1):
             grown = dict(exports)
-            for module in self.modules.values():
-                if module.name:
-                    grown.update(_exports(module, exports))
+            for module in modules:
+                grown.update({name: meant for name, meant in _exports(module, exports) if _leads_to_client(meant)})
             if grown == exports:
-                return exports
+                break
             exports = grown
+        # What has a client's name and is something else hides one that was imported before.
+        clients = CLIENT_NAMES | {name.rpartition(".")[2] for name in exports}
+        hiding = {name: meant for module in modules for name, meant in _exports(module, exports, clients)}
+        return {**hiding, **exports}
 
     def patch(self, scope: str = SCRIPT) -> CheckoutResult:
         """Patches the script, and with ``scope`` "imports" its modules; reports the clients that are left.
@@ -265,11 +270,24 @@ class Checkout:
                 result.findings,
             )
         also = ", nor does a module of the checkout that it imports" if patching else ""
-        seen = [item for item in in_order(result.findings) if item.kind != UNREADABLE]
+        found = [item for item in in_order(result.findings) if item.kind != UNREADABLE]
+        seen = [f"{item.path}:{item.line}: {item.message}" for item in found]
+        seen = seen or imported_sdks(self.modules[self.script].source)
         if seen:
-            listed = "; ".join(f"{item.path}:{item.line}: {item.message}" for item in seen)
-            raise NoClientsError(f"{reason}{also}. What it has of Webex: {listed}", result.findings)
+            raise NoClientsError(f"{reason}{also}. What it has of Webex: {'; '.join(seen)}", result.findings)
         raise NoClientsError(f"{reason}{also}; if another file is the bot's script, name that one", result.findings)
+
+
+def imported_sdks(source: Source) -> list[str]:
+    """The lines in which a file imports an SDK, for one that is seen to make nothing of it."""
+    program = source.program
+    lines: dict[int, str] = {}
+    for binding in [*program.bindings, *program.scope.stars]:
+        if binding.imported.partition(".")[0] in PACKAGES:
+            start, _ = source.span(binding.site.block.statements[binding.site.index], binding.site)
+            lines.setdefault(source.position(start)[0], binding.imported)
+    seen = "is imported, and nothing that can be seen here is made of it"
+    return [f"{source.path}:{line}: {name} {seen}" for line, name in sorted(lines.items())]
 
 
 def _left(patched: Result) -> list[Finding]:
@@ -288,13 +306,21 @@ def _left(patched: Result) -> list[Finding]:
     ]
 
 
-def _exports(module: _Module, known: Mapping[str, Meanings]) -> dict[str, Meanings]:
+def _exports(
+    module: _Module, known: Mapping[str, Meanings], names: Set[str] | None = None
+) -> Iterator[tuple[str, Meanings]]:
+    """What the names of a module (or those of the given ones that it has) mean at its end."""
     program = module.source.program
     resolver = Resolver(program, known)
     end = Site(program.block, len(program.block.statements), 0, 1 << 60)
-    found: dict[str, Meanings] = {}
-    for name in program.scope.bindings:
-        meanings = resolver.name(name, program.scope, end)
-        if any(isinstance(item, ClientClass) for item in meanings):
-            found[f"{module.name}.{name}"] = meanings
-    return found
+    for name in {**program.scope.bindings, **resolver.starred}:
+        if names is None or name in names:
+            yield f"{module.name}.{name}", resolver.name(name, program.scope, end)
+
+
+def _leads_to_client(meanings: Meanings) -> bool:
+    """Whether a name means a client class, or an SDK that has one."""
+    return any(
+        isinstance(item, ClientClass) or (isinstance(item, str) and item.partition(".")[0] in PACKAGES)
+        for item in meanings
+    )

@@ -107,8 +107,15 @@ class Imports:
     runs: list[str] = field(default_factory=list)
     # Whether it does anything when it runs but define what others use; also for what cannot be parsed.
     acts: bool = True
+    # Whether anything but definitions and constants runs when it is imported.
+    is_quiet: bool = False
     # Whether it has a function that a cloud calls by its name: `handler(event, context)`.
     is_handler: bool = False
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether it tries an import from its own package, and can do without: it is started by its path as well."""
+        return not self.is_member and any(item.level for item in self.statements)
 
     @property
     def is_member(self) -> bool:
@@ -133,6 +140,7 @@ def read_imports(source: bytes) -> Imports | None:
             found.statements.append(ImportStatement(name, (), 0, False))
     found.runs = list(files_run(tree))
     found.acts = any(map(_acts, tree.body))
+    found.is_quiet = all(map(_is_quiet, tree.body))
     found.is_handler = any(
         isinstance(node, ast.FunctionDef) and [item.arg for item in node.args.args] == ["event", "context"]
         for node in tree.body
@@ -153,6 +161,13 @@ def _acts(node: ast.stmt) -> bool:
             inside += [*node.finalbody, *(item for handler in node.handlers for item in handler.body)]
         return any(map(_acts, inside))
     return not isinstance(node, _DEFINITIONS) and not _is_text(node)
+
+
+def _is_quiet(node: ast.stmt) -> bool:
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return not any(isinstance(part, (ast.Call, ast.Await)) for part in ast.walk(node))
+    future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    return future or _is_text(node) or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Pass))
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Union
 
 import libcst as cst
@@ -62,7 +62,7 @@ UNKNOWN: Meanings = frozenset({None})
 class Resolver:
     """Resolves expressions of one program to meanings.
 
-    ``exports`` gives meanings of names that other modules of the checkout define, ``starred`` names that a star
+    ``exports`` gives meanings of names that other modules of the checkout define, ``others`` names that a star
     import is known to bring in; both by full dotted name.
     """
 
@@ -70,15 +70,26 @@ class Resolver:
         self,
         program: Program,
         exports: Mapping[str, Meanings] | None = None,
-        starred: Set[str] = frozenset(),
+        others: Set[str] = frozenset(),
         own: Set[str] = frozenset(),
     ) -> None:
         self.program = program
         self.own = own
         self.exports = exports or {}
-        self.starred = starred
+        # By name, what the star imports bring in.
+        self.starred: dict[str, list[Binding]] = {}
+        for star in program.scope.stars:
+            self._star(star, f"{star.imported}.", others)
         # Bindings being resolved: `x = x or y` must not go round for ever.
         self._busy: set[int] = set()
+
+    def _star(self, star: Binding, inside: str, others: Set[str]) -> None:
+        known = [name for name in (*self.exports, *others) if name.startswith(inside)]
+        known += [inside + name for name in CLIENT_CLASSES.get(inside.partition(".")[0], ())]
+        for full in dict.fromkeys(known):
+            name = full[len(inside) :]
+            if "." not in name and not name.startswith("_"):
+                self.starred.setdefault(name, []).append(replace(star, name=name, imported=full))
 
     def imported(self, name: str) -> Meanings:
         """The meaning of something imported under its full dotted name."""
@@ -112,23 +123,21 @@ class Resolver:
     def name(self, name: str, scope: Scope, site: Site) -> Meanings:
         """Everything that a name may mean at a site."""
         _, live = self.live(name, scope, site)
-        if live:
-            return self._merge(live)
-        for star in (star for where in _chain(scope) for star in where.stars):
-            full = f"{star}.{name}"
-            meanings = self.imported(full)
-            if meanings != {full} or full in self.starred:
-                return meanings
-        return UNKNOWN
+        return self._merge(live) if live else UNKNOWN
 
     def live(self, name: str, scope: Scope, site: Site) -> tuple[Scope, list[Binding]]:
         """The scope that gives the name its value at a site, and the bindings there that reach it."""
-        for where in lookup(name, scope):
-            live = reaching(where.bindings[name], where, scope, site)
+        module = scope.module
+        starred = self.starred.get(name, [])
+        for where in dict.fromkeys([*lookup(name, scope), *([module] if starred else [])]):
+            bindings = where.bindings.get(name, [])
+            if starred and where is module:
+                bindings = sorted([*bindings, *starred], key=lambda binding: binding.site.order)
+            live = reaching(bindings, where, scope, site)
             # A class body falls back to outer names, a function does not.
             if live or where.kind != "class":
                 return where, live
-        return scope.module, []
+        return module, []
 
     def binding(self, binding: Binding) -> Meanings:
         """What a binding gives its name; nothing while that very binding is being resolved."""
@@ -210,13 +219,6 @@ def _is_base_call(statement: cst.CSTNode) -> bool:
     value = statement.value if isinstance(statement, (cst.Expr, cst.Return, cst.Assign)) else None
     called = value.func if isinstance(value, cst.Call) else None
     return isinstance(called, cst.Attribute) and called.attr.value in ("__init__", "__new__")
-
-
-def _chain(scope: Scope) -> Iterator[Scope]:
-    where: Scope | None = scope
-    while where is not None:
-        yield where
-        where = where.parent
 
 
 def _fork(left: Block, right: Block) -> tuple[Block, Block] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .layout import Layout
@@ -32,18 +32,26 @@ class PoolPlace:
 class Placing:
     """The places that suit one program, best first.
 
-    :param starts: how the program comes to run. :param taken: whether a file of the checkout is something else than the
-        pool module, so that it must not be overwritten.
+    :param starts: how the program comes to run. :param taken: files of the checkout that are something else than the
+        pool module, so that they must not be overwritten. :param active: files that do something when they are
+        imported.
     """
 
     def __init__(
-        self, source: Source, starts: Sequence[Start], layout: Layout, taken: frozenset[str], home: str
+        self,
+        source: Source,
+        starts: Sequence[Start],
+        layout: Layout,
+        taken: frozenset[str],
+        home: str,
+        active: frozenset[str] = frozenset(),
     ) -> None:
         self.source = source
         self.file = source.path
         self.layout = layout
         self.taken = taken
         self.home = home
+        self.active = active
         self.given = starts
         # A file of the checkout in whose place the pool module could have been.
         self.met = ""
@@ -77,7 +85,10 @@ class Placing:
     def places(self, setting: str) -> Iterator[PoolPlace]:
         """Every place whose import resolves, as far as is known before the import stands somewhere."""
         done: set[tuple[str, str]] = set()
-        candidates = self._automatic() if setting == AUTO else self._named(setting, self.directories())
+        candidates: Iterable[tuple[str, str]] = self._named(setting, self.directories())
+        if setting == AUTO:
+            # One whose import runs nothing that has not run before is better; the order is kept else.
+            candidates = sorted(self._automatic(), key=lambda candidate: self._wakes(*candidate))
         for written, file in candidates:
             if file in self.taken:
                 self.met = file
@@ -126,6 +137,20 @@ class Placing:
         own = posixpath.dirname(self.file)
         for base in dict.fromkeys([own, *directories]):
             yield from self._named(POOL_FILE, [base])
+
+    def _wakes(self, written: str, file: str) -> bool:
+        """Whether the import runs a package's `__init__.py` that does something and that the program does not run."""
+        directory = posixpath.dirname(file)
+        names = self._absolute(written).split(".")[:-1]
+        running = [*self.source.program.imports, *(start.name for start in self.starts)]
+        while names:
+            name = ".".join(names)
+            runs = any(f"{item}.".startswith(f"{name}.") for item in running)
+            if not runs and f"{directory}/__init__.py" in self.active:
+                return True
+            names.pop()
+            directory = posixpath.dirname(directory)
+        return False
 
     def _imported_already(self) -> list[str]:
         found = []
@@ -210,8 +235,10 @@ class Placing:
         """How the program is started, and which directories Python searches then, for a person."""
         how = f"started by {start.why}" if start.why and start.name == MAIN else start.why
         path = list(dict.fromkeys(_with(start.path, changes)))
-        shown = ", ".join(item or "the checkout" for item in path) or "nothing that is known, since it takes some off"
-        return f"when {self.file} is {how or 'started by its name'} (searched: {shown})"
+        nothing = "nothing that is known, since it takes some off" if changes else "nothing of the checkout's"
+        shown = ", ".join(item or "the checkout" for item in path) or nothing
+        otherwise = "started by its name" if start.name == MAIN else f"started or imported as {start.name}"
+        return f"when {self.file} is {how or otherwise} (searched: {shown})"
 
 
 def _with(path: Sequence[str], changes: Sequence[PathChange]) -> list[str]:

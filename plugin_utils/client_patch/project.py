@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from .checkout import Checkout, CheckoutResult, NoClientsError, Read, SourceError
+from .checkout import Checkout, CheckoutResult, NoClientsError, Read, SourceError, imported_sdks
 from .layout import is_python
 from .model import OTHER_MODULE, UNREADABLE, Finding, Result, Settings
-from .names import PACKAGES
+from .names import CLIENT_NAMES, PACKAGES
 from .patching import in_order
 from .pool_place import POOL_FILE
 from .shipping import not_shipped
@@ -20,6 +20,9 @@ from .surroundings import Surroundings
 _MENTIONED = re.compile(b"|".join([*(name.encode() for name in sorted(PACKAGES)), rb"webexapis\.com|ciscospark\.com"]))
 Worker = Callable[[Checkout], CheckoutResult]
 _HANDED_ON = re.compile(rb"^class\s+(\w+)\s*\(|\bas\s+(\w+)|^(\w+)\s*=\s*[\w.]+\s*$", re.MULTILINE)
+_WORD = re.compile(rb"\w+")
+_CLIENTS = {name.encode() for name in CLIENT_NAMES}
+_STAR = re.compile(rb"\bimport\s+\*")
 _TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
 
 
@@ -55,14 +58,9 @@ class Project:
             if is_python(path, raw) and posixpath.basename(path) != f"{POOL_FILE}.py"
         }
         mentioning = {path for path, raw in own.items() if _MENTIONED.search(raw)}
-        # By module, what it may hand on: a subclass, or the SDK's class under another name.
-        handed = {
-            posixpath.basename(path)[:-3].replace("__init__", posixpath.basename(posixpath.dirname(path))): names
-            for path in sorted(mentioning)
-            if (names := {name for found in _HANDED_ON.finditer(own[path]) for name in found.groups() if name})
-        }
         self.mentioning = mentioning
-        return [path for path, raw in own.items() if path in mentioning or _uses(raw, handed)]
+        users = _users(own, mentioning)
+        return [path for path in own if path in mentioning or path in users]
 
     def patch(self, scripts: Sequence[str] = (), scope: str = "script") -> ProjectResult:
         """Patches the given scripts, or all that construct a client.
@@ -123,6 +121,8 @@ class Project:
         if result.files or result.refused:
             return
         seen = [f"{item.path}:{item.line}: {item.message}" for item in result.findings if item.kind != UNREADABLE]
+        skipped = [source for source in self.sources.values() if source.path in result.skipped]
+        seen = seen or [item for source in skipped for item in imported_sdks(source)]
         listed = f". What there is of Webex: {'; '.join(seen)}" if seen else ""
         raise SourceError(
             f"no file constructs a Webex client that can be pooled{listed}. Is the checkout the right one (bot_home)?",
@@ -133,7 +133,37 @@ class Project:
         return {path: self.files[path] for path in paths if path in self.files}
 
 
-def _uses(source: bytes, handed: Mapping[str, set[bytes]]) -> bool:
-    """Whether a file names a module and one of the classes that it hands on."""
-    words = set(re.findall(rb"\w+", source))
-    return any(module.encode() in words and names & words for module, names in handed.items())
+def _users(files: Mapping[str, bytes], mentioning: Set[str]) -> set[str]:
+    """Files that name a module and one of the classes that it may hand on, which may be another module's."""
+    words = {path: set(_WORD.findall(raw)) for path, raw in files.items()}
+    # By module, what it may hand on: a subclass, or the SDK's class under another name.
+    handed: dict[bytes, set[bytes]] = {}
+    users: set[str] = set()
+    new = {path: _defined(files[path]) | words[path] & _CLIENTS for path in sorted(mentioning)}
+    while new:
+        for path, names in new.items():
+            handed.setdefault(_module(path), set()).update(names)
+        new = {}
+        for path in files:
+            modules = [module for module in handed if module in words[path] and module != _module(path)]
+            everything = _STAR.search(files[path]) is not None
+            names = {name for module in modules for name in handed[module] if everything or name in words[path]}
+            if not names:
+                continue
+            users.add(path)
+            for line in files[path].splitlines():
+                if names & set(_WORD.findall(line)):
+                    names |= _defined(line)
+            if not names <= handed.get(_module(path), set()):
+                new[path] = names
+    return users
+
+
+def _defined(source: bytes) -> set[bytes]:
+    return {name for found in _HANDED_ON.finditer(source) for name in found.groups() if name}
+
+
+def _module(path: str) -> bytes:
+    """The last part of a module's name; a package's is that of its directory."""
+    name = posixpath.basename(path)[:-3]
+    return (posixpath.basename(posixpath.dirname(path)) if name == "__init__" else name).encode()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import libcst as cst
 
 from .paths import settle_paths
-from .scopes import Block, NameUse, Program, Scope, Site
+from .scopes import Binding, Block, NameUse, Program, Scope, Site
 from .tree import code_of, dotted, identifier, literal_string
 from .walk import Walk
 
@@ -203,9 +203,7 @@ class Reader(Walk):
         module = self.absolute(node)
         self.program.imports.append(module)
         if isinstance(node.names, cst.ImportStar):
-            self.scope.stars.append(module)
-            self.program.has_stars = True
-            self.site()
+            self.scope.stars.append(Binding("*", self.site(), module))
         else:
             for alias in node.names:
                 name = dotted(alias.name)

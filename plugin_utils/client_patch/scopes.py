@@ -97,8 +97,8 @@ class Scope:
         self.bindings: dict[str, list[Binding]] = {}
         self.globals: set[str] = set()
         self.nonlocals: set[str] = set()
-        # Modules of `from x import *`.
-        self.stars: list[str] = []
+        # `from x import *`: bindings of `*` to the modules.
+        self.stars: list[Binding] = []
         self.root: Block | None = None
 
     @property
@@ -145,7 +145,6 @@ class Program:
     parents: dict[int, cst.CSTNode] = field(default_factory=dict)
     # Modules that it imports, or may import: `from a import b` may mean the module a.b.
     imports: list[str] = field(default_factory=list)
-    has_stars: bool = False
     # Import statements and statements that touch sys.path, by block.
     imports_at: dict[int, list[Site]] = field(default_factory=dict)
     paths_at: dict[int, list[Site]] = field(default_factory=dict)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from bisect import bisect_right
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import accumulate
 
@@ -17,6 +19,7 @@ from .model import PatchError
 from .reader import read_program
 from .scopes import Program, Site
 
+_FORM_FEED = re.compile(r"^[ \t]*\f[ \t\f]*", re.MULTILINE)
 BOM = b"\xef\xbb\xbf"
 
 
@@ -41,7 +44,7 @@ class Source:
         except (SyntaxError, LookupError) as error:
             raise PatchError(f"cannot be decoded: {error}", 1, 1) from error
         self.text = decoded.encode("utf-8")
-        self.module = _parse(decoded)
+        self._parsed, self.module = _parse(decoded)
         try:
             self.program: Program = read_program(self.module, package)
         except RecursionError as error:
@@ -98,8 +101,9 @@ class Source:
     def indentation(self, offset: int) -> str:
         """The white space at the beginning of the line."""
         start = self.line_start(offset)
-        line = self.text[start : self.line_end(offset)].lstrip(b"\f")
-        return line[: len(line) - len(line.lstrip(b" \t"))].decode("ascii")
+        line = self.text[start : self.line_end(offset)]
+        # A form feed begins the line's white space anew.
+        return line[: len(line) - len(line.lstrip(b" \t\f"))].rpartition(b"\f")[2].decode("ascii")
 
     # -- nodes
 
@@ -126,7 +130,8 @@ class Source:
         """
         text = b"".join(self._codes)
         # LibCST ends every statement with a line break, also the last one of a file that has none.
-        if self.text != text and self.text != text.removesuffix(self.module.default_newline.encode()):
+        parsed = self._parsed.encode("utf-8")
+        if parsed != text and parsed != text.removesuffix(self.module.default_newline.encode()):
             raise PatchError("LibCST does not reproduce this file exactly, so it cannot be edited safely")
 
     def span(self, node: cst.CSTNode, site: Site) -> tuple[int, int]:
@@ -168,10 +173,16 @@ def _explained(text: str, error: cst.ParserSyntaxError) -> tuple[str, int, int]:
     return error.message.partition(", expected")[0].partition(": expected")[0].splitlines()[0], line, column
 
 
-def _parse(text: str) -> cst.Module:
+def _parse(text: str) -> tuple[str, cst.Module]:
+    """The tree, and the text that it is of: all places in it are those of the given one."""
     try:
-        return cst.parse_module(text)
+        return text, cst.parse_module(text)
     except cst.ParserSyntaxError as error:
+        # For Python a form feed begins a line's indentation anew, for LibCST it is a part of it.
+        lines = _FORM_FEED.sub(lambda found: found[0].replace("\f", "\n"), text)
+        if lines != text:
+            with suppress(PatchError):
+                return _parse(lines)
         reason, line, column = _explained(text, error)
         raise PatchError(f"cannot be parsed as Python: {reason}", line, column) from error
     except RecursionError as error:

@@ -25,7 +25,11 @@ _START_FILE = re.compile(
 )
 _NOISE = re.compile(r"[\"',\[\]]+")
 _OPTIONS = r"(?:-(?!m\b)[A-Za-z]\S*\s+)*"
-_PYTHON = re.compile(rf"\bpython[0-9.]*\s+{_OPTIONS}(?:-m\s*(?P<module>[\w.]+)|(?P<file>[\w./~$\{{\}}-]+\.py)\b)")
+_PYTHON = re.compile(
+    rf"\bpython[0-9.]*\s+(?P<options>{_OPTIONS})"
+    r"(?:-m\s*(?P<module>[\w.]+)|(?P<file>[\w./~${}-]+\.py)\b)"
+)
+_SAFE = re.compile(r"(?:^|\s)-[A-Za-z]*[PI]")
 _SERVER = re.compile(
     r"\b(?:gunicorn|uvicorn|hypercorn|daphne|waitress-serve|flask)\b.*?\s(?P<module>[A-Za-z_][\w.]*):\w+"
 )
@@ -62,6 +66,8 @@ class Command:
     # A directory that it puts on the path, relative to the checkout.
     base: str
     where: str
+    # Whether Python is told to leave the script's own directory off the path (-P, -I).
+    is_safe: bool = False
 
 
 def is_start_file(path: str) -> bool:
@@ -90,7 +96,8 @@ def _commands(path: str, directory: str, where: str, line: str, uris: Sequence[s
     plain = _NOISE.sub(" ", line)
     for match in _PYTHON.finditer(plain):
         # `python -m pytest` and the like start nothing of the checkout; their names lead nowhere in it.
-        yield Command(match["file"] or "", match["module"] or "", directory, where)
+        safe = _SAFE.search(match["options"]) is not None
+        yield Command(match["file"] or "", match["module"] or "", directory, where, safe)
     for pattern in (_SERVER, _FLASK_APP):
         for match in pattern.finditer(plain):
             yield Command("", match["module"].removesuffix(".py").replace("/", "."), directory, where)
@@ -129,7 +136,7 @@ class Starts:
     def _add(self, command: Command) -> None:
         if command.file:
             for file in self._files(command):
-                start = Start(MAIN, (posixpath.dirname(file),), "", command.where)
+                start = Start(MAIN, () if command.is_safe else (posixpath.dirname(file),), "", command.where)
                 self.commands.setdefault(file, []).append(start)
             return
         for base in dict.fromkeys([command.base, "", "src"]):
@@ -165,10 +172,13 @@ class Starts:
             for runner in sorted(self.importers.runners.get(file, ()))
         ]
         member = imports.is_member or file.endswith("__init__.py") or self._is_django(file, imports)
-        member = member or (not starts and self._is_library(file, imports))
+        member = member or (not starts and not imports.has_fallback and self._is_library(file, imports))
         relatively = file in self.importers.relatively
         if relatively or (member and not starts):
             starts.append(self._as_member(file, "imported by its own package" if relatively else ""))
+        if imports.has_fallback and not starts:
+            starts.append(Start(MAIN, (posixpath.dirname(file),), "", "its path, as its own `except` provides for"))
+            starts.append(self._as_member(file, ""))
         main = any(start.name == MAIN for start in starts)
         if not member and not main and (imports.has_main or not starts):
             own = posixpath.dirname(file)

@@ -52,6 +52,7 @@ class Surroundings:
     home: str = ""
     known: Mapping[str, Sequence[Start]] = field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+    active: frozenset[str] = frozenset()
     prove: Prove | None = None
 
     @classmethod
@@ -78,7 +79,8 @@ class Surroundings:
             for path, raw in files.items()
             if posixpath.basename(path) == f"{POOL_FILE}.py" and _POOL_MARK not in raw
         }
-        return cls(layout, starts, setting, home, known or {}, frozenset(taken), prove)
+        active = frozenset(path for path, item in imports.items() if item is None or not item.is_quiet)
+        return cls(layout, starts, setting, home, known or {}, frozenset(taken), active, prove)
 
     @classmethod
     def of_script(
@@ -126,4 +128,4 @@ class Surroundings:
             if chosen and chosen not in done:
                 done.append(chosen)
                 left = [start for start in starts if start not in chosen]
-                yield Placing(source, chosen, self.layout, self.taken, self.home), left
+                yield Placing(source, chosen, self.layout, self.taken, self.home, self.active), left

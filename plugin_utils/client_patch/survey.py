@@ -115,8 +115,7 @@ class Survey:
 
     def _interesting(self) -> set[str]:
         names = set(self.wrappers.functions)
-        if self.program.has_stars:
-            names |= CLIENT_NAMES | {name.rpartition(".")[2] for name in self.exports}
+        names.update(self.resolver.starred)
         derived: list[tuple[Binding, set[str]]] = []
         for binding in self.program.bindings:
             if binding.imported and self._leads_on(binding.imported):
@@ -201,6 +200,10 @@ class Survey:
         if len(clients) < len(meanings) or len({item.kind for item in clients}) > 1:
             self.report(start, AMBIGUOUS, f"{clients[0].name} may be something else here; left as it is")
             return
+        if use.fstring and self._shows_itself(call):
+            reason = "stands in an f-string that shows its own text (`=`), which a patch would change; left as it is"
+            self.report(start, REFERENCE, f"{clients[0].name} {reason}")
+            return
         if clients[0].base_constructor == NEVER_CALLS:
             reason = "its own constructor never calls its base's, so there is nothing to pool; left as it is"
             self.report(start, SUBCLASS, f"{clients[0].name}: {reason}")
@@ -210,6 +213,15 @@ class Survey:
             self.report(start, SUBCLASS, f"{clients[0].name}: {reason}")
         takes_timeout = not alternate and all(item.takes_timeout for item in clients)
         self.constructions.append(ClientCall(call, use.site, start, end, clients[0], use, takes_timeout))
+
+    def _shows_itself(self, node: cst.CSTNode) -> bool:
+        """Whether an expression stands in an f-string as `{expression=}`."""
+        outer: cst.CSTNode | None = node
+        while outer is not None:
+            if isinstance(outer, cst.FormattedStringExpression) and outer.equal is not None:
+                return True
+            outer = self.program.parent(outer)
+        return False
 
     def _reference(self, node: cst.CSTNode, use: NameUse, client: ClientClass) -> None:
         """The class itself is handed on: what is made of it elsewhere cannot be seen here."""

@@ -320,6 +320,67 @@ OTHERS = {
         bots__INIT="",
         bots__names="name = 'n'\n",
     ),
+    "a package of one's own hands the class on": Checkout(
+        {
+            "bot.py": "from sdk import Api\nfrom sdk.more import *\napi = Api('x')\nprint(Client('y').name)\n",
+            "sdk/__init__.py": "from .impl import *\n",
+            "sdk/impl.py": "from webexteamssdk import WebexTeamsAPI as Api\n",
+            "sdk/more.py": "from .impl import Api\n\n\nclass Client(Api):\n    pass\n",
+        },
+        ["bot.py"],
+        {"bot.py": "webex_pool_config"},
+    ),
+    "the SDK by way of a module of one's own": Checkout(
+        {
+            "bot.py": "import compat.sdk as c\nfrom compat import sdk\napi = c.webexteamssdk.WebexTeamsAPI('x')\n"
+            "print(sdk.teams.WebexTeamsAPI('y').name)\n",
+            "compat/__init__.py": "",
+            "compat/sdk.py": "import webexteamssdk\nimport webexteamssdk as teams\n",
+        },
+        ["bot.py"],
+        {"bot.py": "webex_pool_config"},
+    ),
+    "all names of a module, the class among them": Checkout(
+        {"bot.py": "from names import *\napi = WebexTeamsAPI('x')\n", "names.py": TEAMS},
+        ["bot.py"],
+        {"bot.py": "webex_pool_config"},
+    ),
+    "src/utils that does something when it is imported": one(
+        "bot.py", CLIENT, "webex_pool_config", src__INIT="", src__utils__INIT="print('imported')\n"
+    ),
+    "src that cannot be imported": one(
+        "bot.py", CLIENT, "webex_pool_config", src__INIT="import a_module_that_is_missing\n", src__utils__INIT=""
+    ),
+    "src/utils that has run already": one(
+        "bot.py",
+        f"from src.utils import text\n{CLIENT}",
+        "src.utils.webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="print('imported')\n",
+        src__utils__text="",
+    ),
+    "a script that is a part of a package as well": Checkout(
+        {
+            "bots/__init__.py": "",
+            "bots/jarvis.py": "try:\n    from .names import TOKEN\nexcept ImportError:\n    from names import TOKEN\n"
+            f"{TEAMS}api = WebexTeamsAPI(TOKEN)\n",
+            "bots/names.py": "TOKEN = 'x'\n",
+        },
+        ["bots/jarvis.py"],
+        {"bots/jarvis.py": "webex_pool_config"},
+        findings=["does not resolve when bots/jarvis.py is started or imported as bots.jarvis"],
+    ),
+    "the same, with a command that says how": Checkout(
+        {
+            "bots/__init__.py": "",
+            "bots/jarvis.py": "try:\n    from .names import TOKEN\nexcept ImportError:\n    from names import TOKEN\n"
+            f"{TEAMS}api = WebexTeamsAPI(TOKEN)\n",
+            "bots/names.py": "TOKEN = 'x'\n",
+            "Procfile": "bot: python -m bots.jarvis\n",
+        },
+        ["-m", "bots.jarvis"],
+        {"bots/jarvis.py": "bots.webex_pool_config"},
+    ),
     "py_modules by name": Checkout(
         {"hello.py": FUNCTION + MAIN, "setup.cfg": "[metadata]\nname = hello\n[options]\npy_modules =\n    hello\n"},
         ["hello.py"],

@@ -55,6 +55,20 @@ def test_a_script_that_constructs_a_class_of_another_file_is_found() -> None:
     assert list(result.skipped) == ["common/base.py"]
 
 
+def test_a_class_of_the_checkouts_own_hides_the_sdks() -> None:
+    files = {"names.py": "class WebexTeamsAPI:\n    pass\n", "c.py": CLIENT}
+    hidden = f"{TEAMS}from names import *\napi = WebexTeamsAPI('x')\n"
+    assert list(patched({**files, "bot.py": hidden}).files) == ["c.py"]
+    shown = f"from names import *\n{TEAMS}api = WebexTeamsAPI('x')\n"
+    assert list(patched({**files, "bot.py": shown}).files) == ["bot.py", "c.py"]
+
+
+def test_a_program_that_python_keeps_from_its_own_directory_is_refused() -> None:
+    result = patched({"bot.py": CLIENT, "run.sh": "exec python3 -uP bot.py\n", "other.py": CLIENT})
+    assert list(result.files) == ["other.py"]
+    assert "when bot.py is started by run.sh:1 (searched: nothing of the checkout's)" in result.refused["bot.py"]
+
+
 def test_a_file_that_cannot_be_patched_does_not_stop_the_others() -> None:
     result = patched(
         {"a.py": CLIENT, "b.py": f"def configure_webex_api_session(): pass\n{CLIENT}", "c.py": f"{CLIENT}x = (\n"}
@@ -155,6 +169,10 @@ def test_a_directory_on_the_path_by_a_setting_is_believed() -> None:
         (
             'import requests\nrequests.get("https://webexapis.com/v1/people/me")\n',
             "bot.py:2: requests.get calls webexapis.com itself and has no time-out",
+        ),
+        (
+            'from webexteamssdk import WebexTeamsAPI\nglobals()["WebexTeamsAPI"]("x")\n',
+            "bot.py:1: webexteamssdk.WebexTeamsAPI is imported, and nothing that can be seen here is made of it",
         ),
         (
             "from wxc_sdk.as_api import AsWebexSimpleApi\napi = AsWebexSimpleApi(tokens=1)\n",
