@@ -32,7 +32,7 @@ try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
     from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, Read, SourceError
     from plugin_utils.client_patch.pool_place import PoolPlace
-    from plugin_utils.client_patch.surroundings import AROUND, Started
+    from plugin_utils.client_patch.surroundings import AROUND, Started, below
 except ImportError as error:
     # libcst is no dependency of Ansible; the message comes when the action runs, not when plugins are loaded.
     IMPORT_ERROR: ImportError | None = error
@@ -98,7 +98,7 @@ class ActionModule(ActionBase):
                 self._reader(args, args["home"]),
                 args["script"],
                 settings,
-                args["search_paths"],
+                self._directories(args),
                 started=self._started(args),
             )
             if args["state"] == "present":
@@ -118,8 +118,14 @@ class ActionModule(ActionBase):
             imports = [[name, list(path)] for name, path in asked]
             return str(self._module({**args, "prove": {"file": place.file, "imports": imports}})["problem"])
 
-        path = tuple(args["search_paths"])
-        return Started(args["pool_module"], args["home"], path=path, prove=prove if args["python"] else None)
+        return Started.by(
+            args["start"].get("command", []),
+            args["start"].get("directory", ""),
+            args["home"],
+            setting=args["pool_module"],
+            path=tuple(self._directories(args)),
+            prove=prove if args["python"] else None,
+        )
 
     def _reader(self, args: Mapping[str, Any], home: str) -> Read:
         def read(paths: Sequence[str]) -> dict[str, bytes]:
@@ -141,8 +147,13 @@ class ActionModule(ActionBase):
 
         return read_once if home == args["home"] else read
 
+    def _directories(self, args: Mapping[str, Any]) -> list[str]:
+        """Directories of the checkout that are on the bot's path besides its script's own."""
+        there = [below(each, args["home"]) for each in args["start"].get("python_path", [])]
+        return [*args["search_paths"], *(each for each in there if each is not None)]
+
     def _search_paths(self, args: Mapping[str, Any]) -> list[str]:
-        return list(dict.fromkeys([posixpath.dirname(args["script"]), *args["search_paths"], ""]))
+        return list(dict.fromkeys([posixpath.dirname(args["script"]), *self._directories(args), ""]))
 
     def _write(
         self, args: Mapping[str, Any], patch: Foreseen, known: Mapping[str, Sequence[str]]

@@ -71,6 +71,25 @@ options:
     type: list
     elements: str
     default: []
+  start:
+    description: How the bot is started, if that is known; else the script is thought to be started by its path.
+    type: dict
+    default: {}
+    suboptions:
+      command:
+        description: The command line, with its interpreter.
+        type: list
+        elements: str
+        default: []
+      directory:
+        description: Where it is started; the checkout if this is empty.
+        type: str
+        default: ''
+      python_path:
+        description: The directories of its C(PYTHONPATH).
+        type: list
+        elements: str
+        default: []
   request_timeout:
     description:
       - Seconds. C(single_request_timeout) of an API client is added, or raised to this, and never lowered.

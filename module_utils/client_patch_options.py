@@ -15,6 +15,15 @@ OPTIONS: dict[str, Any] = {
     "scope": {"type": "str", "choices": ["script", "imports"], "default": "script"},
     "pool_module": {"type": "str", "default": "auto"},
     "search_paths": {"type": "list", "elements": "str", "default": []},
+    "start": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "command": {"type": "list", "elements": "str", "default": []},
+            "directory": {"type": "str", "default": ""},
+            "python_path": {"type": "list", "elements": "str", "default": []},
+        },
+    },
     "request_timeout": {"type": "int", "default": 120},
     "backup": {"type": "bool", "default": False},
     "templates": {

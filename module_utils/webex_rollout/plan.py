@@ -81,6 +81,8 @@ class Plan:
     python: str
     unit: dict[str, Any]
     commands: list[list[str]] = field(default_factory=list)
+    python_path: list[str] = field(default_factory=list)
+    """The directories of `PYTHONPATH`, where the unit has it."""
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -139,7 +141,7 @@ class _Comparison:
             arguments = ["/bin/sh", "-c", redirect, "sh", *(path or NULL for path in outputs), *arguments]
         self._writable(arguments, directory)
         unit = {"command": arguments, "directory": directory, "directives": self.directives}
-        return Plan(program, unit, self._commands(command, words), self.rows)
+        return Plan(program, unit, self._commands(command, words), self._python_path(directory), self.rows)
 
     def add(self, what: str, found: str, wanted: str, fate: str, why: str = "") -> None:
         """Add a row."""
@@ -292,6 +294,13 @@ class _Comparison:
         if names["refused"]:
             said = ", ".join(names["refused"])
             self.add("environment", said, "without", NOTED, f"systemd cannot hand on {said}")
+
+    def _python_path(self, directory: str) -> list[str]:
+        if self.process is None:
+            return []
+        carried = plan_environment(self.process.environment, self.asked.keep, self.asked.drop).carried
+        paths = carried.get("PYTHONPATH", "")
+        return [os.path.normpath(os.path.join(directory, path)) for path in paths.split(":")] if paths else []
 
     # -- its streams --------------------------------------------------------------------------------------
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+from module_utils.webex_rollout.command_line import is_python as is_interpreter
+from module_utils.webex_rollout.command_line import parsed
 
 from .layout import Importers, Imports, Layout, find_importers, is_python, read_imports
 from .pool_place import AUTO, POOL_FILE, Placing, PoolPlace
@@ -13,9 +18,16 @@ from .starts import MAIN, Command, Start, Starts, find_commands
 
 # What the bot's own Python says of a place: why the import would not resolve in one of the starts; empty if it does.
 Prove = Callable[[PoolPlace, Sequence[tuple[str, Sequence[str]]]], str]
+_SAFE = re.compile(r"-[A-Za-z]*[PI]")
 _POOL_MARK = b"configure_webex_api_session"
 AROUND = ("__init__.py", f"{POOL_FILE}.py", "src.py", "src/__init__.py", "src/utils/__init__.py")
 """Files in a program's directories that say where the pool module may be."""
+
+
+def below(directory: str, home: str) -> str | None:
+    """A directory relative to the checkout; None if it lies elsewhere."""
+    relative = posixpath.relpath(directory, home)
+    return None if relative.startswith("..") else "" if relative == "." else relative
 
 
 @dataclass(frozen=True)
@@ -25,17 +37,34 @@ class Started:
     # `webex_pool_module`.
     setting: str = AUTO
     home: str = ""
-    # The name that is given to -m, and how that is known; without it the bot is started by its script's path.
+    # The name that is given to -m; without it the bot is started by its script's path.
     module: str = ""
+    # Where it is started, relative to the checkout; None for elsewhere.
+    directory: str | None = ""
+    # Whether Python is told to leave the script's own directory, and the one it is started in, off the path (-P, -I).
+    is_safe: bool = False
     # Directories of the checkout that are on the path besides, such as those of PYTHONPATH.
     path: tuple[str, ...] = ()
     prove: Prove | None = None
 
     def start(self, script: str) -> Start:
         """The one way in which the script is started."""
-        if self.module:
-            return Start(self.module, ("", *self.path), self.module.rpartition(".")[0], f"started as -m {self.module}")
-        return Start(MAIN, (posixpath.dirname(script), *self.path), "", "its unit")
+        own = self.directory if self.module else posixpath.dirname(script)
+        path = (*([] if own is None or self.is_safe else [own]), *self.path)
+        if not self.module:
+            return Start(MAIN, path, "", "its unit")
+        package = script.endswith("/__main__.py") and not self.module.endswith(".__main__")
+        name = f"{self.module}.__main__" if package else self.module
+        return Start(name, path, name.rpartition(".")[0], f"started as -m {self.module}")
+
+    @classmethod
+    def by(cls, command: Sequence[str], directory: str, home: str, **more: Any) -> Started:
+        """How a command that runs in a directory starts a bot of a checkout; all of it as on the bot's machine."""
+        first = next((number for number, word in enumerate(command) if is_interpreter(word)), len(command))
+        found = parsed(command[first:])
+        module = found.words[1] if found.kind == "module" else ""
+        is_safe = any(_SAFE.match(option) for option in found.options)
+        return cls(module=module, directory=below(directory or home, home), is_safe=is_safe, home=home, **more)
 
 
 @dataclass

@@ -80,7 +80,9 @@ def main() -> int:
     """Run the matrix, or today's releases; 1 if anything failed or was missing."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pool.matrix", description=__doc__.split("\n")[0])
     parser.add_argument("--current", action="store_true", help="with today's releases instead")
-    return run_current() if parser.parse_args().current else run_matrix()
+    parser.add_argument("beginnings", nargs="*", help="of the names of the environments to run; all if none is given")
+    arguments = parser.parse_args()
+    return run_current() if arguments.current else run_matrix(tuple(arguments.beginnings))
 
 
 def run_current() -> int:
@@ -110,10 +112,11 @@ def _canonical(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def run_matrix() -> int:
+def run_matrix(beginnings: tuple[str, ...] = ()) -> int:
     """Run everything, three environments at a time; a table, and 1 if anything failed or was missing."""
     found = {version: find_python(version) for version in PYTHONS}
-    chosen = [each for version, python in found.items() if python for each in environments(version, python)]
+    every = [each for version, python in found.items() if python for each in environments(version, python)]
+    chosen = [each for each in every if not beginnings or each.name.startswith(beginnings)]
     bad = [version for version, python in found.items() if python is None]
     for version in bad:
         print(f"Python {version}: not on this machine")
@@ -134,7 +137,7 @@ def run_matrix() -> int:
 def _try(environment: Environment) -> Outcome:
     try:
         return run_suite(environment)
-    except RuntimeError as failure:  # it cannot be installed
+    except (RuntimeError, subprocess.TimeoutExpired) as failure:  # it cannot be installed, or the machine is too slow
         return Outcome(2, str(failure))
 
 

@@ -1,4 +1,4 @@
-"""Groups of a process that its user's accounts do not give it any more, or give it since."""
+"""Groups of a process that its user's accounts do not give it any more, or give it since; and its `PYTHONPATH`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def planned(gid: str, groups: list[str], gets: list[str]) -> Plan:
 
 def rows(plan: Plan) -> dict[str, tuple[str, str, str, str]]:
     return {r.what: (r.found, r.wanted, r.fate, r.why) for r in plan.differences if r.what.startswith("group")}
+
+
+@pytest.mark.parametrize(("keep", "expected"), [([], []), (["PYTHONPATH"], ["/srv/IR/lib", "/srv/IR", "/opt/x"])])
+def test_the_patch_is_given_the_python_path_that_the_unit_has(keep: list[str], expected: list[str]) -> None:
+    process = replace(PROCESS, environment=["PYTHONPATH=lib::/opt/x/"])
+    asked = Asked("/usr/bin/python3", "bot.py", "/srv/IR", "x.log", keep=keep)
+    plan = make_plan("jarvis", asked, process, Seen("/usr/bin/python3", directory="/srv/IR"), "nohup", [7])
+    assert plan.python_path == expected
 
 
 def test_the_same_groups_have_no_row() -> None:

@@ -382,6 +382,17 @@ def test_action_puts_the_import_where_it_resolves(tmp_path: Path) -> None:
     assert re.search(r"file.*webex_bots/webex_pool_config\.py", shown), shown
 
 
+def test_action_puts_it_where_the_units_command_finds_it(tmp_path: Path) -> None:
+    checkout_with(tmp_path, f"import text\n{CLIENT}")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/text.py").touch()
+    templates = {**vars(TEMPLATES), "import_line": "from __pool_module__ import __names__"}
+    command = [sys.executable, "-u", "-m", "webex_bots.jarvis"]
+    start = {"command": command, "directory": str(tmp_path), "python_path": [f"{tmp_path}/lib", "/srv/lib"]}
+    patch_alone(tmp_path, templates=templates, start=start)
+    assert "from webex_bots.webex_pool_config import configure_webex_api_session" in (tmp_path / JARVIS).read_text()
+
+
 def test_playbook_says_what_it_did_and_fails_for_what_it_could_not_do(tmp_path: Path) -> None:
     checkout_with(tmp_path, CLIENT)
     (tmp_path / "helper.py").write_text("# webexteamssdk\n")

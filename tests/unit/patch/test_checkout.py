@@ -268,6 +268,29 @@ def test_place_follows_from_the_start(
     assert result.place is not None and result.place.file == file
 
 
+@pytest.mark.parametrize(
+    ("command", "directory", "script", "expected"),
+    [
+        ("/h/.venv/bin/python -u bots/jarvis.py --x", "/h", BOT, ("__main__", ("bots",))),
+        ("/h/.venv/bin/python bots/jarvis.py", "/", BOT, ("__main__", ("bots",))),
+        ("python3.11 -uI bots/jarvis.py", "/h", BOT, ("__main__", ())),
+        ("python3 -m bots.jarvis --token x", "/h", BOT, ("bots.jarvis", ("",))),
+        ("python3 -um jarvis", "/h/bots", BOT, ("jarvis", ("bots",))),
+        ("python3 -m jarvis", "/srv", BOT, ("jarvis", ())),
+        ("python3 -P -m bots.jarvis", "/h", BOT, ("bots.jarvis", ())),
+        ("python3 -m bots", "/h", "bots/__main__.py", ("bots.__main__", ("",))),
+        ("/bin/sh -c x sh /l /dev/null /v/python -m bots.jarvis", "/h", BOT, ("bots.jarvis", ("",))),
+        ("", "", BOT, ("__main__", ("bots",))),
+    ],
+)
+def test_start_follows_from_the_command(
+    command: str, directory: str, script: str, expected: tuple[str, tuple[str, ...]]
+) -> None:
+    start = Started.by(command.split(), directory, "/h").start(script)
+    assert (start.name, start.path) == expected
+    assert start.package == (start.name.rpartition(".")[0] if start.name != "__main__" else "")
+
+
 def test_place_of_what_the_report_did_is_kept() -> None:
     path = "import os, sys\nsys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))\n"
     files = {BOT: f"{path}import src.utils.text\n{CLIENT}", "src/utils/text.py": ""}

@@ -42,3 +42,21 @@ def test_generated_checkouts_start_after_the_patch(tmp_path: Path, installed: Pa
     """`make bench-patch` checks ten thousand of them."""
     seen = Counter(check(number, tmp_path / str(number), installed) for number in range(40))
     assert seen["patched"] > 30, seen
+
+
+def test_a_program_that_can_do_without_its_sdk_still_does(tmp_path: Path) -> None:
+    """Neither the SDK nor requests is there, so the pool module would not import either."""
+    source = (
+        "try:\n    from webexteamssdk import WebexTeamsAPI\nexcept ImportError:\n    WebexTeamsAPI = None\n\n\n"
+        "def hello(text):\n    if WebexTeamsAPI is None:\n        print('no webex here:', text)\n        return\n"
+        "    WebexTeamsAPI(access_token='x').messages.create(text=text)\n\n\nhello('hello')\n"
+    )
+    layout = Checkout({"bot.py": source}, ["-S", "bot.py"], {})
+    home, nothing = write(tmp_path / "checkout", layout.files), tmp_path / "nothing"
+    before = start(home, layout, nothing)
+    result = patched(dict(layout.files))
+    write(home, {path: item.source for path, item in result.files.items()})
+    write(home, dict.fromkeys(result.modules, "import requests_that_is_missing\n"))
+    after = start(home, layout, nothing)
+    assert result.files["bot.py"].changed
+    assert (after.code, after.output) == (before.code, before.output) == (0, "no webex here: hello\n")
