@@ -16,7 +16,9 @@ from importlib import metadata
 import requests
 
 ME = {"id": "me", "displayName": "Jarvis", "emails": ["jarvis@example.com"], "type": "bot", "avatar": "https://a/"}
-ANSWER = {**ME, "items": [], "name": "n", "serviceLinks": {"wdm": "https://wdm-a.wbx2.com/wdm/api/v1"}}
+# What early versions of wxc_sdk insist on.
+EARLY = {"orgId": "o", "created": "2026-01-01T00:00:00Z", "lastModified": "2026-01-01T00:00:00Z", "status": "active"}
+ANSWER = {**ME, **EARLY, "items": [], "name": "n", "serviceLinks": {"wdm": "https://wdm-a.wbx2.com/wdm/api/v1"}}
 BOT = {"teams_bot_token": "t", "teams_bot_url": "https://h", "teams_bot_email": "jarvis@example.com"}
 # By package: the module, the class, its arguments, and how to reach the client that is asked for itself.
 KINDS = {

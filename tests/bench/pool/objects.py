@@ -28,7 +28,9 @@ from tests.unit.pool.runner import MODULE
 
 CLIENT = Path(__file__).with_name("object_client.py")
 PACKAGES = tuple(name for name in OLDEST_VERSIONS if name not in ("python", "requests", "urllib3"))
-OLD_PYDANTIC = Environment("pydantic-1", ("wxc_sdk==1.15.0", "pydantic==1.10.26", "requests==2.31.0", "urllib3==2.0.7"))
+OLD_PYDANTIC = Environment(
+    "pydantic-1", ("wxc_sdk==1.15.0", "pydantic==1.10.26", "backoff==2.2.1", "requests==2.31.0", "urllib3==2.0.7")
+)
 BASES = {"wxc_sdk": (NEWEST, OLDEST, OLD_PYDANTIC)}
 # webexpythonsdk 2.0.2 has syntax of 3.12.
 PYTHONS = (REFERENCE, "3.12", "3.8")
