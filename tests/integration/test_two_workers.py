@@ -109,7 +109,7 @@ def test_a_half_that_dies_is_finished_by_the_other_side(shared_lab: Lab, sides: 
     assert refused.wait() != 0
     assert "another rollout of this machine is under way" in refused.output
     assert "worker-two" in refused.output
-    shared_lab.machine.execute(["webex-rollout", "unlock"])
+    shared_lab.machine.execute(["/usr/local/sbin/webex-rollout", "unlock"])
     finished = sides["one"].send("all")
     assert finished.wait() == 0, finished.output
     assert releases(shared_lab) == dict.fromkeys(BOTS, NEW)

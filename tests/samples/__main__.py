@@ -21,7 +21,7 @@ from tests.report_browser.chromium import browser
 from tests.samples.excerpts import SAMPLES, excerpt, replace
 
 PICTURES = PROJECT / "docs" / "pictures"
-SIZE = (1000, 860)
+SIZE = (1000, 590)
 SETTINGS = {
     "rollout_settle": 5,
     "rollout_soak_min": 20,
@@ -50,15 +50,15 @@ def play(lab: Lab, command: str, reports: str) -> str:
 
 
 def photograph(report: Path) -> None:
-    """The upper part of a report's page, light and dark."""
+    """The upper part of a report's page."""
     width, height = SIZE
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     with browser() as running:
         page = running.page()
-        for name, dark in (("report", False), ("report-dark", True)):
-            page.show(report, width, height, dark=dark)
-            answer = page.call("Page.captureScreenshot", clip=clip)
-            (PICTURES / f"{name}.png").write_bytes(base64.b64decode(answer["data"]))
+        page.call("Emulation.setScrollbarsHidden", hidden=True)
+        page.show(report, width, height)
+        answer = page.call("Page.captureScreenshot", clip=clip)
+    (PICTURES / "report.png").write_bytes(base64.b64decode(answer["data"]))
 
 
 def main() -> int:

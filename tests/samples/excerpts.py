@@ -10,7 +10,7 @@ from pathlib import Path
 
 WIDTH = 118
 STEPS = (
-    *("Look at the VM's bots", "Acquire the VM's lock", "Record the bot's current state", "Arm the guard"),
+    *("Look at the VM's bots", "Acquire the VM's lock", "Record the bot and arm the guard"),
     *(
         "Copy the pool module into the checkout",
         "Route the bot's clients through the pool",
