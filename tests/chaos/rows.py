@@ -19,7 +19,10 @@ from tests.lab.playbooks import run_playbook
 
 # Long soaks: whatever is to happen does so meanwhile.
 SOAK = {**QUICK, "rollout_soak_min": 3600, "rollout_soak_max": 7200, "rollout_wait": 0}
-HEADER = "what happened | bot | told | release | copies | seconds down | as it must be"
+HEADER = "what happened | bot | told | release | copies | devices | seconds down | as it must be"
+
+# A start may register one, in whichever release; starting a bot again and again may not.
+MOST_DEVICES = 5
 
 
 @dataclass
@@ -33,6 +36,8 @@ class Row:
     told: list[str] = field(default_factory=list)
     release: str = ""
     copies: int = 0
+    devices: int = 0
+    """Registered with Webex, of which an account may have a limited number."""
     down: float = 0.0
     most_down: float = float("inf")
     needs: Sequence[str] = ()
@@ -48,6 +53,8 @@ class Row:
         found += [f"{kind} was told" for kind in self.never if kind in kinds]
         if self.copies != 1:
             found.append(f"{self.copies} copies run")
+        if self.devices > MOST_DEVICES:
+            found.append(f"{self.devices} devices are registered")
         if self.wanted not in ("there", self.release):
             found.append(f"the {self.release} release runs")
         if self.down > self.most_down:
@@ -57,7 +64,8 @@ class Row:
     def shown(self) -> str:
         told = "; ".join(dict.fromkeys(self.told)) or "nothing"
         verdict = "good" if not self.problems else "BAD: " + ", ".join(self.problems)
-        return f"{self.what} | {self.bot} | {told} | {self.release} | {self.copies} | {self.down:.1f} | {verdict}"
+        numbers = f"{self.copies} | {self.devices} | {self.down:.1f}"
+        return f"{self.what} | {self.bot} | {told} | {self.release} | {numbers} | {verdict}"
 
 
 def told(lab: Lab, since: float) -> list[tuple[str, str]]:
@@ -87,6 +95,7 @@ def look(lab: Lab, row: Row, since: float) -> Row:
     row.told = [event for bot, event in told(lab, since) if bot in (row.bot, "")]
     row.release = "new" if phase(lab, row.bot) == "confirmed" else "old"
     row.copies = len(processes(lab)[row.bot])
+    row.devices = page.bots[row.bot].devices
     row.down = page.bots[row.bot].down_time(since, page.now)
     return row
 
