@@ -6,9 +6,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from plugin_utils import unit_file
+from tests.lab.paths import PROJECT
 
 PLAIN = ["/home/vinay/pub/IR", "/home/vinay/pub/IR/.venv/bin/python", "webex_bots/jarvis.py", "/opt/büro/a-b_c.d"]
 
@@ -68,3 +70,17 @@ def test_systemd_finds_the_program_and_the_directory(tmp_path: Path, name: str) 
     unit.write_text(f"{text}ExecStart={unit_file.program(str(program))} {unit_file.argument(name)}\n")
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
     assert "bot.service" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(("systemd", "grows"), [(None, False), (249, False), (252, False), (254, True), ("257", True)])
+def test_a_unit_is_started_again_without_an_end_and_ever_later_where_systemd_can(
+    systemd: int | str | None, grows: bool
+) -> None:
+    """An unknown key would be a warning in everybody's journal. Within a minute of an outage's end a bot is back."""
+    template = (PROJECT / "roles/bot_service/templates/webex-bot@.service.j2").read_text(encoding="utf-8")
+    facts = {} if systemd is None else {"systemd": systemd}
+    rendered = jinja2.Template(template).render(rollout_bot={"facts": facts}, rollout_stop_timeout=15)
+    keys = dict(line.split("=", 1) for line in rendered.splitlines() if "=" in line and not line.startswith("#"))
+    assert (keys["Restart"], keys["StartLimitIntervalSec"]) == ("always", "0")
+    assert ("RestartSteps" in keys, "RestartMaxDelaySec" in keys) == (grows, grows)
+    assert int(keys.get("RestartMaxDelaySec", keys["RestartSec"])) < 60
