@@ -1,9 +1,10 @@
 """`make outages`: what the VM makes of bad releases, dead bots, other hands and outages: python -m tests.chaos.outages.
 
 One lab, several acts: canaries in trouble beside five bots as they were (`releases`, `quiet`); a bad and a good one
-that nobody watches but the VM (`alone`); six canaries, each struck in another way (`struck`); no Webex as one is
-switched (`switch`), while all soak (`soak`), and long after (`outages`). Prints a row for each: what happened, what was
-told, which release runs, seconds without a websocket. Ends with 1 if any row is not as it must be.
+that nobody watches but the VM (`alone`); canaries that are struck (`struck`), or deployed over by other hands
+(`hands`); no Webex as one is switched (`switch`), while all soak (`soak`), and long after (`outages`). Prints a row for
+each: what happened, what was told, which release runs, seconds without a websocket. Ends with 1 if any row is not as it
+must be.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from tests.lab.run import run
 from tests.lab.webex.faults import Fault
 
 BACK_WITHIN = 60.0
-ACTS = ("releases", "quiet", "alone", "switch", "struck", "soak", "outages")
+ACTS = ("releases", "quiet", "alone", "switch", "struck", "hands", "soak", "outages")
 
 
-# --- six canaries, each struck in another way -------------------------------------------------------------------------
+# --- canaries, each struck in another way -------------------------------------------------------------------------
 
 
 def _kill(number: int) -> Callable[[Lab, str], None]:
@@ -45,11 +46,15 @@ def _checkout(lab: Lab, bot: str) -> None:
     lab.machine.execute(["systemctl", "restart", f"webex-bot@{bot}.service"])
 
 
-def _restart_script(lab: Lab, bot: str) -> None:
+def _restart_script(tokens: bool) -> Callable[[Lab, str], None]:
     """The team's own way to deploy: the patch goes, the bot is ended, and started under nohup."""
-    script = [f"cd {VM_CHECKOUT}", f"git restore webex_bots/{bot}.py", f"pkill -f 'python.*webex_bots/{bot}.py'"]
-    start = lab.start_line(bot)
-    lab.shell(VM_USER, "\n".join([*script, "sleep 2", *lab.bot_environment(), start]) + "\n")
+
+    def strike(lab: Lab, bot: str) -> None:
+        script = [f"cd {VM_CHECKOUT}", f"git restore webex_bots/{bot}.py", f"pkill -f 'python.*webex_bots/{bot}.py'"]
+        environment = lab.bot_environment() if tokens else []
+        lab.shell(VM_USER, "\n".join([*script, "sleep 2", *environment, lab.start_line(bot)]) + "\n")
+
+    return strike
 
 
 def _never_answered(lab: Lab, bot: str) -> None:
@@ -57,29 +62,35 @@ def _never_answered(lab: Lab, bot: str) -> None:
     lab.webex.add_fault(Fault(bot=bot, kind="hang", path="^/v1/messages"))
 
 
-STRIKES: tuple[tuple[str, Callable[[Lab, str], None], str, tuple[str, ...], float], ...] = (
+Strike = tuple[str, Callable[[Lab, str], None], str, tuple[str, ...], float]
+STRIKES: tuple[Strike, ...] = (
     ("ends with 0 (SIGINT)", _kill(2), "new", (), 30),
     ("killed", _kill(9), "new", (), 30),
     ("stopped (SIGSTOP)", _kill(19), "new", ("stalled",), float("inf")),
     ("no call is answered", _never_answered, "old", ("roll_back",), float("inf")),
-    ("git checkout and restart", _checkout, "new", ("drift",), 30),
-    ("restart script: restore, pkill, nohup", _restart_script, "new", ("drift",), 60),
 )
 """What happens to each bot in turn, which release has to run then, what has to be told, seconds down at most."""
+HANDS: tuple[Strike, ...] = (
+    ("git checkout and restart", _checkout, "new", ("drift",), 30),
+    ("restart script: restore, pkill, nohup", _restart_script(tokens=True), "new", ("drift",), 60),
+    ("the same without tokens in its shell", _restart_script(tokens=False), "new", ("drift",), 60),
+)
+HANDS_SECONDS = 180.0
 
 
-def struck(lab: Lab, seconds: float) -> list[Row]:
-    """Six canaries, all struck at once, and left alone for a while."""
-    with_canaries(lab, *BOTS)
-    rollout(lab)
+def struck(lab: Lab, strikes: Sequence[Strike], seconds: float) -> list[Row]:
+    """Some canaries, all struck at once, and left alone for a while."""
+    bots = BOTS[: len(strikes)]
+    with_canaries(lab, *bots)
+    rollout(lab, *bots)
     since = lab.webex.books().now
-    for bot, (_, strike, *_rest) in zip(BOTS, STRIKES, strict=True):
+    for bot, (_, strike, *_rest) in zip(bots, strikes, strict=True):
         strike(lab, bot)
     time.sleep(seconds)
     lab.webex.clear_faults()
     lab.webex.wait_connected(timeout=60)
     rows = []
-    for bot, (what, _, wanted, needs, down) in zip(BOTS, STRIKES, strict=True):
+    for bot, (what, _, wanted, needs, down) in zip(bots, strikes, strict=True):
         never = () if wanted == "old" else ("roll_back",)
         rows.append(look(lab, Row(what, bot, wanted, needs=needs, never=never, most_down=down), since))
         print(rows[-1].shown(), flush=True)
@@ -192,7 +203,9 @@ def main() -> int:
         if "switch" in acts:
             rows += in_a_switch(lab, 90, ways)
         if "struck" in acts:
-            rows += struck(lab, options.left_alone)
+            rows += struck(lab, STRIKES, options.left_alone)
+        if "hands" in acts:
+            rows += struck(lab, HANDS, HANDS_SECONDS)
         if "soak" in acts:
             with_canaries(lab, *BOTS)
             rollout(lab)  # heals what the strikes have left

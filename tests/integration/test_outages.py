@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.alone import alone
 from tests.chaos.canaries import QUIET_HARM, RELEASES, play
-from tests.chaos.outages import in_a_switch, outages, struck
+from tests.chaos.outages import HANDS, HANDS_SECONDS, STRIKES, in_a_switch, outages, struck
 from tests.chaos.rows import rollout
 from tests.chaos.scenario import pristine
 from tests.lab.lab import Lab
@@ -42,7 +42,11 @@ def test_an_outage_in_a_switch_is_survived(lab: Lab) -> None:
 
 
 def test_whatever_strikes_a_bot_it_is_told_and_one_copy_runs(lab: Lab) -> None:
-    assert {row.what: row.problems for row in struck(lab, 900) if row.problems} == {}
+    assert {row.what: row.problems for row in struck(lab, STRIKES, 900) if row.problems} == {}
+
+
+def test_what_others_deploy_is_told_and_no_second_copy_runs(lab: Lab) -> None:
+    assert {row.what: row.problems for row in struck(lab, HANDS, HANDS_SECONDS) if row.problems} == {}
 
 
 def test_without_webex_nothing_is_rolled_back_and_all_are_back_in_a_minute(lab: Lab) -> None:
