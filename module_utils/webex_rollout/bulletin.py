@@ -46,11 +46,13 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
     )
     if work.drift:
         tell(vm, Event("drift", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.problem}"))
+    elif weather.state == BAD:
+        pass  # that is told below, once for all bots
     elif work.problem and work.pid == 0:
         tell(vm, Event("bot_down", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
     elif work.problem and work.silent_for(now) > UNHEARD_SECONDS:
         tell(vm, Event("stalled", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
-    elif weather.state != BAD and _is_idle(soak, now):
+    elif _is_idle(soak, now):
         text = (
             f"{bot} is connected, and has answered nothing for an hour; without that it is not promoted. Nobody writes "
             "to it, or its threads hang: a probe (bot_probe) tells which"

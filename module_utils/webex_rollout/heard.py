@@ -262,6 +262,8 @@ class Work:
         self.problem, self.drift = signs.drift or signs.exchanged or signs.problem, bool(signs.drift)
         if not self.problem and oldest > signs.hung_after:
             self.problem = f"a request has been in flight for {oldest:.0f} s"
+        if not fair:
+            self._stand_still(now, seconds)
         if self.problem:
             self.unheard += seconds
             self.since = now if self.since is None else self.since
@@ -279,6 +281,13 @@ class Work:
             self.since, self.problem = self.heard_at, f"no sign of life for {silent:.0f} s"
         self.unheard += seconds - counted
         return counted
+
+    def _stand_still(self, now: float, seconds: float) -> None:
+        """Have silence grow no longer: without Webex there is nothing to be heard."""
+        for name in ("heard_at", "since", "restarted"):
+            moment = getattr(self, name)
+            if moment is not None:
+                setattr(self, name, min(now, moment + seconds))
 
     def answered_lately(self, signs: Signs) -> bool:
         """Whether Webex has answered the bot since the last look, more often than not: then it can be reached."""

@@ -330,6 +330,27 @@ def test_in_bad_weather_clocks_stand_and_nothing_is_held_against_the_bot(
     assert canary.state.phase is Phase.CONFIRMED
 
 
+@pytest.mark.parametrize("started_anew", [False, True])
+def test_silence_does_not_grow_while_webex_is_away(
+    canary: Canary, monkeypatch: pytest.MonkeyPatch, started_anew: bool
+) -> None:
+    """Else the first look after an outage would start the bot anew that is just coming back, or roll it back."""
+    canary.rolled_out().works(3, answered=2)
+    if started_anew:
+        canary.path.unlink()
+        canary.idles(7)
+    done = len(canary.audit())
+    canary.path.unlink(missing_ok=True)
+    with monkeypatch.context() as outage:
+        outage.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
+        canary.idles(20)
+    canary.idles(3)
+    assert len(canary.audit()) == done
+    assert canary.state.phase is Phase.CONFIRMED
+    canary.idles(7)
+    assert ("rolls back" if started_anew else "starts anew") in canary.audit()[-1]
+
+
 def test_a_pass_over_all_bots_asks_once(canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
     canary.machine.add_bot("alfred")
     Canary(canary.machine, monkeypatch, "alfred").rolled_out()
