@@ -170,8 +170,9 @@ def _in_a_switch(lab: Lab, bot: str, seconds: float, way: str) -> list[Row]:
     done = run_playbook(lab, limit=bot, extra=SOAK, on_event=on_event)
     mending.join()
     lab.webex.wait_connected((bot,), timeout=BACK_WITHIN)
-    what = f"no Webex for {seconds:.0f} s by {way} from the switch on (the run ended with {done.rc})"
-    first = look(lab, Row(what, bot, "there", never=("roll_back",), most_down=seconds + BACK_WITHIN), since)
+    what = f"no Webex for {seconds:.0f} s by {way} from the switch on"
+    first = look(lab, Row(what, bot, "new", never=("roll_back",), most_down=seconds + BACK_WITHIN), since)
+    first.found = [] if done.rc == 0 else [f"the run ended with {done.rc}"]
     print(first.shown(), flush=True)
     since = lab.webex.books().now
     rollout(lab, bot)

@@ -32,7 +32,7 @@ class Row:
     what: str
     bot: str
     wanted: str
-    """`old`, `new`, or `there`: which release has to run, `there` for either."""
+    """`old` or `new`: which release has to run."""
     told: list[str] = field(default_factory=list)
     release: str = ""
     copies: int = 0
@@ -55,7 +55,7 @@ class Row:
             found.append(f"{self.copies} copies run")
         if self.devices > MOST_DEVICES:
             found.append(f"{self.devices} devices are registered")
-        if self.wanted not in ("there", self.release):
+        if self.wanted != self.release:
             found.append(f"the {self.release} release runs")
         if self.down > self.most_down:
             found.append(f"down for longer than {self.most_down:.0f} s")

@@ -42,6 +42,8 @@ from ..weather import BAD, network_variables
 from .step import Result, environment_plan, must_be_open
 
 LOOK_EVERY = 0.5
+# Seconds that a bot has to come back after an outage.
+BACK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -167,21 +169,24 @@ def _expected_environment(store: Store, state: State) -> dict[str, str]:
 def _watch(
     state: State, proof: Proof, expected: Mapping[str, str], before: FoundProcess | None, timing: Timing
 ) -> list[Finding]:
-    """Watch a bot, in bad weather again and again as far as the deadline leaves time: it cannot come up meanwhile.
+    """Watch a bot, in bad weather again and again as far as the deadline leaves time: it cannot come up meanwhile, and
+    not at once afterwards, where its next try is still to come.
 
     :param before: the process that was found before the first release, as far as there was one.
     """
-    needed, earlier = proof.settle + proof.probing + timing.connect, ""
+    needed, bad, until = proof.settle + proof.probing + timing.connect, "", 0.0
     while True:
         findings = _watch_once(state, proof, expected, before, timing)
         if all(finding.ok for finding in findings):
             return findings
         now = _bad_weather(state)
-        bad, earlier = now or earlier, now
-        if not bad:
+        if now:
+            bad, until = now, time.monotonic() + BACK_SECONDS
+        if time.monotonic() >= until:
             return findings
         if state.deadline is None or state.deadline.remaining() < needed:
-            return [*findings, Finding("weather", False, f"Webex cannot be reached from the VM ({bad})")]
+            said = "cannot be reached" if now else "could not be reached until a moment ago"
+            return [*findings, Finding("weather", False, f"Webex {said} from the VM ({bad})")]
         if state.running is not None:  # it was nobody's fault that it had to be started again
             state.running = replace(state.running, restarts=show_unit(state.unit).restarts)
         time.sleep(LOOK_EVERY)

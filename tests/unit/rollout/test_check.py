@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -297,6 +298,26 @@ def test_in_bad_weather_it_looks_again_until_the_bot_can_have_come_up(
     check_start(started.vm, "jarvis", Proof(settle=0.1, ports=()))
     assert looks == [3, 2, 1, 0]
     assert phase(started) == "checked"
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(60.0, True), (0.0, False)])
+def test_after_an_outage_it_looks_on_for_as_long_as_a_bot_may_take_to_come_back(
+    started: Machine, monkeypatch: pytest.MonkeyPatch, seconds: float, passes: bool
+) -> None:
+    """A connection that was tried in the outage is tried again some time after it."""
+    weather = [Look("bad", "connect", "no answer"), *[Look("good")] * 4]
+    real = check_room._watch_once
+
+    def watched(*given: object) -> list[check_room.Finding]:
+        found = real(*given)
+        return found if not weather else [*found, check_room.Finding("connection", False, "none")]
+
+    monkeypatch.setattr(reach, "ask", lambda *_: weather.pop(0))
+    monkeypatch.setattr(check_room, "_watch_once", watched)
+    monkeypatch.setattr(check_room, "BACK_SECONDS", seconds)
+    with contextlib.nullcontext() if passes else pytest.raises(CheckFailedError, match="connection: none"):
+        check_start(started.vm, "jarvis", Proof(settle=0.1, ports=()))
+    assert phase(started) == ("checked" if passes else "failed")
 
 
 def test_not_beyond_its_deadline_and_it_says_why(silent: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
