@@ -19,11 +19,10 @@ from .steps.step import start_runner
 from .store import Store, Vm
 from .systemd import show_unit
 from .timer import rest_guard
+from .weather import WAIT_AT_MOST
 
 # Every start of a bot may register a device with Webex, whose number is limited: stop trying before none is left.
 TRIES_AT_MOST = 8
-# So long a rollback waits for Webex to be reached again.
-WEATHER_SECONDS = 3600.0
 
 
 def _due(state: State) -> str:
@@ -78,7 +77,7 @@ def _waits_for_weather(waiting: dict[str, bool], ways: Ways, store: Store, state
     name = state.bot.name
     if name not in waiting:
         weather = weather_of(store, state, show_unit(state.unit).main_pid, ways)
-        waiting[name] = not is_fair(weather) and weather.bad_for < WEATHER_SECONDS
+        waiting[name] = not is_fair(weather) and weather.bad_for < WAIT_AT_MOST
     return waiting[name]
 
 

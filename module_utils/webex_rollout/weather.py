@@ -44,6 +44,8 @@ SECONDS = 5.0
 AGREE, OF = 2, 3
 # Between two looks further apart nobody knows how the weather was.
 GAP = 900.0
+# Seconds for which a step waits for Webex to be reached again: the VM may be wrong about it.
+WAIT_AT_MOST = 3600.0
 GOOD, BAD, UNKNOWN = "good", "bad", "unknown"
 VARIABLES = frozenset(
     (

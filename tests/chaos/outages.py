@@ -187,6 +187,7 @@ def main() -> int:
     parser.add_argument("--lengths", default="30,300", help="seconds of the outages, by comma")
     parser.add_argument("--ways", default=",".join(OUTAGES), help="how Webex is away, by comma")
     parser.add_argument("--left-alone", type=float, default=900, help="seconds that the struck bots are left alone")
+    parser.add_argument("--in-a-switch", type=float, default=90, help="seconds of the outage in a switch")
     options = parser.parse_args()
     acts, ways = options.acts.split(","), options.ways.split(",")
     if unknown := {*acts} - {*ACTS} | {*ways} - {*OUTAGES}:
@@ -202,7 +203,7 @@ def main() -> int:
             rows += alone(lab)
             run_playbook(lab, "playbooks/rollback.yml", extra={"rollout_to": "0"})
         if "switch" in acts:
-            rows += in_a_switch(lab, 90, ways)
+            rows += in_a_switch(lab, options.in_a_switch, ways)
         if "struck" in acts:
             rows += struck(lab, STRIKES, options.left_alone)
         if "hands" in acts:

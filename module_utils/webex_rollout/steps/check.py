@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..become import account_of
-from ..clock import Timing
+from ..clock import Deadline, Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
 from ..errors import LogError, RolloutError
@@ -38,7 +38,7 @@ from ..state import Phase, State
 from ..store import Store, Vm
 from ..system import wait_until
 from ..systemd import Unit, show_unit
-from ..weather import BAD, network_variables
+from ..weather import BAD, WAIT_AT_MOST, network_variables
 from .step import Result, environment_plan, must_be_open
 
 LOOK_EVERY = 0.5
@@ -109,7 +109,7 @@ def check_start(vm: Vm, bot: str, proof: Proof, token: int | None = None, check:
         stopped = store.release(state.candidate or state.current).stopped
         expected = _expected_environment(store, state)
         before = store.release(state.carried_from).runner.process if state.carried_from else None
-    findings = [_find_stopped(state.bot)] if stopped else _watch(state, proof, expected, before, vm.timing)
+    findings = [_find_stopped(state.bot)] if stopped else _watch(store, state, proof, expected, before, token)
     result.checks = [asdict(finding) for finding in findings]
     failed = [finding for finding in findings if not finding.ok]
     with store.mutex():
@@ -167,14 +167,19 @@ def _expected_environment(store: Store, state: State) -> dict[str, str]:
 
 
 def _watch(
-    state: State, proof: Proof, expected: Mapping[str, str], before: FoundProcess | None, timing: Timing
+    store: Store,
+    state: State,
+    proof: Proof,
+    expected: Mapping[str, str],
+    before: FoundProcess | None,
+    token: int | None,
 ) -> list[Finding]:
-    """Watch a bot, in bad weather again and again as far as the deadline leaves time: it cannot come up meanwhile, and
-    not at once afterwards, where its next try is still to come.
+    """Watch a bot, in bad weather again and again: it cannot come up meanwhile, and not at once afterwards, where its
+    next try is still to come.
 
     :param before: the process that was found before the first release, as far as there was one.
     """
-    needed, bad, until = proof.settle + proof.probing + timing.connect, "", 0.0
+    timing, bad, until, end = store.vm.timing, "", 0.0, time.monotonic() + WAIT_AT_MOST
     while True:
         findings = _watch_once(state, proof, expected, before, timing)
         if all(finding.ok for finding in findings):
@@ -184,12 +189,25 @@ def _watch(
             bad, until = now, time.monotonic() + BACK_SECONDS
         if time.monotonic() >= until:
             return findings
-        if state.deadline is None or state.deadline.remaining() < needed:
+        if state.deadline is None or time.monotonic() >= end:
             said = "cannot be reached" if now else "could not be reached until a moment ago"
             return [*findings, Finding("weather", False, f"Webex {said} from the VM ({bad})")]
+        _hold_on(store, state, token, proof.settle + proof.probing + timing.connect)
         if state.running is not None:  # it was nobody's fault that it had to be started again
             state.running = replace(state.running, restarts=show_unit(state.unit).restarts)
         time.sleep(LOOK_EVERY)
+
+
+def _hold_on(store: Store, state: State, token: int | None, needed: float) -> None:
+    """Keep the lock, and have the deadline begin anew where it leaves no time for another look (seconds)."""
+    if state.deadline is None or state.deadline.remaining() >= 2 * needed:
+        return
+    with store.mutex():
+        act_under_lock(store.vm, token)
+        now = store.need()
+        if (now.attempt, now.phase) == (state.attempt, state.phase):
+            now.deadline = state.deadline = Deadline.after(state.deadline.seconds)
+            store.save(now)
 
 
 def _bad_weather(state: State) -> str:
