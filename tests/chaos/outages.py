@@ -20,6 +20,7 @@ from tests.chaos.alone import alone
 from tests.chaos.canaries import QUIET_HARM, RELEASES, play
 from tests.chaos.rows import HEADER, SOAK, Row, as_user, look, phase, rollout, with_canaries
 from tests.chaos.scenario import pristine
+from tests.integration.conftest import processes
 from tests.lab.lab import Lab
 from tests.lab.paths import BOTS, VM_CHECKOUT, VM_USER
 from tests.lab.playbooks import run_playbook
@@ -153,6 +154,8 @@ def in_a_switch(lab: Lab, seconds: float, ways: Sequence[str] = tuple(OUTAGES)) 
 
 
 def _in_a_switch(lab: Lab, bot: str, seconds: float, way: str) -> list[Row]:
+    # Of those without the release nobody starts what an outage has ended.
+    lab.start_bots(tuple(each for each, running in processes(lab).items() if not running))
     with_canaries(lab, bot)
     since = lab.webex.books().now
     begin, end = OUTAGES[way]
