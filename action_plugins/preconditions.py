@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
-from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as CORE
@@ -25,14 +24,12 @@ from plugin_utils.preconditions import (  # noqa: E402
     core_problem,
     pool_problems,
     settings_problems,
-    start_problem,
-    tags_problem,
 )
 from plugin_utils.settings import known_settings, refused_settings, value_of  # noqa: E402
 
 
 class ActionModule(ActionBase):
-    """Look at ansible-core's version, the command line, the inventory and the settings of the play's bots.
+    """Look at ansible-core's version, the inventory and the settings of the play's bots.
 
     Runs in full in check mode, reaches no VM and changes nothing. Argument specifications check types and let unknown
     names pass, so this refuses each variable that begins with ``bot_``, ``rollout_`` or ``webex_`` and is no setting,
@@ -59,14 +56,9 @@ class ActionModule(ActionBase):
 
 
 def _refused(variables: Mapping[str, Any], staged: bool) -> Iterator[str]:
-    flags = context.CLIARGS
-    for problem in (
-        core_problem(CORE),
-        tags_problem(flags.get("tags") or (), flags.get("skip_tags") or ()),
-        start_problem(flags.get("start_at_task")),
-    ):
-        if problem:
-            yield problem
+    problem = core_problem(CORE)
+    if problem:
+        yield problem
     by_bot = {bot: variables["hostvars"][bot] for bot in variables["ansible_play_hosts"]}
     unknown = refused_settings(by_bot, known_settings())
     yield from unknown

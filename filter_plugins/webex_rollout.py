@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
+from ansible import context
 from ansible.errors import AnsibleFilterError
 from ansible.plugins.loader import connection_loader
 
@@ -24,6 +25,7 @@ from plugin_utils import (
     inputs,
     installed,
     left_behind,
+    preconditions,
     preflight_notes,
     preflight_table,
     settings,
@@ -150,6 +152,20 @@ def _for_unit_file(escape: Callable[[Any], str]) -> Callable[[Any], str]:
     return filtered
 
 
+def webex_whole_run(pattern: Any) -> Any:
+    """``'bots' | webex_whole_run``: a play's hosts, if no option leaves out a part of the run.
+
+    Here and in no task: a task is what such an option leaves out.
+    """
+    flags = context.CLIARGS
+    problem = preconditions.parts_problem(
+        flags.get("tags") or (), flags.get("skip_tags") or (), flags.get("start_at_task")
+    )
+    if problem:
+        raise AnsibleFilterError(f"{problem}. Nothing was changed.")
+    return pattern
+
+
 class FilterModule:
     """What Ansible asks for the filters."""
 
@@ -176,6 +192,7 @@ class FilterModule:
             "webex_notes": webex_notes,
             "webex_shown": webex_shown,
             "webex_path": webex_path,
+            "webex_whole_run": webex_whole_run,
             "systemd_path": _for_unit_file(unit_file.path),
             "systemd_word": _for_unit_file(unit_file.word),
             "systemd_command": _for_unit_file(unit_file.command),

@@ -35,8 +35,13 @@ def core_problem(version: str) -> str:
     )
 
 
-def tags_problem(tags: Sequence[str], skipped: Sequence[str]) -> str:
-    """Why these tags leave out a part of the rollout; empty if they do not."""
+def parts_problem(tags: Sequence[str], skipped: Sequence[str], start_at_task: str | None) -> str:
+    """Why these options leave out a part of the rollout; empty if they do not."""
+    if start_at_task:
+        return (
+            "--start-at-task leaves out the lock and the record that a rollback needs. Run the same command without "
+            "it: what is done already is not done again"
+        )
     chosen = [f"--tags {','.join(tags)}"] if set(tags) - {"all"} else []
     chosen += [f"--skip-tags {','.join(skipped)}"] if skipped else []
     if not chosen:
@@ -45,16 +50,6 @@ def tags_problem(tags: Sequence[str], skipped: Sequence[str]) -> str:
         f"no task of this project has a tag, so {' and '.join(chosen)} would leave out parts of the rollout, what "
         "rolls back among them. Choose bots by --limit (--limit jarvis), and a stage by playbooks/stage.yml "
         "-e rollout_stage=fleet"
-    )
-
-
-def start_problem(start_at_task: str | None) -> str:
-    """Why a run cannot begin at a task in the middle; empty if it begins at its beginning."""
-    if not start_at_task:
-        return ""
-    return (
-        "--start-at-task leaves out the lock and the record that a rollback needs. Run the same command without it: "
-        "what is done already is not done again"
     )
 
 

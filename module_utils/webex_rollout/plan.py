@@ -18,6 +18,7 @@ from .become import group_name
 from .command_line import Command, absolute_words, parsed, redact_argv, secret_arguments, shown_words
 from .environment import plan_environment
 from .found import FoundProcess, Seen, file_of
+from .paths import environment_file
 from .procfs import without_mark
 
 CHANGED, CARRIED, NOTED, REFUSED = "changed", "carried over", "noted", "refused"
@@ -121,6 +122,8 @@ class _Comparison:
                 self.add("runs", f"{runs}, pid {', '.join(map(str, pids))}", asked.unit, CHANGED)
             elif asked.start:
                 why = "nothing that could be it runs; the rollout starts it"
+                if self.process is None:
+                    why += f", with no other variables than those of {environment_file(self.bot)}"
                 self.add("runs", "not running", asked.unit, NOTED, why)
             else:
                 why = f"patched, and {asked.unit} installed; nothing is started before bot_start is true"

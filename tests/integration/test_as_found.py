@@ -180,6 +180,13 @@ def test_refused_means_refused(shared_lab: Lab, case: Case) -> None:
 def test_a_bot_that_is_to_stay_stopped_does(shared_lab: Lab) -> None:
     lab = shared_lab
     stop(lab)
+    # Of what its operator's shell had nothing is known.
+    lines = [line.partition(" ")[2] for line in lab.bot_environment()]
+    lines.append(f"PYTHONPATH='{VM_CHECKOUT}/shared_libs'")
+    target = "/etc/webex-bots/jarvis.env"
+    lab.machine.execute(
+        ["sh", "-c", f"umask 077; mkdir -p /etc/webex-bots; cat > {target}"], stdin="\n".join(lines) + "\n"
+    )
     before = running(lab)
     stopped = {**QUICK, "rollout_wait": 60, "bot_start": False}
     run = run_playbook(lab, limit="jarvis", extra=stopped)

@@ -227,7 +227,7 @@ def _watch_once(
     pid = unit.main_pid
     ready = _Ready(state, proof, pid)
     patience = _patience(state, proof, timing)
-    wait_until(lambda: _find_connection(pid, proof.ports, before).ok and ready.seen(), patience)
+    wait_until(lambda: not read_stat(pid) or (_find_connection(pid, proof.ports, before).ok and ready.seen()), patience)
     findings = [
         stays,
         _find_alone(state.bot, pid),
@@ -334,7 +334,10 @@ def _find_alone(bot: Bot, pid: int) -> Finding:
 
 def _find_limit(pid: int, wanted: int) -> Finding:
     """Open files; where systemd itself may not have as many, its own limit is all there is."""
-    soft, hard = read_limits(pid)["open files"]
+    try:
+        soft, hard = read_limits(pid)["open files"]
+    except (FileNotFoundError, ProcessLookupError):
+        return Finding("open files", False, f"pid {pid} has ended")
     allowed = min(wanted, allowed_open_files())
     ok = soft == "unlimited" or int(soft) >= allowed
     clamped = f", of {wanted} wanted this machine allows {allowed}" if allowed < wanted else f", wanted {wanted}"

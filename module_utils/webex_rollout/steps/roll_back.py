@@ -158,7 +158,8 @@ def _plan_process(state: State, plan: RollbackPlan, final: Mapping[str, Entry]) 
         alone = copies == [unit.main_pid]
         plan.unit_stays = unit.enabled == runner.enabled and (unit is own or (own.over and not own.enabled))
     else:
-        alone = len(copies) == 1 and copies != [own.main_pid] if runner.kind == "process" else not copies
+        # A unit that crashes has no process at times, and will have one again.
+        alone = len(copies) == 1 and copies != [own.main_pid] if runner.kind == "process" else own.over and not copies
         plan.unit_stays = own.over and not own.enabled
     stale = stale_files(state, copies[0], final) if len(copies) == 1 else []
     plan.process_stays = alone and not stale

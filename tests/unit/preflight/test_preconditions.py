@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from plugin_utils.preconditions import canary_problem, core_problem, module_problem, settings_problems
+from plugin_utils.preconditions import (
+    canary_problem,
+    core_problem,
+    module_problem,
+    parts_problem,
+    settings_problems,
+)
 from plugin_utils.settings import PROJECT, value_of
 
 NOWHERE = {
@@ -87,8 +93,6 @@ def test_a_webhook_that_can_be_used_is_taken() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--tags", "canary"], "no task of this project has a tag, so --tags canary would leave out parts"),
-        (["--skip-tags", "verify"], "no task of this project has a tag, so --skip-tags verify would leave out parts"),
         (
             ["-e", "rollout_settle=300"],
             "jarvis has to settle for 300 s (rollout_settle) and is rolled back after 300 s",
@@ -109,6 +113,37 @@ def test_what_no_run_can_do_is_refused_in_its_first_task(tmp_path: Path, options
     assert sentence in said
     assert "Nothing was changed" in said
     assert "/nosuch/python" not in said, "the VM was to be reached"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--tags", "canary"], "no task of this project has a tag, so --tags canary would leave out parts"),
+        (["--skip-tags", "always"], "no task of this project has a tag, so --skip-tags always would leave out parts"),
+        (["--start-at-task", "Copy the pool module into the checkout"], "--start-at-task leaves out the lock and the"),
+        (["--start-at-task", "no such task"], "--start-at-task leaves out the lock and the record"),
+    ],
+)
+def test_an_option_that_leaves_out_a_part_of_a_run_is_refused_before_its_first_task(
+    tmp_path: Path, options: list[str], sentence: str
+) -> None:
+    status, said = run(tmp_path, *options)
+    assert status != 0
+    assert sentence in said
+    assert "Nothing was changed" in said
+    assert "TASK [" not in said
+
+
+def test_each_play_of_bots_is_run_as_a_whole() -> None:
+    for path in [PROJECT / "rollout.yml", *(PROJECT / "playbooks").glob("*.yml")]:
+        for play in yaml.safe_load(path.read_text()):
+            hosts = str(play.get("hosts", "localhost"))
+            assert hosts == "localhost" or "webex_whole_run }}" in hosts, path
+
+
+def test_tags_that_mean_all_leave_nothing_out() -> None:
+    assert parts_problem(["all"], [], None) == ""
+    assert parts_problem([], [], "") == ""
 
 
 def test_an_inventory_without_a_canary_is_refused(tmp_path: Path) -> None:

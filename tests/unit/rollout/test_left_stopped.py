@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.look import Looked, found_of
@@ -67,6 +70,27 @@ def test_its_rollback_starts_nothing(machine: Machine) -> None:
     roll_back(machine.vm, "jarvis", to="0")
     assert machine.pids() == []
     assert machine.tree() == before
+
+
+@pytest.mark.parametrize("to", ["previous", "0"])
+def test_a_start_that_crashes_again_and_again_is_rolled_back_to_nothing(machine: Machine, to: str) -> None:
+    """Between two starts of systemd's there is no process, and the unit is not at rest."""
+    if to == "previous":
+        rolled_out(machine, start=False)
+    else:
+        record(machine.vm, machine.wanted())
+    machine.env_file().write_text(f'BOT_PORT="{machine.port}"\n')
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
+    machine.deploy(version=NEW)
+    switch(machine.vm, "jarvis")
+    os.kill(machine.systemd.running(UNIT), signal.SIGKILL)
+    machine.wait_for(lambda: not machine.systemd.running(UNIT))
+    machine.systemd.write(UNIT, ended="activating")
+    roll_back(machine.vm, "jarvis", to=to)
+    assert machine.systemd.read(UNIT)["ended"] == "inactive", "systemd would start it again"
+    assert not machine.systemd.read(UNIT)["enabled"]
+    assert machine.pids() == []
 
 
 def test_bot_that_runs_is_rolled_out_all_the_same(machine: Machine) -> None:
