@@ -227,9 +227,27 @@ def _watch_once(
     pid = unit.main_pid
     ready = _Ready(state, proof, pid)
     patience = _patience(state, proof, timing)
-    wait_until(lambda: not read_stat(pid) or (_find_connection(pid, proof.ports, before).ok and ready.seen()), patience)
+    try:
+        wait_until(
+            lambda: not read_stat(pid) or (_find_connection(pid, proof.ports, before).ok and ready.seen()), patience
+        )
+        findings = _findings(state, proof, expected, before, ready, pid)
+    except (FileNotFoundError, ProcessLookupError):
+        findings = []  # it ended meanwhile, which is said below
+    if read_stat(pid) is None or show_unit(state.unit).main_pid != pid:
+        said = f"pid {pid} ended at the end of the check; {show_unit(state.unit).end_described()}"
+        return [Finding("stays up", False, said)]
+    return [stays, *findings]
+
+
+def _findings(
+    state: State, proof: Proof, expected: Mapping[str, str], before: FoundProcess | None, ready: _Ready, pid: int
+) -> list[Finding]:
+    """Everything that a process shows which stayed up.
+
+    :raises FileNotFoundError, ProcessLookupError: when it ends meanwhile.
+    """
     findings = [
-        stays,
         _find_alone(state.bot, pid),
         _find_limit(pid, proof.open_files),
         _find_connection(pid, proof.ports, before),
@@ -242,13 +260,6 @@ def _watch_once(
         findings.append(Finding(f"check {name}", not problem, problem or "passed"))
     if proof.probe:
         findings.append(_find_answer(pid, proof.probe))
-    stat = read_stat(pid)
-    if stat is None or show_unit(state.unit).main_pid != pid:
-        return [
-            Finding(
-                "stays up", False, f"pid {pid} ended at the end of the check; {show_unit(state.unit).end_described()}"
-            )
-        ]
     return findings
 
 
@@ -334,10 +345,7 @@ def _find_alone(bot: Bot, pid: int) -> Finding:
 
 def _find_limit(pid: int, wanted: int) -> Finding:
     """Open files; where systemd itself may not have as many, its own limit is all there is."""
-    try:
-        soft, hard = read_limits(pid)["open files"]
-    except (FileNotFoundError, ProcessLookupError):
-        return Finding("open files", False, f"pid {pid} has ended")
+    soft, hard = read_limits(pid)["open files"]
     allowed = min(wanted, allowed_open_files())
     ok = soft == "unlimited" or int(soft) >= allowed
     clamped = f", of {wanted} wanted this machine allows {allowed}" if allowed < wanted else f", wanted {wanted}"
