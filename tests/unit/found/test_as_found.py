@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -42,6 +43,13 @@ time.sleep(300)
 """
 
 
+LIMITS = {
+    "Max core file size": resource.RLIMIT_CORE,
+    "Max stack size": resource.RLIMIT_STACK,
+    "Max file size": resource.RLIMIT_FSIZE,
+}
+
+
 @dataclass(frozen=True)
 class Start:
     """How somebody starts the bot."""
@@ -55,6 +63,10 @@ class Start:
     batch: bool
     output: str
     errors: str
+    input: str
+    processors: bool
+    oom: int
+    limits: tuple[tuple[str, tuple[int, int]], ...]
     environment: tuple[tuple[str, str], ...]
 
 
@@ -72,7 +84,15 @@ starts = st.builds(
     batch=st.booleans(),
     output=st.sampled_from(["null", "file", "log", "pipe", "closed"]),
     errors=st.sampled_from(["null", "same", "file"]),
-    environment=st.dictionaries(st.sampled_from(["ROOM", "HTTPS_X", "_odd"]), words, max_size=2).map(
+    input=st.sampled_from(["null", "null", "file"]),
+    processors=st.booleans(),
+    oom=st.sampled_from([0, 0, 300]),
+    limits=st.dictionaries(
+        st.sampled_from(["Max core file size", "Max stack size", "Max file size"]),
+        st.sampled_from([(1 << 24, 1 << 25), (1 << 25, 1 << 25)]),
+        max_size=2,
+    ).map(lambda found: tuple(found.items())),
+    environment=st.dictionaries(st.sampled_from(["ROOM", "HTTPS_X", "_odd", "TZ"]), words, max_size=2).map(
         lambda found: tuple(found.items())
     ),
 )
@@ -122,12 +142,17 @@ def start(machine: Machine, how: Start) -> int:
         os.nice(how.nice)
         if how.batch:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        if how.processors:
+            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        Path("/proc/self/oom_score_adj").write_text(str(how.oom))
+        for name, values in how.limits:
+            resource.setrlimit(LIMITS[name], values)
         if how.output == "closed":
             os.close(1)
 
-    pid = machine.root / "pid"
+    pid, given = machine.root / "pid", "/dev/null" if how.input == "null" else machine.python
     subprocess.run(
-        ["sh", "-c", f'"$@" & echo $! > {pid}', "sh", machine.python, *how.options, *what, *how.arguments],
+        ["sh", "-c", f'"$@" < {given} & echo $! > {pid}', "sh", machine.python, *how.options, *what, *how.arguments],
         cwd=cwd,
         stdout=stdout,
         stderr=stderr,
@@ -163,6 +188,11 @@ def shown(pid: int) -> dict[str, Any]:
         "umask": status["Umask"],
         "nice": os.getpriority(os.PRIO_PROCESS, pid),
         "policy": os.sched_getscheduler(pid),
+        "processors": sorted(os.sched_getaffinity(pid)),
+        "OOM score": (base / "oom_score_adj").read_text(),
+        "groups": {status["Gid"].split()[0], *status["Groups"].split()},
+        "limits": re.findall(rf"^({'|'.join(LIMITS)})\s+(\S+)\s+(\S+)", (base / "limits").read_text(), re.MULTILINE),
+        "input": stream(0),
         "output": stream(1),
         "errors": stream(2),
         "environment": {e for e in environment if not e.startswith(("PWD=", "WEBEX_BOT_ARGUMENT_", "PATH="))},
@@ -212,11 +242,13 @@ def test_a_process_is_adopted_and_rolled_back_to_itself_or_refused(how: Start) -
         told = {"outputs": {"output", "errors"}}
         rows = {word for what in preflight.fates() for word in told.get(what, {what})}
         assert differs <= rows, (how, [(before[key], after[key]) for key in differs])
-        assert differs <= {"output"}, (how, [(before[key], after[key]) for key in differs])
+        assert differs <= {"output", "input"}, (how, [(before[key], after[key]) for key in differs])
         roll_back(machine.vm, "jarvis", "0")
         (pid,) = pids(machine)
         again = shown(pid)
-        assert again == before, (how, [(before[key], again[key]) for key in before if before[key] != again[key]])
+        # What reads from a file has read it: the plan has said so.
+        back = {key for key in before if before[key] != again[key]} - ({"input"} & rows)
+        assert not back, (how, [(before[key], again[key]) for key in back])
 
 
 def roll_out(machine: Machine, preflight: Preflight) -> None:

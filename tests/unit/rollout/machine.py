@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -94,7 +95,7 @@ class FakeSystemd:
         verb, *rest = argv[1:]
         name = next((word for word in rest if not word.startswith("-")), "")
         if verb == "show" and not name:  # the manager itself
-            return subprocess.CompletedProcess(argv, 0, b"", b"")
+            return subprocess.CompletedProcess(argv, 0, _default_limits().encode(), b"")
         if f"{verb} {name}".strip() in self.refuse:
             return subprocess.CompletedProcess(argv, 1, b"", f"Job for {name} failed".encode())
         if verb == "stop" and not self.running(name) and "LoadState=loaded" not in self._show(name, []):
@@ -222,6 +223,20 @@ def command_of(text: str, environment: Mapping[str, str]) -> list[str]:
     return words
 
 
+# Bytes; a unit that sets none has those of the service manager, here of the tests.
+LIMITS = {"LimitCORE": resource.RLIMIT_CORE, "LimitSTACK": resource.RLIMIT_STACK, "LimitFSIZE": resource.RLIMIT_FSIZE}
+
+
+def _default_limits() -> str:
+    """As `systemctl show --property=DefaultLimitCORE,DefaultLimitCORESoft` says them."""
+    lines = []
+    for directive, kind in LIMITS.items():
+        soft, hard = ("infinity" if value < 0 else str(value) for value in resource.getrlimit(kind))
+        name = directive.replace("Limit", "DefaultLimit")
+        lines += [f"{name}={hard}", f"{name}Soft={soft}"]
+    return "\n".join(lines)
+
+
 def _become_unit(settings: Mapping[str, str]) -> None:
     """What systemd does to a process of a unit before it runs the program."""
     os.umask(int(settings.get("UMask", "0022"), 8))
@@ -229,6 +244,15 @@ def _become_unit(settings: Mapping[str, str]) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, int(settings["Nice"]))
     if settings.get("CPUSchedulingPolicy") == "batch":
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if "CPUAffinity" in settings:
+        os.sched_setaffinity(0, map(int, settings["CPUAffinity"].split()))
+    if "OOMScoreAdjust" in settings:
+        Path("/proc/self/oom_score_adj").write_text(settings["OOMScoreAdjust"])
+    for directive, kind in LIMITS.items():
+        if directive in settings:
+            values = settings[directive].split(":")
+            soft, hard = (-1 if value == "infinity" else int(value) for value in (values[0], values[-1]))
+            resource.setrlimit(kind, (soft, hard))
 
 
 class Machine:
