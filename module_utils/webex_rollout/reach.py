@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .become import Account, account_of
 from .clock import boot_clock
@@ -13,7 +13,7 @@ from .errors import RolloutError
 from .procfs import UNREADABLE, read_nul_list
 from .state import State
 from .store import Store
-from .weather import BAD, Look, Weather, ask, load_weather, looked, network_variables, save_weather
+from .weather import BAD, UNKNOWN, Look, Weather, ask, load_weather, looked, network_variables, save_weather
 
 # For so many seconds one look holds for all bots that get out as the same user in the same way: in an outage each takes
 # all its time, and a machine may have many bots.
@@ -46,11 +46,19 @@ def weather_of(store: Store, state: State, main_pid: int, ways: Ways | None = No
     :param main_pid: of the bot's unit; 0 where none runs.
     :param ways: of the pass over all bots that this look is one of.
     """
-    variables = network_variables(_environment(store, state, main_pid))
-    weather = looked(load_weather(store), (ways or Ways()).look(state.bot.user, variables))
+    weather = looked(load_weather(store), look_as(store, state, main_pid, ways))
     with contextlib.suppress(OSError):
         save_weather(store, weather)
     return weather
+
+
+def look_as(store: Store, state: State, main_pid: int, ways: Ways | None = None) -> Look:
+    """One look by a bot's own way out, of which nothing is kept; the arguments are those of `weather_of`."""
+    environment = _environment(store, state, main_pid)
+    look = (ways or Ways()).look(state.bot.user, network_variables(environment or []))
+    if environment is None and look.kind == "certificate":
+        return replace(look, state=UNKNOWN, reason=f"{look.reason}; which certificates the bot trusts is not known")
+    return look
 
 
 def is_fair(weather: Weather) -> bool:
@@ -66,12 +74,12 @@ def was_fair(weather: Weather, seconds: float) -> bool:
     return BAD not in (before.state, last.state) and last.clock - before.clock <= seconds
 
 
-def _environment(store: Store, state: State, pid: int) -> list[str]:
-    """The variables that the bot runs with, or would."""
+def _environment(store: Store, state: State, pid: int) -> list[str] | None:
+    """The variables that the bot runs with, or would; None where no process of it was ever seen."""
     if pid:
         with contextlib.suppress(*UNREADABLE):
             return read_nul_list(f"/proc/{pid}/environ")
     found = None
     with contextlib.suppress(RolloutError):
         found = store.release(state.carried_from).runner.process if state.carried_from else None
-    return found.environment if found else []
+    return found.environment if found else None

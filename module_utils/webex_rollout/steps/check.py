@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..become import account_of
 from ..clock import Deadline, Timing
 from ..drift import RESTARTS_ALLOWED, note_running
 from ..environment import missing_variables, render_environment
@@ -26,19 +25,18 @@ from ..processes import Bot, bot_pids
 from ..procfs import (
     HTTPS_PORTS,
     allowed_open_files,
-    environment_of,
     listening_ports,
     proxy_ports,
     read_limits,
     read_stat,
     remote_ports,
 )
-from ..reach import look_once
+from ..reach import look_as
 from ..state import Phase, State
 from ..store import Store, Vm
 from ..system import wait_until
 from ..systemd import Unit, show_unit
-from ..weather import BAD, WAIT_AT_MOST, network_variables
+from ..weather import BAD, WAIT_AT_MOST
 from .step import Result, environment_plan, must_be_open
 
 LOOK_EVERY = 0.5
@@ -184,7 +182,7 @@ def _watch(
         findings = _watch_once(state, proof, expected, before, timing)
         if all(finding.ok for finding in findings):
             return findings
-        now = _bad_weather(state)
+        now = _bad_weather(store, state)
         if now:
             bad, until = now, time.monotonic() + BACK_SECONDS
         if time.monotonic() >= until:
@@ -210,10 +208,9 @@ def _hold_on(store: Store, state: State, token: int | None, needed: float) -> No
             store.save(now)
 
 
-def _bad_weather(state: State) -> str:
+def _bad_weather(store: Store, state: State) -> str:
     """Why Webex cannot be reached by the bot's way; empty if it can."""
-    environment = environment_of(show_unit(state.unit).main_pid)
-    look = look_once(account_of(state.bot.user), network_variables(environment))
+    look = look_as(store, state, show_unit(state.unit).main_pid)
     return look.reason or look.kind if look.state == BAD else ""
 
 

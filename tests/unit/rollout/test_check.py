@@ -320,6 +320,29 @@ def test_after_an_outage_it_looks_on_for_as_long_as_a_bot_may_take_to_come_back(
     assert phase(started) == ("checked" if passes else "failed")
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_bot_that_ended_is_asked_for_by_the_way_that_it_had(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Without its own certificates every look would be bad, and a release that crashes be waited for, for an hour."""
+    if known:
+        machine.nohup(env={"SSL_CERT_FILE": "/etc/bots/ca.pem"})
+    record(machine.vm, machine.wanted())
+    arm(machine.vm, "jarvis", 600)
+    machine.deploy(version="raise SystemExit(1)\n")
+    with contextlib.suppress(RolloutError):
+        switch(machine.vm, "jarvis")
+    machine.wait_for(lambda: not machine.pids())
+    asked: list[object] = []
+    untrusted = Look("bad", "certificate", "self-signed certificate in certificate chain")
+    monkeypatch.setattr(
+        reach, "ask", lambda _, variables: asked.append(variables) or (Look("good") if variables else untrusted)
+    )
+    with pytest.raises(CheckFailedError, match="stays up"):
+        check_start(machine.vm, "jarvis", Proof(settle=0.1, ports=()))
+    assert asked == [{"SSL_CERT_FILE": "/etc/bots/ca.pem"} if known else {}]
+
+
 def test_not_for_ever_and_it_says_why(silent: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
     monkeypatch.setattr(check_room, "WAIT_AT_MOST", 0.0)
