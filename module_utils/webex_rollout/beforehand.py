@@ -19,8 +19,8 @@ from .paths import unit_name
 from .plan import CARRIED, NOTED, REFUSED, Difference
 from .processes import Process
 from .procfs import remote_ports
-from .reach import look_once
-from .weather import BAD, GOOD, Look, network_variables
+from .reach import Ways
+from .weather import BAD, GOOD, network_variables
 
 FILES_NAMED = 3
 CLOSED = ("dns", "connect")
@@ -48,10 +48,10 @@ class Asked:
     """How it is run, or was when it was recorded."""
 
 
-def before_rows(asked: Asked, home: str, took: float, looks: dict[tuple[str, ...], Look]) -> list[Difference]:
-    """All of it; `home` is the checkout, `looks` is kept between the bots of one look at the VM."""
+def before_rows(asked: Asked, home: str, took: float, ways: Ways) -> list[Difference]:
+    """All of it; `home` is the checkout, `ways` is of the look at all bots of the VM."""
     here = (*code_rows(asked, home), *zone_rows(asked), *log_rows(asked), *start_rows(asked, took))
-    return [*here, *webex_rows(asked, looks)]
+    return [*here, *webex_rows(asked, ways)]
 
 
 def code_rows(asked: Asked, home: str) -> Iterator[Difference]:
@@ -166,16 +166,13 @@ def _look_at(log: str) -> tuple[str, float | None]:
         return os.path.realpath(log), None
 
 
-def webex_rows(asked: Asked, known: dict[tuple[str, ...], Look]) -> Iterator[Difference]:
+def webex_rows(asked: Asked, ways: Ways) -> Iterator[Difference]:
     """Whether Webex can be reached from the VM, as the bot's user and with its variables.
 
-    :param known: kept between the bots of one look.
+    :param ways: of the look at all bots of the VM.
     """
     variables = network_variables(asked.found.environment if asked.found else [])
-    key = (asked.account.name, *(f"{name}={value}" for name, value in sorted(variables.items())))
-    if key not in known:
-        known[key] = look_once(asked.account, variables)
-    look = known[key]
+    look = ways.look(asked.account, variables)
     if look.state == GOOD:
         return
     said = f"Webex cannot be reached from the VM as {asked.account.name} ({look.reason})"

@@ -7,6 +7,7 @@ It looks, and changes nothing; `refusals` judges what was found.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,6 +28,7 @@ from .paths import absolute, relative, unit_name
 from .plan import LIMITS, Asked, Plan, make_plan
 from .processes import Bot, Process, describe_process, doubtful_pids, find_processes
 from .procfs import allowed_open_files
+from .reach import Ways
 from .refusals import OLDEST, Needs
 from .sources import compile_problem
 from .starter_places import Kept, find_starters
@@ -71,7 +73,7 @@ def collect(
         "unit_limits": _unit_limits(),
         "starters": Kept(),
         "pythons": {},
-        "looks": {},
+        "ways": Ways(lasts=math.inf),
     }
     return {known.bot.name: _facts(known, machine) for known in asked}
 
@@ -283,7 +285,7 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
         bot.name, account, needs.log, needs.timezone, needs.start, needs.guard_deadline, processes, found
     )
     known.took_to_start = took_to_start(before)
-    plan.differences += before_rows(before, bot.home, known.took_to_start, machine["looks"])
+    plan.differences += before_rows(before, bot.home, known.took_to_start, machine["ways"])
     return plan
 
 

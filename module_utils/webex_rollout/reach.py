@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from .become import Account, account_of
 from .clock import boot_clock
 from .errors import RolloutError
-from .procfs import UNREADABLE, read_nul_list
+from .procfs import environment_of
 from .state import State
 from .store import Store
 from .weather import BAD, UNKNOWN, Look, Weather, ask, load_weather, looked, network_variables, save_weather
@@ -22,22 +22,18 @@ SAME_LOOK = 10.0
 
 @dataclass
 class Ways:
-    """What a pass over a machine's bots has found on each way out."""
+    """What a pass over a machine's bots has found on each way out, and for how many seconds that holds."""
 
+    lasts: float = SAME_LOOK
     found: dict[tuple[object, ...], tuple[float, Look]] = field(default_factory=dict)
 
-    def look(self, user: str, variables: Mapping[str, str]) -> Look:
+    def look(self, account: Account, variables: Mapping[str, str]) -> Look:
         """One look, or what was just found on the same way."""
-        way = (user, *sorted(variables.items()))
-        if way not in self.found or boot_clock() - self.found[way][0] > SAME_LOOK:
-            seen = ask(account_of(user), variables)
+        way = (account, *sorted(variables.items()))
+        if way not in self.found or boot_clock() - self.found[way][0] > self.lasts:
+            seen = ask(account, variables)
             self.found[way] = boot_clock(), seen
         return self.found[way][1]
-
-
-def look_once(account: Account, variables: Mapping[str, str]) -> Look:
-    """One look of which nothing is kept."""
-    return ask(account, variables)
 
 
 def weather_of(store: Store, state: State, main_pid: int, ways: Ways | None = None) -> Weather:
@@ -55,7 +51,7 @@ def weather_of(store: Store, state: State, main_pid: int, ways: Ways | None = No
 def look_as(store: Store, state: State, main_pid: int, ways: Ways | None = None) -> Look:
     """One look by a bot's own way out, of which nothing is kept; the arguments are those of `weather_of`."""
     environment = _environment(store, state, main_pid)
-    look = (ways or Ways()).look(state.bot.user, network_variables(environment or []))
+    look = (ways or Ways()).look(account_of(state.bot.user), network_variables(environment or []))
     if environment is None and look.kind == "certificate":
         return replace(look, state=UNKNOWN, reason=f"{look.reason}; which certificates the bot trusts is not known")
     return look
@@ -76,9 +72,9 @@ def was_fair(weather: Weather, seconds: float) -> bool:
 
 def _environment(store: Store, state: State, pid: int) -> list[str] | None:
     """The variables that the bot runs with, or would; None where no process of it was ever seen."""
-    if pid:
-        with contextlib.suppress(*UNREADABLE):
-            return read_nul_list(f"/proc/{pid}/environ")
+    running = environment_of(pid)
+    if running:
+        return running
     found = None
     with contextlib.suppress(RolloutError):
         found = store.release(state.carried_from).runner.process if state.carried_from else None

@@ -329,9 +329,10 @@ def test_a_bot_that_ended_is_asked_for_by_the_way_that_it_had(
         machine.nohup(env={"SSL_CERT_FILE": "/etc/bots/ca.pem"})
     record(machine.vm, machine.wanted())
     arm(machine.vm, "jarvis", 600)
-    machine.deploy(version="raise SystemExit(1)\n")
-    with contextlib.suppress(RolloutError):
-        switch(machine.vm, "jarvis")
+    go = machine.root / "go"
+    machine.deploy(version=f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.05)\n")
+    switch(machine.vm, "jarvis")
+    go.touch()
     machine.wait_for(lambda: not machine.pids())
     asked: list[object] = []
     untrusted = Look("bad", "certificate", "self-signed certificate in certificate chain")
