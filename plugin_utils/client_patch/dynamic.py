@@ -24,7 +24,7 @@ def files_run(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _called(node) in _RUN:
             for part in ast.walk(node):
-                if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.endswith(".py"):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.endswith((".py", ".pyw")):
                     yield part.value
 
 

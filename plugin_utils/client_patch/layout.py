@@ -25,7 +25,10 @@ FIRST_LINE_SIZE = 128  # bytes
 
 def is_python(path: str, source: bytes) -> bool:
     """Whether a file is Python, by its name, or by its first line if the name has no ending."""
-    return path.endswith(".py") or ("." not in posixpath.basename(path) and _FIRST_LINE.match(source) is not None)
+    # Python imports a `.pyw` on Windows alone; started by its path it is a program anywhere.
+    if path.endswith((".py", ".pyw")):
+        return True
+    return "." not in posixpath.basename(path) and _FIRST_LINE.match(source) is not None
 
 
 class Layout:

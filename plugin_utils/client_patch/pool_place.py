@@ -74,7 +74,7 @@ class Placing:
         told = {item.directory for item in self.changes}
         left = tuple(base for base in dict.fromkeys(start.needed) if base not in told and base not in start.path)
         full = replace(start, path=(*start.path, *left), needed=())
-        if start.why or start.name != MAIN or not left:
+        if start.why or start.name != MAIN or not left or not self.file.endswith(".py"):
             return [full]
         # Started by its path it would not find its own imports: so it may well be started by -m.
         name = posixpath.relpath(self.file, left[0] or ".")[:-3].replace("/", ".")

@@ -23,7 +23,7 @@ _HANDED_ON = re.compile(rb"^class\s+(\w+)\s*\(|\bas\s+(\w+)|^(\w+)\s*=\s*[\w.]+\
 _WORD = re.compile(rb"\w+")
 _CLIENTS = {name.encode() for name in CLIENT_NAMES}
 _STAR = re.compile(rb"\bimport\s+\*")
-_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$")
+_TEST = re.compile(r"(^|/)(tests?|testing)/|(^|/)(test_[^/]*|[^/]*_test|conftest)\.pyw?$")
 
 
 @dataclass
@@ -165,5 +165,5 @@ def _defined(source: bytes) -> set[bytes]:
 
 def _module(path: str) -> bytes:
     """The last part of a module's name; a package's is that of its directory."""
-    name = posixpath.basename(path)[:-3]
+    name = posixpath.splitext(posixpath.basename(path))[0]
     return (posixpath.basename(posixpath.dirname(path)) if name == "__init__" else name).encode()

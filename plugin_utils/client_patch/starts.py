@@ -26,8 +26,8 @@ _START_FILE = re.compile(
 _NOISE = re.compile(r"[\"',\[\]]+")
 _OPTIONS = r"(?:-(?!m\b)[A-Za-z]\S*\s+)*"
 _PYTHON = re.compile(
-    rf"\bpython[0-9.]*\s+(?P<options>{_OPTIONS})"
-    r"(?:-m\s*(?P<module>[\w.]+)|(?P<file>[\w./~${}-]+\.py)\b)"
+    rf"\bpythonw?[0-9.]*\s+(?P<options>{_OPTIONS})"
+    r"(?:-m\s*(?P<module>[\w.]+)|(?P<file>[\w./~${}-]+\.pyw?)\b)"
 )
 _SAFE = re.compile(r"(?:^|\s)-[A-Za-z]*[PI]")
 _SERVER = re.compile(
@@ -194,7 +194,7 @@ class Starts:
         if not package:
             # Without `__init__.py` the nearest directory is all that is known.
             above, package = posixpath.split(posixpath.dirname(file))
-        name = package if file.endswith("__init__.py") else f"{package}.{posixpath.basename(file)[:-3]}"
+        name = package if file.endswith("__init__.py") else f"{package}.{posixpath.splitext(posixpath.basename(file))[0]}"
         django = f"{above}/manage.py".lstrip("/")
         known = django in self.layout.files
         # Whoever imports another part of this package has the directory above it on the path.

@@ -266,6 +266,20 @@ OTHERS = {
         "webex_pool_config",
         lib__text="",
     ),
+    "a program for Windows, which opens no console": Checkout(
+        {
+            "win/bot.pyw": f"import names\n{CLIENT}print(names.NAME)\n",
+            "win/names.py": "NAME = 'n'\n",
+            "README.md": "    pythonw win/bot.pyw\n",
+        },
+        ["win/bot.pyw"],
+        {"win/bot.pyw": "webex_pool_config"},
+    ),
+    "a program for Windows that another runs": Checkout(
+        {"start.py": "import runpy\nrunpy.run_path('win/bot.pyw')\n", "win/bot.pyw": CLIENT},
+        ["start.py"],
+        {"win/bot.pyw": "webex_pool_config"},
+    ),
     "notebook export": one(
         "notebooks/export.py",
         f"#!/usr/bin/env python\n# coding: utf-8\n\n# In[1]:\n\n\n{TEAMS}\n\n# In[2]:\n\n\n{API}",
