@@ -46,34 +46,42 @@ class Guards:
         self.editor = editor
         self.found: dict[int, _Guard] = {}
 
-    def take(self, call: ClientCall, function: str, last_change: int) -> bool:
-        """Serve a call if its SDK is optional; false if it is not.
+    def around(self, call: ClientCall, last_change: int) -> tuple[Binding, list[Block]] | None:
+        """The import of a call's SDK that a guard can stand around, with the handlers that need a stand-in.
 
         :param last_change: the statement of the file behind which the pool's import has to stand; -1 if none.
+        :return: None where the SDK is not optional.
         """
         _, live = self.survey.resolver.live(call.use.node.value, call.use.scope, call.use.site)
         good = [binding for binding in live if self._is_sdk(binding)]
         blocks = {id(binding.site.block): binding for binding in good}
         if len(blocks) != 1 or any(binding.elsewhere for binding in live):
-            return False
+            return None
         binding = good[-1]
         block = binding.site.block
         if top_level(binding.site) <= last_change:
-            return False
+            return None
         others = [item for item in live if item not in good and self.survey.resolver.binding(item)]
         if block.scope is not block.scope.module or not is_optional(block) or call.site.block.is_within(block):
-            return False
+            return None
         handlers = [item.site.block for item in others if item.site.block.owner is block.owner]
         if len(handlers) != len(others) or any(item.inline or item.branch == "else" for item in handlers):
-            return False
+            return None
         if isinstance(block.owner, cst.Try) and block.owner.orelse is not None and _else(block.owner) is None:
             # `else: …` on one line takes no second one.
-            return False
-        guard = self.found.setdefault(id(block), _Guard(block, binding.site.index))
+            return None
+        return binding, handlers
+
+    def take(self, call: ClientCall, function: str, last_change: int) -> None:
+        """Serve a call whose SDK is optional; parameters as for `around`."""
+        found = self.around(call, last_change)
+        if found is None:
+            return
+        binding, handlers = found
+        guard = self.found.setdefault(id(binding.site.block), _Guard(binding.site.block, binding.site.index))
         guard.functions.add(function)
         for handler in handlers:
             guard.stand_ins.setdefault(id(handler), (handler, set()))[1].add(function)
-        return True
 
     def _is_sdk(self, binding: Binding) -> bool:
         if binding.imported.partition(".")[0] in PACKAGES:

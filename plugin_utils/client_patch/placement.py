@@ -15,7 +15,7 @@ import libcst as cst
 from .editor import Editor
 from .guards import Guards, is_optional, is_stand_in
 from .model import PatchError
-from .scopes import Block, Site
+from .scopes import Block, Scope, Site
 from .source import Source
 from .survey import ClientCall, Survey
 from .templates import NAMES, Wrappers
@@ -23,6 +23,17 @@ from .tree import dotted
 
 # The statement of a block, and the part of a `;` line.
 Place = tuple[int, int]
+
+
+@dataclass
+class _Need:
+    """A construction that needs a function of the pool, and where that is to be imported for it."""
+
+    call: ClientCall
+    function: str
+    # None where the import goes into the guard of an optional SDK.
+    block: Block | None
+    limit: Place = (0, 0)
 
 
 @dataclass
@@ -52,27 +63,58 @@ class ImportPlacer:
 
         :raises PatchError: if a function's name is taken.
         """
-        groups: dict[int, _Group] = {}
         guards = Guards(self.source, self.survey, self.wrappers, self.editor)
+        needs: list[_Need] = []
         for call in calls:
             function = self.wrappers.for_kind(call.client.kind).function
             if self._is_imported(function, call):
                 continue
             self._check_free(function)
-            if guards.take(call, function, self._last_change()):
+            guarded = guards.around(call, self._last_change()) is not None
+            needs.append(_Need(call, function, None) if guarded else _Need(call, function, *self._level(call)))
+        self._part(needs)
+        groups: dict[int, _Group] = {}
+        for need in needs:
+            if need.block is None:
+                guards.take(need.call, need.function, self._last_change())
                 continue
-            block, limit = self._level(call)
-            group = groups.setdefault(id(block), _Group(block))
-            group.functions.add(function)
-            group.limits.append(limit)
+            group = groups.setdefault(id(need.block), _Group(need.block))
+            group.functions.add(need.function)
+            group.limits.append(need.limit)
         # First: an `else` has to follow its `try`, and what stands behind that comes after it.
         guards.insert()
         for group in groups.values():
             self._insert(group)
 
+    def _part(self, needs: Sequence[_Need]) -> None:
+        """Import a name in a function itself where another import there hides the one outside."""
+        local = {(id(need.block.scope), need.function) for need in needs if need.block is not None}
+        parted = True
+        while parted:
+            parted = False
+            for need in needs:
+                outer = need.block.scope if need.block is not None else self.program.scope
+                if not any(
+                    (id(scope), need.function) in local or need.function in scope.bindings
+                    for scope in _functions_between(need.call.site.block.scope, outer)
+                ):
+                    continue
+                block = need.call.site.block
+                while block.parent is not None and self._is_unfit(block, ()):
+                    block = block.parent
+                need.block, need.limit = block, _project(need.call.site, block)
+                local.add((id(block.scope), need.function))
+                parted = True
+
     def _is_imported(self, function: str, call: ClientCall) -> bool:
-        meanings = self.survey.resolver.name(function, call.site.block.scope, call.site)
-        return f"{self.wrappers.pool_module}.{function}" in meanings
+        resolver, site = self.survey.resolver, call.site
+        if f"{self.wrappers.pool_module}.{function}" not in resolver.name(function, site.block.scope, site):
+            return False
+        where, live = resolver.live(function, site.block.scope, site)
+        if where.kind != "function" or where is not site.block.scope.flow:
+            return True
+        # An import in another branch of the same function may not have run.
+        return any(not item.imported or site.block.is_within(item.site.block) for item in live)
 
     def _check_free(self, function: str) -> None:
         for binding in self.program.bindings:
@@ -229,6 +271,15 @@ def _blocks_between(inner: Block, outer: Block) -> Iterator[Block]:
         if block is outer:
             return
         yield block
+
+
+def _functions_between(inner: Scope, outer: Scope) -> Iterator[Scope]:
+    """The functions' scopes from ``inner`` out to ``outer``, that one excluded."""
+    scope: Scope | None = inner
+    while scope is not None and scope is not outer:
+        if scope.kind == "function":
+            yield scope
+        scope = scope.parent
 
 
 def _is_deferred(inner: Block, outer: Block) -> bool:

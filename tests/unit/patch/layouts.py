@@ -362,6 +362,31 @@ OTHERS = {
     "src/utils that does something when it is imported": one(
         "bot.py", CLIENT, "webex_pool_config", src__INIT="", src__utils__INIT="print('imported')\n"
     ),
+    "two imports of the SDK, one of them in a function that uses both": one(
+        "bot.py",
+        "import webexteamssdk\n\n\ndef make(kind):\n    def first():\n        return webexteamssdk.WebexTeamsAPI('x')\n\n"
+        "    match kind:\n        case 1:\n            return first()\n        case 2:\n"
+        "            return webexteamssdk.WebexTeamsAPI('x')\n"
+        "    from webexteamssdk import WebexTeamsAPI as Api\n\n    return Api('y')\n\n\n"
+        "print(make(1).name, make(2).name, make(3).name)\n",
+        "webex_pool_config",
+    ),
+    "the same, of an SDK that is optional": one(
+        "bot.py",
+        "try:\n    import webexteamssdk\nexcept ImportError:\n    webexteamssdk = None\n\n\ndef make(kind):\n"
+        "    if kind == 1:\n        return webexteamssdk.WebexTeamsAPI('x')\n"
+        "    from webexteamssdk import WebexTeamsAPI as Api\n\n    return Api('y')\n\n\nprint(make(1).name, make(2).name)\n",
+        "webex_pool_config",
+    ),
+    "a pool's import in another branch of the function": one(
+        "bot.py",
+        f"{TEAMS}\n\ndef make(kind):\n    if kind == 1:\n"
+        "        from webex_pool_config import configure_webex_api_session\n\n"
+        "        return configure_webex_api_session(WebexTeamsAPI('x'))\n    return WebexTeamsAPI('y')\n\n\n"
+        "print(make(2).name)\n",
+        "webex_pool_config",
+        webex_pool_config="def configure_webex_api_session(client):\n    return client\n",
+    ),
     "src that cannot be imported": one(
         "bot.py", CLIENT, "webex_pool_config", src__INIT="import a_module_that_is_missing\n", src__utils__INIT=""
     ),
