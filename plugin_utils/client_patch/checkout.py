@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
+from .barring import Barring
 from .model import (
     BARE_REQUEST,
     OTHER_CLIENT,
@@ -24,6 +25,7 @@ from .pool_place import POOL_FILE, PoolPlace
 from .scopes import Site
 from .source import Source
 from .surroundings import Started, Surroundings
+from .survey import Known
 from .templates import MODULE, Wrappers
 from .unpatching import Unpatcher
 
@@ -193,13 +195,19 @@ class Checkout:
         hiding = {name: meant for module in modules for name, meant in _exports(module, exports, clients)}
         return {**hiding, **exports}
 
+    def known(self) -> Known:
+        """What the modules that were read say of each other."""
+        names = {module.name for module in self.modules.values()}
+        programs = {module.name: module.source.program for module in self.modules.values()}
+        return Known(self.exports(), names, self.own(), Barring(programs))
+
     def patch(self, scope: str = SCRIPT) -> CheckoutResult:
         """Patches the script, and with ``scope`` "imports" its modules; reports the clients that are left.
 
         :raises SourceError: if a file cannot be patched, or if there is no client at all.
         """
         self.load()
-        known = self.exports(), {module.name for module in self.modules.values()}, self.own()
+        known = self.known()
         result = CheckoutResult(findings=list(self.findings))
         settings = self.settings
         for path, module in self.modules.items():
@@ -211,7 +219,7 @@ class Checkout:
                     # What it imports runs in the same process, and knows the module by its full name.
                     settings = replace(settings, written=settings.module)
                 else:
-                    patched = run(path, Patcher(module.source, settings, *known))
+                    patched = run(path, Patcher(module.source, settings, known))
             except NoClientError as error:
                 own = path == self.script
                 result.findings += [item for item in error.findings if own or item.kind in (BARE_REQUEST, OTHER_CLIENT)]
@@ -231,7 +239,7 @@ class Checkout:
         :raises SourceError: if a file does not parse, or if there is no client at all.
         """
         self.load()
-        known = self.exports(), {module.name for module in self.modules.values()}, self.own()
+        known = self.known()
         result = CheckoutResult(findings=list(self.findings))
         paths = list(self.modules) if scope == IMPORTS else [self.script]
         before = originals(paths) if originals is not None else {}
@@ -244,7 +252,7 @@ class Checkout:
             place = imported_pool(module.source) if self.pool_module == MODULE else None
             settings = settings_at(self.settings, place, module.source)
             try:
-                undone = run(path, Unpatcher(module.source, settings, original, *known))
+                undone = run(path, Unpatcher(module.source, settings, original, known))
             except NoClientError as error:
                 result.findings += error.findings if path == self.script else []
                 continue

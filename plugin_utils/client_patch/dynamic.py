@@ -21,11 +21,35 @@ def imported_names(tree: ast.AST) -> Iterator[tuple[str, bool]]:
 
 def files_run(tree: ast.AST) -> Iterator[str]:
     """Files that are run in the process of this one, as their names are written."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _called(node) in _RUN]
+    for call in calls:
+        # A name that is put together elsewhere may be any that the file has.
+        yield from _scripts(call) or (_scripts(tree) if _called(call) != "spec_from_file_location" else ())
+
+
+def _scripts(tree: ast.AST) -> list[str]:
+    """The names of Python files in a tree; of a path that is joined or divided, its parts in one."""
+    found: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _called(node) in _RUN:
-            for part in ast.walk(node):
-                if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.endswith((".py", ".pyw")):
-                    yield part.value
+        parts = [node]
+        if isinstance(node, ast.Call):
+            parts = list(node.args)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts = [*_divided(node)]
+        texts = [part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+        name = "/".join(texts).lstrip("/")
+        # What is seen of a path first is the whole, then come its parts.
+        if name.endswith((".py", ".pyw")) and not any(item.endswith(f"/{name}") for item in found):
+            found.append(name)
+    return list(dict.fromkeys(found))
+
+
+def _divided(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        yield from _divided(node.left)
+        yield node.right
+    else:
+        yield node
 
 
 def _called(node: ast.Call) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .dynamic import files_run, imported_names
+from .package_path import PackagePath
 
 # Directories that hold no code of the checkout's own.
 SKIPPED_DIRECTORIES = frozenset(
@@ -34,12 +35,14 @@ def is_python(path: str, source: bytes) -> bool:
 class Layout:
     """The files of a checkout, by paths relative to it."""
 
-    def __init__(self, files: Iterable[str]) -> None:
+    def __init__(self, files: Iterable[str], packages: Mapping[str, PackagePath] | None = None) -> None:
         self.files = frozenset(files)
+        # Packages that say themselves where their modules are, by directory.
+        self.packages = packages or {}
         self.directories = frozenset(above for path in self.files for above in _above(path))
 
     def __or__(self, more: Iterable[str]) -> Layout:
-        return Layout([*self.files, *more])
+        return Layout([*self.files, *more], self.packages)
 
     def find(self, name: str, path: Sequence[str]) -> str | None:
         """Where a dotted name leads with these directories on `sys.path`.
@@ -63,7 +66,8 @@ class Layout:
         for place in places:
             base = posixpath.normpath(posixpath.join(place, part))
             if f"{base}/__init__.py" in self.files:
-                return f"{base}/__init__.py", [base]
+                own = self.packages.get(base)
+                return f"{base}/__init__.py", [base] if own is None else list(own.directories)
             if f"{base}.py" in self.files:
                 return f"{base}.py", []
             if base in self.directories:
@@ -226,8 +230,8 @@ def find_importers(layout: Layout, imports: Mapping[str, Imports | None]) -> Imp
     found = Importers()
     for file, item in imports.items():
         for text in item.runs if item is not None else ():
-            near = posixpath.normpath(posixpath.join(posixpath.dirname(file), text))
-            found.runners.setdefault(near if near in layout.files else posixpath.normpath(text), set()).add(file)
+            for called in _files_called(text, file, layout):
+                found.runners.setdefault(called, set()).add(file)
         for package in item.packages if item is not None else ():
             for path, full, above in _modules_of(package, file, known, layout):
                 found.names.setdefault(path, set()).add((full, above))
@@ -250,6 +254,15 @@ def find_importers(layout: Layout, imports: Mapping[str, Imports | None]) -> Imp
                     if target is not None and target.endswith(".py") and target != file:
                         found.names.setdefault(target, set()).add((part, base))
     return found
+
+
+def _files_called(text: str, file: str, layout: Layout) -> list[str]:
+    """The files that a path in a program may mean: beside it, from the checkout, or else by the end of their names."""
+    near = posixpath.normpath(posixpath.join(posixpath.dirname(file), text))
+    for path in (near, posixpath.normpath(text)):
+        if path in layout.files:
+            return [path] if path != file else []
+    return sorted(path for path in layout.files if path.endswith(f"/{text}") and path != file)
 
 
 def _dotted_names(layout: Layout) -> dict[str, set[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 
 import libcst as cst
 
@@ -22,11 +22,11 @@ from .model import (
     Result,
     Settings,
 )
-from .names import API, Meanings
+from .names import API
 from .placement import ImportPlacer
 from .scopes import Block
 from .source import Source
-from .survey import ClientCall, PlacedCall, PoolCall, Survey
+from .survey import ClientCall, Known, PlacedCall, PoolCall, Survey
 from .templates import Wrappers
 from .tree import code_of, dotted, nodes_within
 
@@ -46,19 +46,12 @@ _CALLED_ONCE = frozenset(
 
 
 class Patcher:
-    """One patch of one source. ``exports`` and ``modules`` describe the rest of the checkout, as for `Survey`."""
+    """One patch of one source."""
 
-    def __init__(
-        self,
-        source: Source,
-        settings: Settings,
-        exports: Mapping[str, Meanings] | None = None,
-        modules: Set[str] = frozenset(),
-        own: Set[str] = frozenset(),
-    ) -> None:
+    def __init__(self, source: Source, settings: Settings, known: Known | None = None) -> None:
         self.source = source
         self.wrappers = Wrappers.from_settings(settings)
-        self.survey = Survey(source, self.wrappers, exports, modules, own)
+        self.survey = Survey(source, self.wrappers, known or Known())
         self.editor = Editor(source)
 
     def run(self) -> Result:

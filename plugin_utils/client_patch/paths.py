@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 import libcst as cst
 
 from .names import Resolver
-from .scopes import Program, Scope, Site
+from .scopes import PathCandidate, Program, Scope, Site
 from .tree import code_of, dotted, literal_string
 
 # Stands for the checkout in the paths that are worked out here; no real path has it.
@@ -18,6 +18,9 @@ _SAME = {"os.path.abspath", "os.path.realpath", "os.path.normpath", "os.path.exp
 _PATHS = {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath"}
 _SAME_METHODS = {"resolve", "absolute", "as_posix", "expanduser"}
 _NAMED = {"os.pardir": "..", "os.curdir": ".", "os.sep": "/", "os.path.sep": "/"}
+# What Python asks before, or instead of, its own search; of what is put behind that nothing is asked for a file.
+_FINDERS = {"sys.meta_path", "sys.path_hooks"}
+_IMPORT = {"builtins.__import__", "__builtins__.__import__"}
 _HERE = {"os.getcwd", "pathlib.Path.cwd", "pathlib.Path"}
 
 
@@ -29,12 +32,20 @@ class PathChange:
     # Relative to the checkout, which itself is the empty string; None where the text does not say, or it is elsewhere.
     directory: str | None
     front: bool
-    # It takes others off the path; which ones is not known.
+    # It takes others off the path, which ones is not known; or it changes how Python imports.
     removes: bool = False
+    # For a person: why nothing is known of the path behind it.
+    why: str = ""
+    # The program's own function or class whose use makes it; empty for a statement of its own.
+    used: str = ""
 
 
-class _Evaluator:
-    """The values of expressions that stand for paths."""
+class Evaluator:
+    """The values of expressions that stand for paths.
+
+    :param file: the program's file, relative to the checkout. :param home: where the checkout is, if that is known.
+    :param directory: the directory, relative to the checkout, in which the program is started.
+    """
 
     def __init__(self, program: Program, file: str, home: str, directory: str) -> None:
         self.resolver = Resolver(program)
@@ -169,12 +180,13 @@ def path_changes(program: Program, file: str, home: str = "", directory: str = "
     :param file: the program's file, relative to the checkout. :param home: where the checkout is, if that is known.
     :param directory: the directory, relative to the checkout, in which the program is started.
     """
-    evaluator = _Evaluator(program, file, home, directory)
+    evaluator = Evaluator(program, file, home, directory)
     found = []
     for item in program.paths:
         if item.removes:
-            found.append(PathChange(item.site, None, item.front, True))
-        for value in _elements(item.values):
+            why = "it changes how Python imports" if item.hook else "it takes some off"
+            found.append(PathChange(item.site, None, item.front, True, why))
+        for value in elements(item.values):
             text = evaluator.value(value, item.scope, item.site)
             found.append(PathChange(item.site, evaluator.relative(text), item.front))
         if not item.values and not item.removes:
@@ -182,13 +194,13 @@ def path_changes(program: Program, file: str, home: str = "", directory: str = "
     return found
 
 
-def _elements(nodes: Iterable[cst.CSTNode]) -> Iterator[cst.CSTNode]:
+def elements(nodes: Iterable[cst.CSTNode]) -> Iterator[cst.CSTNode]:
     """The elements of lists and of sums of lists; other expressions as they are."""
     for node in nodes:
         if isinstance(node, (cst.List, cst.Tuple)):
             yield from (item.value for item in node.elements)
         elif isinstance(node, cst.BinaryOperation) and (_is_list(node.left) or _is_list(node.right)):
-            yield from _elements([node.left, node.right])
+            yield from elements([node.left, node.right])
         elif dotted(node) != "sys.path":
             yield node
 
@@ -212,21 +224,50 @@ def settle_paths(program: Program) -> None:
     resolver = Resolver(program)
     for item in program.path_candidates:
         text = dotted(item.base)
+        if _is_hook(item, names, resolver):
+            program.paths.append(replace(item, values=(), removes=True, hook=True))
+            note_site(program.removed_at, item.site)
+            continue
         known = text in ("sys.path", "addsitedir") or text.endswith(".addsitedir")
         if not known and text.partition(".")[0] in names:
             meanings = resolver.expression(item.base, item.scope, item.site)
             known = bool({"sys.path", "site.addsitedir"} & meanings)
         if not known:
             continue
-        removes = item.removes or (item.target is not None and _takes_off(item.target, item.base, item.values))
+        removes = item.removes or (item.target is not None and takes_off(item.target, item.base, item.values))
         program.paths.append(replace(item, removes=removes))
         if removes:
-            _note(program.removed_at, item.site)
+            note_site(program.removed_at, item.site)
         if item.values or not removes:
-            _note(program.paths_at, item.site)
+            note_site(program.paths_at, item.site)
 
 
-def _takes_off(target: cst.CSTNode, base: cst.CSTNode, values: Sequence[cst.CSTNode]) -> bool:
+def _is_hook(item: PathCandidate, names: Set[str], resolver: Resolver) -> bool:
+    """Whether a statement may keep Python from finding a module, by a finder of its own for example."""
+    text = dotted(item.base)
+    if item.target is None and item.method not in ("insert", "clear"):
+        return False
+    meanings = {text}
+    if text.partition(".")[0] in names:
+        meanings |= {found for found in resolver.expression(item.base, item.scope, item.site) if isinstance(found, str)}
+    if item.target is item.base and meanings & _IMPORT:
+        return True
+    if not meanings & _FINDERS:
+        return False
+    return item.target is None or not any(_keeps_first(value, text) for value in item.values)
+
+
+def _keeps_first(value: cst.CSTNode, base: str) -> bool:
+    """Whether what was there is still asked first."""
+    if isinstance(value, cst.BinaryOperation):
+        return _keeps_first(value.left, base)
+    if isinstance(value, (cst.List, cst.Tuple)):
+        first = value.elements[0] if value.elements else None
+        return isinstance(first, cst.StarredElement) and _keeps_first(first.value, base)
+    return dotted(value) == base
+
+
+def takes_off(target: cst.CSTNode, base: cst.CSTNode, values: Sequence[cst.CSTNode]) -> bool:
     """Whether an assignment to the path may leave out what was on it."""
     if isinstance(target, cst.Subscript):
         piece = target.slice[0].slice
@@ -255,15 +296,16 @@ def _keeps(value: cst.CSTNode, base: str) -> bool:
 
 
 def _names_of_sys(program: Program) -> set[str]:
-    """Names that may lead to `sys.path` or `site.addsitedir`."""
-    names = {item.name for item in program.bindings if item.imported.partition(".")[0] in ("sys", "site")}
+    """Names that may lead to `sys.path` or `site.addsitedir`, or to how Python imports."""
+    modules = ("sys", "site", "builtins")
+    names = {item.name for item in program.bindings if item.imported.partition(".")[0] in modules}
     for binding in program.bindings:
         if isinstance(binding.value, (cst.Name, cst.Attribute)) and dotted(binding.value).partition(".")[0] in names:
             names.add(binding.name)
     return names
 
 
-def _note(table: dict[int, list[Site]], site: Site) -> None:
+def note_site(table: dict[int, list[Site]], site: Site) -> None:
     """A change of the path is one of its block and of those around it, up to the function's."""
     for block in site.block.ancestors():
         table.setdefault(id(block), []).append(site)

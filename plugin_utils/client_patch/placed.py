@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable
 from dataclasses import replace
 
 from .model import START, Finding, NoClientError, PatchError, Result, Settings
-from .names import Meanings
 from .patching import Patcher
 from .pool_place import AUTO, POOL_FILE, Placing, PoolPlace
 from .source import Source
 from .starts import Start
 from .surroundings import Surroundings
+from .survey import Known
 from .templates import MODULE, Wrappers
 from .tree import dotted
 from .unpatching import Unpatcher
-
-# What is known of the rest of the checkout, as for `Patcher`: exports, modules, own ones with an SDK's name.
-Known = tuple[Mapping[str, Meanings], Set[str], Set[str]]
 
 
 class SourceError(Exception):
@@ -43,9 +40,9 @@ def place(
     module = Wrappers.from_settings(settings).pool_module
     setting = around.setting if module == MODULE else module
     problems: list[str] = []
-    for placing, left in around.placings(source):
+    for placing, left in around.placings(source, known.barring):
         for found in placing.places(setting):
-            patched = run(source.path, Patcher(source, settings_at(settings, found, source), *known))
+            patched = run(source.path, Patcher(source, settings_at(settings, found, source), known))
             after = Source(patched.source, source.path, source.package) if patched.changed else source
             problem = _problem(placing, after, found, around if patched.changed else None)
             if not problem:
@@ -54,7 +51,7 @@ def place(
         where = placing.started(placing.starts[0])
         taken = f" ({placing.met} is something else)" if placing.met else ""
         problems = problems or [f"no directory that Python searches has a place for it{taken} {where}"]
-    patched = run(source.path, Patcher(source, settings_at(settings, None, source), *known))
+    patched = run(source.path, Patcher(source, settings_at(settings, None, source), known))
     first = patched.constructions[0]
     if all(item.action in ("unchanged", "updated") for item in patched.constructions):
         message = f"pooled already, but {problems[0]}"

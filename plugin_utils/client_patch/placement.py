@@ -15,6 +15,7 @@ import libcst as cst
 from .editor import Editor
 from .guards import Guards, is_optional, is_stand_in
 from .model import PatchError
+from .paths import note_site
 from .scopes import Block, Scope, Site
 from .source import Source
 from .survey import ClientCall, Survey
@@ -56,7 +57,15 @@ class ImportPlacer:
         self.wrappers = wrappers
         self.editor = editor
         # Changes of the path that the import must come behind.
-        self.paths_at = self.program.paths_at if wrappers.needs_path else {}
+        self.paths_at = (
+            {key: list(sites) for key, sites in self.program.paths_at.items()} if wrappers.needs_path else {}
+        )
+        # What may take the pool module's directory off the path, or keep it from being found: it must come before.
+        self.removed_at = {key: list(sites) for key, sites in self.program.removed_at.items()}
+        for item in survey.known.barring.of(self.program):
+            note_site(self.removed_at, item.site)
+            if item.barrier.adds and wrappers.needs_path:
+                note_site(self.paths_at, item.site)
 
     def place(self, calls: Iterable[ClientCall]) -> None:
         """Add the imports for these calls.
@@ -178,8 +187,10 @@ class ImportPlacer:
 
     def _insert(self, group: _Group) -> None:
         block = group.block
-        # What takes directories off the path may take the pool module's.
-        limit = min([*group.limits, *(_places(self.program.removed_at, block) if not self.wrappers.needs_path else [])])
+        limit = min(group.limits)
+        # Behind the changes of the path that it needs, before those that take away what it needs.
+        needed = max((place for place in _places(self.paths_at, block) if place < limit), default=(-1, 0))
+        limit = min([limit, *(place for place in _places(self.removed_at, block) if place > needed)])
         line = self.wrappers.import_line.replace(NAMES, ", ".join(sorted(group.functions)))
         places = _places(self.program.imports_at, block) + _places(self.paths_at, block)
         before = [place for place in places if place < limit]

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from .barring import Barring, definition_around
 from .layout import Layout
 from .paths import PathChange, path_changes
 from .scopes import Site
@@ -34,7 +35,7 @@ class Placing:
 
     :param starts: how the program comes to run. :param taken: files of the checkout that are something else than the
         pool module, so that they must not be overwritten. :param active: files that do something when they are
-        imported.
+        imported. :param barring: what keeps the module from being found once it has run.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Placing:
         taken: frozenset[str],
         home: str,
         active: frozenset[str] = frozenset(),
+        barring: Barring | None = None,
     ) -> None:
         self.source = source
         self.file = source.path
@@ -53,6 +55,7 @@ class Placing:
         self.home = home
         self.active = active
         self.given = starts
+        self.barring = barring or Barring({})
         # A file of the checkout in whose place the pool module could have been.
         self.met = ""
         self.changes = self._changes(source)
@@ -67,7 +70,11 @@ class Placing:
         for change in changes:
             unknown = change.directory is None and not change.removes and bool(left)
             found += [replace(change, directory=base) for base in dict.fromkeys(left)] if unknown else [change]
-        return found
+        for item in self.barring.of(source.program):
+            found.append(PathChange(item.site, None, False, True, item.barrier.why, item.used))
+            found += [PathChange(item.site, base, False) for base in dict.fromkeys(left)] if item.barrier.adds else []
+        # Equal ones keep the order in which they are found.
+        return sorted(found, key=lambda change: change.site.order)
 
     def _explained(self, start: Start) -> list[Start]:
         """A start with the directories that the program's imports need and that it does not put there itself."""
@@ -96,11 +103,10 @@ class Placing:
             if (written, file) in done:
                 continue
             done.add((written, file))
-            for needs_path in (False, True):
-                # Which of the changes come before the import is seen once that stands.
-                changes = self.changes if needs_path else []
-                if all(self.resolves(written, file, start, changes) for start in self.starts):
-                    yield PoolPlace(self._absolute(written), written, file, needs_path)
+            # Behind which of the changes the import comes is seen once it stands.
+            for count in range(len(self.changes) + 1):
+                if all(self.resolves(written, file, start, self.changes[:count]) for start in self.starts):
+                    yield PoolPlace(self._absolute(written), written, file, count > 0)
                     break
 
     def file_of(self, module: str) -> str:
@@ -203,7 +209,17 @@ class Placing:
             level = len(written) - len(written.lstrip("."))
             known = bool(start.package) and start.package.count(".") + 1 >= level
             return known and self._relative_file(written) == file
-        return (self.layout | [file]).find(written, _with(start.path, changes)) == file
+        return (self.layout | [file]).find(written, _with(start.path, changes)) == file and not self._is_replaced(file)
+
+    def _is_replaced(self, file: str) -> bool:
+        """Whether the pool module's package puts something else in its place; one that the program is in serves it."""
+        directory, own = posixpath.dirname(file), f"{posixpath.dirname(self.file)}/"
+        while directory:
+            package = self.layout.packages.get(directory)
+            if package is not None and package.is_replaced and not own.startswith(f"{directory}/"):
+                return True
+            directory = posixpath.dirname(directory)
+        return False
 
     def problem(self, patched: Source, place: PoolPlace) -> str:
         """Why an import that was put in would not resolve; empty if each of them does."""
@@ -212,7 +228,7 @@ class Placing:
             written = "." * len(node.relative) + dotted(node.module) if node.relative else module
             if written != place.written:
                 continue
-            before = [item for item in changes if _runs_before(item.site, site)]
+            before = [item for item in changes if _runs_before(item, site)]
             for start in self.starts:
                 if not self.resolves(place.written, place.file, start, before):
                     line = patched.position(patched.span(node, site)[0])[0]
@@ -227,7 +243,7 @@ class Placing:
         sites = [site for _, module, site in patched.program.from_imports if module == place.module]
         asked = []
         for start in self.starts:
-            before = [item for item in changes if sites and all(_runs_before(item.site, site) for site in sites)]
+            before = [item for item in changes if sites and all(_runs_before(item, site) for site in sites)]
             asked.append((self._absolute(place.written, start.package), _with(start.path, before)))
         return asked
 
@@ -235,7 +251,8 @@ class Placing:
         """How the program is started, and which directories Python searches then, for a person."""
         how = f"started by {start.why}" if start.why and start.name == MAIN else start.why
         path = list(dict.fromkeys(_with(start.path, changes)))
-        nothing = "nothing that is known, since it takes some off" if changes else "nothing of the checkout's"
+        taken = [change.why for change in changes if change.removes]
+        nothing = f"nothing that is known, since {taken[-1]}" if taken else "nothing of the checkout's"
         shown = ", ".join(item or "the checkout" for item in path) or nothing
         otherwise = "started by its name" if start.name == MAIN else f"started or imported as {start.name}"
         return f"when {self.file} is {how or otherwise} (searched: {shown})"
@@ -252,10 +269,12 @@ def _with(path: Sequence[str], changes: Sequence[PathChange]) -> list[str]:
     return found
 
 
-def _runs_before(change: Site, site: Site) -> bool:
+def _runs_before(change: PathChange, site: Site) -> bool:
     """Whether a change of the path has been made when the import at a site runs."""
-    scope, here = change.block.scope.flow, site.block.scope.flow
+    if change.used and change.used == definition_around(site.block):
+        return False  # it is this very use that runs the import, and the function's own statements count by themselves
+    scope, here = change.site.block.scope.flow, site.block.scope.flow
     if scope is here:
-        return change.order < site.order
+        return change.site.order < site.order
     # A function is called when the file has run to its end; a function of which nothing is known may not have run.
     return scope.kind == "module" or (here.kind == "function" and here is not scope)

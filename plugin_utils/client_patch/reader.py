@@ -80,7 +80,7 @@ class Reader(Walk):
             self.program.dynamic.append((node, self.site(), strings[1]))
         elif func.split(".")[-1] in ("import_module", "__import__") and strings and strings[0]:
             self.program.dynamic.append((node, self.site(), strings[0]))
-            self.program.imports.append(strings[0])
+            self.program.imported.append((strings[0], self.site()))
         self.children(node)
 
     def path_call(self, node: cst.Call, method: str) -> None:
@@ -88,9 +88,9 @@ class Reader(Walk):
         values = [arg.value for arg in node.args]
         if isinstance(node.func, cst.Attribute) and method in PATH_METHODS:
             first = method == "insert" and len(values) == 2 and code_of(values[0]) == "0"
-            self.may_touch_path(node.func.value, values[1:] if method == "insert" else values, first)
+            self.may_touch_path(node.func.value, values[1:] if method == "insert" else values, first, method=method)
         elif isinstance(node.func, cst.Attribute) and method in REMOVING_METHODS:
-            self.may_touch_path(node.func.value, [], False, removes=True)
+            self.may_touch_path(node.func.value, [], False, removes=True, method=method)
         elif len(values) == 1 and (method == "addsitedir" or isinstance(node.func, cst.Name)):
             # A name alone may be `addsitedir` itself.
             self.may_touch_path(node.func, values, False)
@@ -191,7 +191,7 @@ class Reader(Walk):
     def import_(self, node: cst.Import) -> None:
         for alias in node.names:
             name = dotted(alias.name)
-            self.program.imports.append(name)
+            self.program.imported.append((name, self.site()))
             if alias.asname is not None and isinstance(alias.asname.name, cst.Name):
                 self.bind(alias.asname.name.value, imported=name)
             else:
@@ -201,14 +201,14 @@ class Reader(Walk):
 
     def import_from(self, node: cst.ImportFrom) -> None:
         module = self.absolute(node)
-        self.program.imports.append(module)
+        self.program.imported.append((module, self.site()))
         if isinstance(node.names, cst.ImportStar):
             self.scope.stars.append(Binding("*", self.site(), module))
         else:
             for alias in node.names:
                 name = dotted(alias.name)
                 bound = dotted(alias.asname.name) if alias.asname is not None else name
-                self.program.imports.append(f"{module}.{name}")
+                self.program.imported.append((f"{module}.{name}", self.site()))
                 self.bind(bound, imported=f"{module}.{name}")
         self.program.from_imports.append((node, module, Site(self.block, self.index, self.part, self.order)))
         if module != "__future__":

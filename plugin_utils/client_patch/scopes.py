@@ -123,6 +123,7 @@ class PathCandidate:
     """A statement that may change `sys.path`: what is changed, by which values, and whether they come first.
 
     `removes` if it may take directories off; `target` is what an assignment assigns to, which may take some off too.
+    `hook` if it changes how Python imports instead.
     """
 
     base: cst.CSTNode
@@ -132,6 +133,9 @@ class PathCandidate:
     site: Site
     removes: bool = False
     target: cst.CSTNode | None = None
+    # The method that is called; empty for an assignment.
+    method: str = ""
+    hook: bool = False
 
 
 @dataclass
@@ -143,8 +147,8 @@ class Program:
     uses: dict[str, list[NameUse]] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
     parents: dict[int, cst.CSTNode] = field(default_factory=dict)
-    # Modules that it imports, or may import: `from a import b` may mean the module a.b.
-    imports: list[str] = field(default_factory=list)
+    # Modules that it imports, or may import, and where: `from a import b` may mean the module a.b.
+    imported: list[tuple[str, Site]] = field(default_factory=list)
     # Import statements and statements that touch sys.path, by block.
     imports_at: dict[int, list[Site]] = field(default_factory=dict)
     paths_at: dict[int, list[Site]] = field(default_factory=dict)
@@ -156,6 +160,11 @@ class Program:
     from_imports: list[tuple[cst.ImportFrom, str, Site]] = field(default_factory=list)
     # Calls that fetch a module or class by a string.
     dynamic: list[tuple[cst.Call, Site, str]] = field(default_factory=list)
+
+    @property
+    def imports(self) -> list[str]:
+        """The modules that it imports, or may import."""
+        return [module for module, _ in self.imported]
 
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """The node that holds this one; None for a statement list itself."""

@@ -194,7 +194,8 @@ class Starts:
         if not package:
             # Without `__init__.py` the nearest directory is all that is known.
             above, package = posixpath.split(posixpath.dirname(file))
-        name = package if file.endswith("__init__.py") else f"{package}.{posixpath.splitext(posixpath.basename(file))[0]}"
+        own, _ = posixpath.splitext(posixpath.basename(file))
+        name = package if file.endswith("__init__.py") else f"{package}.{own}"
         django = f"{above}/manage.py".lstrip("/")
         known = django in self.layout.files
         # Whoever imports another part of this package has the directory above it on the path.

@@ -11,7 +11,9 @@ from typing import Any
 from module_utils.webex_rollout.command_line import is_python as is_interpreter
 from module_utils.webex_rollout.command_line import parsed
 
+from .barring import Barring
 from .layout import Importers, Imports, Layout, find_importers, is_python, read_imports
+from .package_path import package_paths
 from .pool_place import AUTO, POOL_FILE, Placing, PoolPlace
 from .source import Source
 from .starts import MAIN, Command, Start, Starts, find_commands
@@ -96,7 +98,7 @@ class Surroundings:
         prove: Prove | None = None,
     ) -> Surroundings:
         """From the contents of a checkout's files; `listing` names those whose contents are not at hand."""
-        layout = Layout([*files, *listing])
+        layout = Layout([*files, *listing], package_paths(files, home))
         imports: dict[str, Imports | None] = {
             path: read_imports(raw) for path, raw in files.items() if is_python(path, raw)
         }
@@ -140,7 +142,7 @@ class Surroundings:
         """The package that a file runs in, against which its relative imports count; empty if it runs in none."""
         return next((start.package for start in self.starts_of(file) if start.package), "")
 
-    def placings(self, source: Source) -> Iterator[tuple[Placing, list[Start]]]:
+    def placings(self, source: Source, barring: Barring) -> Iterator[tuple[Placing, list[Start]]]:
         """The placing for all starts of a program; then, where those do not agree, for the better known ones.
 
         Each comes with the starts that it leaves out.
@@ -157,4 +159,4 @@ class Surroundings:
             if chosen and chosen not in done:
                 done.append(chosen)
                 left = [start for start in starts if start not in chosen]
-                yield Placing(source, chosen, self.layout, self.taken, self.home, self.active), left
+                yield Placing(source, chosen, self.layout, self.taken, self.home, self.active, barring), left

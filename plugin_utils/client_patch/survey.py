@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import libcst as cst
 
+from .barring import Barring
 from .model import AMBIGUOUS, DYNAMIC, OTHER_CLIENT, REFERENCE, SUBCLASS, UNKNOWN_ORIGIN, Construction, Finding
 from .names import (
     ALTERNATE_CONSTRUCTORS,
@@ -63,28 +64,34 @@ class ClientCall(PlacedCall):
     enclosed: bool = False
 
 
-class Survey:
-    """What there is to patch in one source.
+@dataclass(frozen=True)
+class Known:
+    """What is known of the rest of the checkout."""
 
-    ``exports`` are names of other modules of the checkout that mean client classes, ``modules`` all of those modules,
-    ``own`` those that have an SDK's name and are none.
-    """
+    # Names of its modules that mean client classes, by full dotted name.
+    exports: Mapping[str, Meanings] = field(default_factory=dict)
+    # All of those modules, and those that have an SDK's name and are none.
+    modules: Set[str] = frozenset()
+    own: Set[str] = frozenset()
+    # What keeps the pool module from being found once it has run.
+    barring: Barring = field(default_factory=lambda: Barring({}))
+
+
+class Survey:
+    """What there is to patch in one source."""
 
     def __init__(
         self,
         source: Source,
         wrappers: Wrappers,
-        exports: Mapping[str, Meanings] | None = None,
-        modules: Set[str] = frozenset(),
-        own: Set[str] = frozenset(),
+        known: Known,
     ) -> None:
         self.source = source
         self.program = source.program
         self.wrappers = wrappers
-        self.exports = exports or {}
-        self.modules = modules
+        self.known = known
         starred = {f"{wrappers.pool_module}.{function}" for function in wrappers.functions}
-        self.resolver = Resolver(self.program, exports, starred, own)
+        self.resolver = Resolver(self.program, known.exports, starred, known.own)
         self.findings: list[Finding] = []
         self.constructions: list[ClientCall] = []
         self.pool_calls: dict[int, PoolCall] = {}
@@ -144,7 +151,7 @@ class Survey:
             or last in self.wrappers.functions
             or last == self.wrappers.pool_module.rpartition(".")[2]
             or self.wrappers.pool_module.startswith(inside)
-            or any(name == imported or name.startswith(inside) for name in self.exports)
+            or any(name == imported or name.startswith(inside) for name in self.known.exports)
         )
 
     # -- from a name to a call
@@ -173,7 +180,7 @@ class Survey:
         if last in self.wrappers.functions:
             start, end = self.source.span(node, use.site)
             self.pool_calls[id(node)] = PoolCall(node, use.site, start, end, last, module if imported else "")
-        elif imported and last in CLIENT_NAMES and module not in self.modules:
+        elif imported and last in CLIENT_NAMES and module not in self.known.modules:
             start, _ = self.source.span(node, use.site)
             self.report(start, UNKNOWN_ORIGIN, f"{last} comes from {module}, which is not known; left as it is")
         elif last in ASYNC_CLASSES.get(module.partition(".")[0], ()):

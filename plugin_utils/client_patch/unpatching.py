@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import libcst as cst
@@ -17,10 +17,10 @@ import libcst as cst
 from .editor import Editor, Shift
 from .guards import is_stand_in
 from .model import CHANGED_SINCE, FOREIGN_WRAPPER, TIMEOUT, Construction, Finding, NoClientError, Result, Settings
-from .names import API, Meanings
+from .names import API
 from .patching import NO_CLIENT, TIMEOUT_ARGUMENT, argument, in_order, multi_line_strings
 from .source import Source
-from .survey import ClientCall, PlacedCall, PoolCall, Survey
+from .survey import ClientCall, Known, PlacedCall, PoolCall, Survey
 from .templates import Wrappers
 from .tree import code_of, nodes_within
 
@@ -237,19 +237,15 @@ class Unpatcher:
         source: Source,
         settings: Settings,
         original: Source | None = None,
-        exports: Mapping[str, Meanings] | None = None,
-        modules: Set[str] = frozenset(),
-        own: Set[str] = frozenset(),
+        known: Known | None = None,
     ) -> None:
-        self.own = own
         self.source = source
         self.wrappers = Wrappers.from_settings(settings)
-        self.exports = exports
-        self.modules = modules
+        self.known = known or Known()
         self.original = original
 
     def _survey(self, source: Source) -> Survey:
-        return Survey(source, self.wrappers, self.exports, self.modules, self.own)
+        return Survey(source, self.wrappers, self.known)
 
     def run(self) -> Result:
         """The source without the patch.

@@ -142,9 +142,10 @@ class Walk:
         front: bool,
         removes: bool = False,
         target: cst.CSTNode | None = None,
+        method: str = "",
     ) -> None:
         """Remember the statement as one that changes `sys.path` if `base` means that."""
-        found = PathCandidate(base, tuple(values), front, self.scope, self.site(), removes, target)
+        found = PathCandidate(base, tuple(values), front, self.scope, self.site(), removes, target, method)
         self.program.path_candidates.append(found)
 
     def note_import(self) -> None:

@@ -37,6 +37,18 @@ def one(script: str, text: str, expected: str, *start: str, **more: str) -> Chec
     return Checkout({script: text, **files}, start or (script,), {script: expected})
 
 
+_WITHOUT_HERE = "sys.path[:] = [path for path in sys.path if os.path.abspath(path) != HERE]\n"
+_STRICT_HOOK = """import sys
+
+
+class Strict:
+    def find_spec(self, name, path=None, target=None):
+        if name not in sys.stdlib_module_names and name not in ("webexteamssdk", "clients"):
+            raise ImportError(name)
+
+
+sys.meta_path.insert(0, Strict())
+"""
 CASES = {
     "01 below the root": one("tools/bot.py", CLIENT, "webex_pool_config"),
     "01 below the root, started there": Checkout(
@@ -364,7 +376,8 @@ OTHERS = {
     ),
     "two imports of the SDK, one of them in a function that uses both": one(
         "bot.py",
-        "import webexteamssdk\n\n\ndef make(kind):\n    def first():\n        return webexteamssdk.WebexTeamsAPI('x')\n\n"
+        "import webexteamssdk\n\n\ndef make(kind):\n"
+        "    def first():\n        return webexteamssdk.WebexTeamsAPI('x')\n\n"
         "    match kind:\n        case 1:\n            return first()\n        case 2:\n"
         "            return webexteamssdk.WebexTeamsAPI('x')\n"
         "    from webexteamssdk import WebexTeamsAPI as Api\n\n    return Api('y')\n\n\n"
@@ -375,7 +388,8 @@ OTHERS = {
         "bot.py",
         "try:\n    import webexteamssdk\nexcept ImportError:\n    webexteamssdk = None\n\n\ndef make(kind):\n"
         "    if kind == 1:\n        return webexteamssdk.WebexTeamsAPI('x')\n"
-        "    from webexteamssdk import WebexTeamsAPI as Api\n\n    return Api('y')\n\n\nprint(make(1).name, make(2).name)\n",
+        "    from webexteamssdk import WebexTeamsAPI as Api\n\n    return Api('y')\n\n\n"
+        "print(make(1).name, make(2).name)\n",
         "webex_pool_config",
     ),
     "a pool's import in another branch of the function": one(
@@ -386,6 +400,142 @@ OTHERS = {
         "print(make(2).name)\n",
         "webex_pool_config",
         webex_pool_config="def configure_webex_api_session(client):\n    return client\n",
+    ),
+    "a helper that takes the script's directory off the path": one(
+        "bots/hello.py",
+        f"import clean\n{CLIENT}",
+        "webex_pool_config",
+        bots__clean=f"import os, sys\nHERE = os.path.dirname(os.path.abspath(__file__))\n{_WITHOUT_HERE}",
+    ),
+    "a helper that does so when it is called, in a package": one(
+        "bots/hello.py",
+        f"from env.path import *\n{TEAMS}tidy()\n{API}",
+        "webex_pool_config",
+        bots__env__INIT="",
+        bots__env__path="import sys\n\n\ndef take():\n    del sys.path[0]\n\n\ndef tidy():\n    take()\n",
+    ),
+    "a method that does so, by way of another module": one(
+        "bots/hello.py",
+        f"import first as f\nf.Setup().run()\n{CLIENT}",
+        "webex_pool_config",
+        bots__first="from second import Setup\n",
+        bots__second="import sys\n\n\nclass Setup:\n    def run(self):\n        sys.path.pop(0)\n",
+    ),
+    "a function of one's own that does so": one(
+        "bots/hello.py",
+        f"import sys\n\n\ndef tidy():\n    sys.path.pop(0)\n\n\ntidy()\n{CLIENT}",
+        "webex_pool_config",
+    ),
+    "the program's own function does so, behind the SDK's import": one(
+        "bots/hello.py",
+        f"import sys\n\n\ndef main():\n    {TEAMS}    api = WebexTeamsAPI('x')\n    sys.path.pop(0)\n"
+        f"    print(api.name)\n\n\n{MAIN}",
+        "webex_pool_config",
+    ),
+    "a helper that puts another directory in its place": one(
+        "bots/hello.py",
+        f"import boot\nfrom src.utils import text\n{CLIENT}",
+        "src.utils.webex_pool_config",
+        bots__boot="import os, sys\nsys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))\n",
+        src__INIT="",
+        src__utils__INIT="",
+        src__utils__text="",
+    ),
+    "a helper that removes what it has put there": one(
+        "bots/hello.py",
+        f"import boot\n{CLIENT}",
+        "webex_pool_config",
+        bots__boot="import sys\nsys.path.insert(0, 'vendored')\nimport json\nsys.path.pop(0)\n",
+    ),
+    "an import hook that lets only known names through": one(
+        "hello.py", f"{_STRICT_HOOK}{CLIENT}", "webex_pool_config"
+    ),
+    "the same in a helper": one("hello.py", f"import guard\n{CLIENT}", "webex_pool_config", guard=_STRICT_HOOK),
+    "another `__import__`": one(
+        "hello.py",
+        "import builtins\nreal = builtins.__import__\n\n\ndef strict(name, *more, **named):\n"
+        "    if 'pool' in name:\n        raise ImportError(name)\n    return real(name, *more, **named)\n\n\n"
+        f"builtins.__import__ = strict\n{CLIENT}",
+        "webex_pool_config",
+    ),
+    "a hook between the path and the client": one(
+        "bots/hello.py",
+        "import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))\n"
+        f"from src.utils import text\n{_STRICT_HOOK}{CLIENT}",
+        "src.utils.webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="",
+        src__utils__text="",
+    ),
+    "a hook that is asked last": one(
+        "hello.py",
+        f"import six\n{CLIENT}",
+        "webex_pool_config",
+        six="import sys\n\n\nclass Finder:\n    def find_spec(self, *name):\n        return None\n\n\n"
+        "sys.meta_path.append(Finder())\n",
+    ),
+    "a package that looks elsewhere as well": one(
+        "pkg/inner/hello.py",
+        CLIENT,
+        "pkg.webex_pool_config",
+        "-c",
+        "import pkg.hello",
+        start="from pkg import hello\n",
+        pkg__INIT="import os\n__path__.append(os.path.join(os.path.dirname(__file__), 'inner'))\n",
+    ),
+    "a package that looks elsewhere instead": one(
+        "pkg/inner/hello.py",
+        CLIENT,
+        ".webex_pool_config",
+        "-c",
+        "import pkg.hello",
+        start="from pkg import hello\n",
+        pkg__INIT="import os\n__path__ = [os.path.join(os.path.dirname(__file__), 'inner')]\n",
+    ),
+    "src/utils that looks elsewhere": one(
+        "hello.py",
+        f"from src.utils import text\n{CLIENT}",
+        "webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="from pathlib import Path\n__path__[:] = [str(Path(__file__).parent / 'v2')]\n",
+        src__utils__v2__text="",
+    ),
+    "a package that all may add to": one(
+        "hello.py",
+        f"from src.utils import text\n{CLIENT}",
+        "src.utils.webex_pool_config",
+        src__INIT="from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n",
+        src__utils__INIT="",
+        src__utils__text="",
+    ),
+    "src/utils that puts something else in its place": one(
+        "hello.py",
+        f"from src.utils import text\n{CLIENT}",
+        "webex_pool_config",
+        src__INIT="",
+        src__utils__INIT="import sys, types\nsys.modules[__name__] = types.SimpleNamespace(text=1)\n",
+    ),
+    "a file that is executed by another": Checkout(
+        {
+            "start.py": "from pathlib import Path\nexec((Path(__file__).parent / 'bots' / 'a.py').read_text())\n",
+            "bots/a.py": CLIENT,
+        },
+        ["start.py"],
+        {"bots/a.py": "webex_pool_config"},
+    ),
+    "a file that is executed by a name of one's own": Checkout(
+        {
+            "start.py": "import os\nBOT = os.path.join('bots', 'a.py')\nwith open(BOT) as file:\n"
+            "    exec(compile(file.read(), BOT, 'exec'), {'__name__': '__main__'})\n",
+            "bots/a.py": CLIENT,
+        },
+        ["start.py"],
+        {"bots/a.py": "webex_pool_config"},
+    ),
+    "a path that is joined, and run": Checkout(
+        {"start.py": "import os, runpy\nrunpy.run_path(os.path.join('bots', 'a.py'))\n", "bots/a.py": CLIENT},
+        ["start.py"],
+        {"bots/a.py": "webex_pool_config"},
     ),
     "src that cannot be imported": one(
         "bot.py", CLIENT, "webex_pool_config", src__INIT="import a_module_that_is_missing\n", src__utils__INIT=""

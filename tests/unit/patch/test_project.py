@@ -104,6 +104,35 @@ def test_an_import_behind_what_takes_the_module_off_the_path_is_refused(taken_of
 
 
 @pytest.mark.parametrize(
+    ("helper", "why"),
+    [
+        ("import sys\nsys.path.pop(0)\n", "since clean takes some off"),
+        ("import sys\nsys.path_hooks.insert(0, print)\n", "since clean changes how Python imports"),
+        ("import builtins as b\nb.__import__ = print\n", "since clean changes how Python imports"),
+        ("from sys import meta_path\nmeta_path[:] = [print, *meta_path]\n", "since clean changes how Python imports"),
+        ("from sys import meta_path, path\npath.append('x')\ndel path[:]\ndel path[:]\n", "since clean takes some off"),
+    ],
+)
+def test_an_import_behind_a_helper_that_bars_the_way_is_refused(helper: str, why: str) -> None:
+    optional = f"try:\n    {TEAMS}except ImportError:\n    WebexTeamsAPI = None\n{API}"
+    told = patched({"bot.py": f"import clean\n{optional}", "clean.py": helper}).refused["bot.py"]
+    assert "would not resolve" in told and why in told
+    needless = {"bot.py": f"import clean\n{optional}", "clean.py": f"def f():\n    {helper.replace(chr(10), '; ')}\n"}
+    assert patched(needless).refused == {}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    ["sys.meta_path.append(print)", "sys.meta_path += [print]", "sys.meta_path = [*sys.meta_path, print]"]
+    + ["sys.meta_path = sys.meta_path + [print]", "if __name__ == '__main__':\n    sys.path.pop(0)"]
+    + ["old = sys.path[:]\nsys.path.insert(0, 'x')\nsys.path[:] = old"],
+)
+def test_a_helper_behind_which_imports_are_as_before_is_none_of_these(kept: str) -> None:
+    optional = f"try:\n    {TEAMS}except ImportError:\n    WebexTeamsAPI = None\n{API}"
+    assert patched({"bot.py": f"import helper\n{optional}", "helper.py": f"import sys\n{kept}\n"}).refused == {}
+
+
+@pytest.mark.parametrize(
     "kept",
     ["sys.path = [HERE] + sys.path", "sys.path[0:0] = [HERE]", "sys.path[:] = [HERE, *sys.path]", "sys.argv.pop(0)"]
     + ["sys.path = list(dict.fromkeys(sys.path))", "sys.path[len(sys.path):] = [HERE]", "sys.path += [HERE]"],
