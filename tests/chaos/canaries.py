@@ -104,7 +104,7 @@ class Case:
 RELEASES = (
     Case("TypeError on each message", before=raises),
     Case("502 for each call about a message", after=refuses),
-    Case("connections are leaked", before=leaks, settings=(("webex_open_files", 128),), seconds=600),
+    Case("connections are leaked", before=leaks, settings=(("webex_open_files", 160),), seconds=600),
 )
 QUIET_HARM = (
     Case("chat that forges each kind of line", after=forges, wanted="new", needs=(), never=("roll_back",), seconds=120),

@@ -175,7 +175,7 @@ def _in_a_switch(lab: Lab, bot: str, seconds: float, way: str) -> list[Row]:
     lab.webex.wait_connected((bot,), timeout=BACK_WITHIN)
     what = f"no Webex for {seconds:.0f} s by {way} from the switch on"
     first = look(lab, Row(what, bot, "new", never=("roll_back",), most_down=seconds + BACK_WITHIN), since)
-    first.found = [] if done.rc == 0 else [f"the run ended with {done.rc}"]
+    first.found = [] if done.rc == 0 else [f"the run ended with {done.rc}: {'; '.join(done.failures())}"]
     print(first.shown(), flush=True)
     since = lab.webex.books().now
     rollout(lab, bot)

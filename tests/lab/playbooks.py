@@ -43,6 +43,11 @@ class Run:
             if event["event"] == "runner_on_ok" and event["event_data"]["res"].get("changed")
         ]
 
+    def failures(self) -> list[str]:
+        """What each failed task said, in their order."""
+        failed = (event["event_data"]["res"] for event in self.events if event["event"] == "runner_on_failed")
+        return [str(result.get("msg", "no message")) for result in failed]
+
     def touched(self) -> set[str]:
         """Hosts on which any task ran."""
         return {event["event_data"]["host"] for event in self.events if event["event"] == "runner_on_ok"}
