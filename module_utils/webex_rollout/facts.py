@@ -31,7 +31,8 @@ from .procfs import allowed_open_files
 from .reach import Ways
 from .refusals import OLDEST, Needs
 from .sources import compile_problem
-from .starter_places import Kept, find_starters
+from .starter_kept import Kept
+from .starter_places import find_starters
 from .starting import start_problem
 from .store import Vm
 from .system import run_command

@@ -12,20 +12,19 @@ import pwd
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Dict  # noqa: UP035 - an alias is evaluated, also by Python 3.8
+from dataclasses import replace
+from typing import Any
 
 from .become import account_of, as_account
 from .errors import RolloutError
 from .paths import OWN_UNITS
 from .processes import Bot
 from .shell_lines import cron_command, shell_words, unit_settings
+from .starter_kept import Kept, Texts
 from .starters import Search, Starter, names_in, read_file, starts_bot
 from .tree import is_roots
 
 SECONDS = 10.0  # for the notes: nobody waits longer for other users' crontabs
-
-Texts = Dict[str, Dict[str, str]]  # noqa: UP006
 
 UNIT_DIRECTORIES = (
     "etc/systemd/system",
@@ -96,10 +95,20 @@ def _unit_name(path: str) -> str:
     return name if name.endswith(".service") else os.path.basename(os.path.dirname(path))[: -len(".d")]
 
 
+def _units(search: Search) -> Iterator[tuple[str, str, Any]]:
+    """Kind, path and settings of each file but the rollout's own."""
+    for kind, path in _unit_files(search):
+        if not _unit_name(path).startswith(OWN_UNITS):
+            yield kind, path, unit_settings(search.read(path), "Service")
+
+
 def _search_units(search: Search) -> None:
     expand = _specifiers(search)
-    files = [entry for entry in _unit_files(search) if not _unit_name(entry[1]).startswith(OWN_UNITS)]
-    settings = {path: unit_settings(search.read(path), "Service") for _, path in files}
+    uid = search.account.uid
+    if uid not in search.kept.units:
+        search.kept.units[uid] = list(_units(search))
+    files = search.kept.units[uid]
+    settings = {path: lines for _, path, lines in files}
     of_unit = {  # whichever of its files says so
         (_unit_name(path), key): value
         for path, lines in settings.items()
@@ -112,11 +121,11 @@ def _search_units(search: Search) -> None:
             name, equals, value = word.partition("=")
             if equals:
                 variables.setdefault(_unit_name(path), {})[name] = [value]
-    for kind, path in files:
+    for kind, path, lines in files:
         name = _unit_name(path)
         user = search.account.name if kind == "user unit" else expand(of_unit.get((name, "User"), "")) or "root"
         directory = expand(of_unit.get((name, "WorkingDirectory"), "/").lstrip("-"))
-        for number, key, value in settings[path]:
+        for number, key, value in lines:
             if key.startswith("ExecStart"):
                 command = expand(value.lstrip("@-:+!"))
                 answer = starts_bot(command, directory, search.of(path), variables=variables.get(name))
@@ -302,16 +311,6 @@ def search_for(bot: Bot, root: str = "/") -> Search:
     return Search(bot, account_of(bot.user), script, root, notes_until=time.monotonic() + SECONDS)
 
 
-@dataclass
-class Kept:
-    """What users were asked once, for all bots of one look."""
-
-    texts: dict[tuple[str, str], Texts] = field(default_factory=dict)
-    """What they have that may start a bot, by user and checkout."""
-    asked: dict[tuple[int, Callable[..., object], str], object] = field(default_factory=dict)
-    """What they said of a path, as `Search.ask` keeps it."""
-
-
 def find_starters(bot: Bot, root: str = "/", kept: Kept | None = None) -> list[Starter]:
     """Everything but the rollout's own units that would start the bot's script.
 
@@ -319,7 +318,7 @@ def find_starters(bot: Bot, root: str = "/", kept: Kept | None = None) -> list[S
     """
     kept = kept or Kept()
     search = search_for(bot, root)
-    search.asked = kept.asked
+    search.kept = kept
     checkout = os.path.normpath(search.path(bot.home.lstrip("/")))
     if (bot.user, checkout) not in kept.texts:
         kept.texts[bot.user, checkout] = {"login": {}, "configuration": {}, "tool": {}}

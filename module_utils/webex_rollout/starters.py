@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 
 from .become import Account, as_account, uid_of
@@ -22,6 +23,7 @@ from .errors import RolloutError
 from .paths import is_below
 from .processes import Bot
 from .shell_lines import PATH_LIMIT, commands_of, may_become
+from .starter_kept import Kept, judged, unquoted, words_for
 from .system import to_text
 from .tree import is_roots
 
@@ -82,9 +84,16 @@ class Search:
     his: Effort = field(default_factory=Effort)
     others: Effort = field(default_factory=Effort)
     effort: Effort | None = None  # for the text at hand; None for root's own, which is without bounds
-    asked: dict[tuple[int, Callable[..., object], str], object] = field(default_factory=dict)  # of all bots of a look
+    kept: Kept = field(default_factory=Kept)
+    heard: list[str] = field(default_factory=list)  # texts on which the judgement at hand rests
     questions: Effort = field(default_factory=lambda: Effort(QUESTIONS_LIMIT))
     found: list[Starter] = field(default_factory=list)
+
+    @cached_property
+    def words(self) -> re.Pattern[str]:
+        """What a text must have to start the bot."""
+        bot = self.bot
+        return words_for((self.script, bot.script), bot.name, (command[0] for command in bot.commands if command))
 
     def path(self, relative: str) -> str:
         """A path below the root."""
@@ -97,20 +106,20 @@ class Search:
 
     def ask(self, function: Callable[..., object], path: str, default: object) -> object:
         """What a function says of a path: called by root where every directory above is root's, else by the user."""
-        key = (self.account.uid, function, path)
-        if key not in self.asked:
+        key, asked = (self.account.uid, function, path), self.kept.asked
+        if key not in asked:
             # Not kept: a text of somebody else's must not answer for the user's own ones that name the same path.
             if self.alone or len(path) > PATH_LIMIT or self.questions.left <= 0:
                 return default
             self.questions.left -= 1
-            self.asked[key] = default
+            asked[key] = default
             with contextlib.suppress(OSError, ValueError, RolloutError):
-                self.asked[key] = as_account(self.account, function, path)
-        return self.asked[key]
+                asked[key] = as_account(self.account, function, path)
+        return asked[key]
 
     def of(self, path: str) -> Search:
         """The search in a text that stands somewhere."""
-        if self.effort is not None or led_by_root(path)[1]:
+        if self.effort is not None or self.led(path)[1]:
             return self
         return replace(self, effort=self.his)
 
@@ -123,8 +132,18 @@ class Search:
 
     def read(self, path: str) -> str:
         """A file's text, as far as it is a regular file of a bearable size; else nothing."""
-        where, roots = led_by_root(path)
-        return read_file(where) if roots else str(self.ask(read_file, where, ""))
+        where, roots = self.led(path)
+        if not roots:
+            return str(self.ask(read_file, where, ""))
+        if where not in self.kept.read:
+            self.kept.read[where] = read_file(where)
+        return self.kept.read[where]
+
+    def led(self, path: str) -> tuple[str, bool]:
+        """Where links in root's own directories lead from a path, and whether that is in root's own directories."""
+        if path not in self.kept.led:
+            self.kept.led[path] = led_by_root(path)
+        return self.kept.led[path]
 
     def names_in(self, directory: str) -> list[str]:
         """What is in a directory; nothing where there is none."""
@@ -182,19 +201,31 @@ def names_in(directory: str) -> list[str]:
 
 
 def starts_bot(
-    text: str,
-    directory: str,
-    search: Search,
-    depth: int = 0,
-    variables: Mapping[str, Sequence[str]] | None = None,
+    text: str, directory: str, search: Search, variables: Mapping[str, Sequence[str]] | None = None
 ) -> bool | None:
     """Whether a shell text starts the bot's script: True, False, or None for a likely yes that only a shell could tell.
 
     Mentioning the script (``tail``, ``cp``, ``pkill -f``) is no start; a command passed to ``sh -c`` and a shell script
-    that is called are looked into. Variables are followed as far as the text sets them.
+    that is called are looked into. Variables are followed as far as the text sets them. What started another bot of
+    the same look in no way, and has no word that is this one's, is not gone through again.
 
     :param variables: those that are known, each with the values that it may have.
     """
+    if search.effort is not None or search.alone:
+        return _starts(text, directory, search, 0, variables)
+    harmless, key = search.kept.harmless, judged(search.account.uid, text, directory, variables)
+    if key in harmless and not search.words.search(harmless[key]):
+        return False
+    search.heard[:] = [text, directory, *(value for values in (variables or {}).values() for value in values)]
+    answer = _starts(text, directory, search, 0, variables)
+    if answer is False:
+        harmless[key] = unquoted(search.heard)
+    return answer
+
+
+def _starts(
+    text: str, directory: str, search: Search, depth: int, variables: Mapping[str, Sequence[str]] | None = None
+) -> bool | None:
     doubt = False
     if search.effort is not None and search.effort.left <= 0:
         return False  # the text that was too much has been told
@@ -280,9 +311,9 @@ def _command_starts(
         elif index == runs:
             answer = _called(word, directory, search, depth, by_shell=False, arguments=command[index + 1 :])
         elif depth < DEPTH and any(c.isspace() for c in word):
-            answer = starts_bot(word, directory, search, depth + 1, known)  # sh -c '…', tmux new '…'
+            answer = _starts(word, directory, search, depth + 1, known)  # sh -c '…', tmux new '…'
             if answer is False and head in BECOMING:  # a login begins in the home
-                answer = starts_bot(word, search.account.home, search, depth + 1, known)
+                answer = _starts(word, search.account.home, search, depth + 1, known)
         elif index and os.path.basename(command[index - 1]) in SHELL_NAMES:
             answer = _called(word, directory, search, depth, by_shell=True)  # sh start_all.sh
         elif head in RUNNERS and not python_seen:
@@ -389,5 +420,6 @@ def _called(
         return None  # a script of the checkout that cannot be read
     if not (first.startswith("#!") and "sh" in first) and not path.endswith(".sh"):
         return answer
-    inside = starts_bot(content, directory, search.of(path), depth + 1)
+    search.heard.append(content)
+    inside = _starts(content, directory, search.of(path), depth + 1)
     return inside if inside is not False else answer

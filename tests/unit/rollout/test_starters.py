@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from ansible.module_utils.webex_rollout import starters
 from ansible.module_utils.webex_rollout.processes import Bot
 from ansible.module_utils.webex_rollout.starter_places import find_starters, search_for
 from ansible.module_utils.webex_rollout.starters import starts_bot
@@ -16,37 +18,37 @@ HOME = "/home/vinay/pub/IR"
 BOT = Bot("jarvis", HOME, "webex_bots/jarvis.py", f"{HOME}/.venv/bin/python", "root")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"cd {HOME} && nohup .venv/bin/python webex_bots/jarvis.py > /dev/null 2>&1 &",
-        f"cd {HOME}; PYTHONPATH=. .venv/bin/python -u webex_bots/jarvis.py",
-        f"{HOME}/.venv/bin/python {HOME}/webex_bots/jarvis.py --debug",
-        f"/usr/bin/env -i python3.11 {HOME}/webex_bots/jarvis.py",
-        f"/bin/bash -lc 'cd {HOME} && .venv/bin/python webex_bots/jarvis.py'",
-        f'tmux new-session -d "cd {HOME} && .venv/bin/python webex_bots/jarvis.py"',
-        f"screen -dmS jarvis bash -c 'cd {HOME}; python webex_bots/jarvis.py'",
-        f"flock -n /tmp/x {HOME}/.venv/bin/python {HOME}/webex_bots/jarvis.py",
-        f"pgrep -f jarvis.py || (cd {HOME}; python webex_bots/jarvis.py)",
-        f"cd {HOME}; python -m webex_bots.jarvis",
-        f"{HOME}/webex_bots/jarvis.py",
-        f"for bot in jarvis tars; do {HOME}/.venv/bin/python {HOME}/webex_bots/$bot.py & done",
-        f"cd {HOME}; for b in webex_bots/*.py; do nohup .venv/bin/python $b & done",
-        f"while true; do cd {HOME} && .venv/bin/python webex_bots/jarvis.py; sleep 5; done",
-        f"cd {HOME} && uv run webex_bots/jarvis.py",
-        f"cd {HOME} && poetry run python webex_bots/jarvis.py",
-        f"conda run -n bots --cwd {HOME} python webex_bots/jarvis.py",
-        f"pushd {HOME}; python3 webex_bots/jarvis.py; popd",
-        "runuser -l root -c 'cd /home/vinay/pub/IR && python3 webex_bots/jarvis.py'",
-        f"start-stop-daemon --start --chdir {HOME} --exec {HOME}/.venv/bin/python -- webex_bots/jarvis.py",
-        f"pm2 start {HOME}/webex_bots/jarvis.py --interpreter {HOME}/.venv/bin/python",
-        f"BOTDIR={HOME}; cd $BOTDIR && python webex_bots/jarvis.py",
-        f"BOT=jarvis; {HOME}/.venv/bin/python {HOME}/webex_bots/$BOT.py",
-        f"cd {HOME} || exit 1\nPY=.venv/bin/python\n$PY webex_bots/jarvis.py &",
-        f"env $(cat {HOME}/.env | xargs) python3 {HOME}/webex_bots/jarvis.py",
-        f"systemd-run --unit=jarvis --working-directory={HOME} .venv/bin/python webex_bots/jarvis.py",
-    ],
+STARTS = (
+    f"cd {HOME} && nohup .venv/bin/python webex_bots/jarvis.py > /dev/null 2>&1 &",
+    f"cd {HOME}; PYTHONPATH=. .venv/bin/python -u webex_bots/jarvis.py",
+    f"{HOME}/.venv/bin/python {HOME}/webex_bots/jarvis.py --debug",
+    f"/usr/bin/env -i python3.11 {HOME}/webex_bots/jarvis.py",
+    f"/bin/bash -lc 'cd {HOME} && .venv/bin/python webex_bots/jarvis.py'",
+    f'tmux new-session -d "cd {HOME} && .venv/bin/python webex_bots/jarvis.py"',
+    f"screen -dmS jarvis bash -c 'cd {HOME}; python webex_bots/jarvis.py'",
+    f"flock -n /tmp/x {HOME}/.venv/bin/python {HOME}/webex_bots/jarvis.py",
+    f"pgrep -f jarvis.py || (cd {HOME}; python webex_bots/jarvis.py)",
+    f"cd {HOME}; python -m webex_bots.jarvis",
+    f"{HOME}/webex_bots/jarvis.py",
+    f"for bot in jarvis tars; do {HOME}/.venv/bin/python {HOME}/webex_bots/$bot.py & done",
+    f"cd {HOME}; for b in webex_bots/*.py; do nohup .venv/bin/python $b & done",
+    f"while true; do cd {HOME} && .venv/bin/python webex_bots/jarvis.py; sleep 5; done",
+    f"cd {HOME} && uv run webex_bots/jarvis.py",
+    f"cd {HOME} && poetry run python webex_bots/jarvis.py",
+    f"conda run -n bots --cwd {HOME} python webex_bots/jarvis.py",
+    f"pushd {HOME}; python3 webex_bots/jarvis.py; popd",
+    "runuser -l root -c 'cd /home/vinay/pub/IR && python3 webex_bots/jarvis.py'",
+    f"start-stop-daemon --start --chdir {HOME} --exec {HOME}/.venv/bin/python -- webex_bots/jarvis.py",
+    f"pm2 start {HOME}/webex_bots/jarvis.py --interpreter {HOME}/.venv/bin/python",
+    f"BOTDIR={HOME}; cd $BOTDIR && python webex_bots/jarvis.py",
+    f"BOT=jarvis; {HOME}/.venv/bin/python {HOME}/webex_bots/$BOT.py",
+    f"cd {HOME} || exit 1\nPY=.venv/bin/python\n$PY webex_bots/jarvis.py &",
+    f"env $(cat {HOME}/.env | xargs) python3 {HOME}/webex_bots/jarvis.py",
+    f"systemd-run --unit=jarvis --working-directory={HOME} .venv/bin/python webex_bots/jarvis.py",
 )
+
+
+@pytest.mark.parametrize("line", STARTS)
 def test_a_start_is_seen(line: str) -> None:
     assert starts_bot(line, "/", search_for(BOT)) is True
 
@@ -77,21 +79,47 @@ def test_a_mention_is_no_start(line: str) -> None:
     assert starts_bot(line, HOME if line.startswith("#") else "/", search_for(BOT)) is False
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        f"cd {HOME}; for bot in *; do python webex_bots/${{bot}}.py; done",
-        "cd $IR_HOME && python webex_bots/jarvis.py",
-        f"cd {HOME} && make run-jarvis",
-        f"{HOME}/bots.sh start jarvis",
-        f"cd {HOME} && python run.py jarvis",
-        f"cd {HOME} && python -m webex_bots jarvis",
-        f"{HOME}/.venv/bin/jarvis-bot",
-        f"docker run -v {HOME}:/app -w /app python:3.11 python webex_bots/jarvis.py",
-    ],
+DOUBTS = (
+    f"cd {HOME}; for bot in *; do python webex_bots/${{bot}}.py; done",
+    "cd $IR_HOME && python webex_bots/jarvis.py",
+    f"cd {HOME} && make run-jarvis",
+    f"{HOME}/bots.sh start jarvis",
+    f"cd {HOME} && python run.py jarvis",
+    f"cd {HOME} && python -m webex_bots jarvis",
+    f"{HOME}/.venv/bin/jarvis-bot",
+    f"docker run -v {HOME}:/app -w /app python:3.11 python webex_bots/jarvis.py",
 )
+
+
+@pytest.mark.parametrize("line", DOUBTS)
 def test_what_only_a_shell_could_tell_is_a_doubt(line: str) -> None:
     assert starts_bot(line, "/", search_for(BOT)) is None
+
+
+QUOTED = (
+    f"cd {HOME}; .venv/bin/pyth'o'n webex_bots/jar\"vis.py\"",
+    f"{HOME}/webex_bots/jar\\\nvis.py",
+    f"B=jar; {HOME}/webex_bots/${{B}}vis.py",
+)
+
+
+@pytest.mark.parametrize("line", [*STARTS, *QUOTED, *DOUBTS])
+def test_what_does_not_start_one_bot_may_start_the_next(line: str) -> None:
+    other = Bot("barnacles", f"{HOME}2", "bots/barnacles.py", f"{HOME}2/.venv/bin/python", "root")
+    first, second = search_for(other), search_for(BOT)
+    second.kept = first.kept
+    assert starts_bot(line, "/", first) is not True
+    assert starts_bot(line, "/", second) is (None if line in DOUBTS else True)
+
+
+def test_what_is_of_no_bot_is_gone_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone_through = []
+    split = starters.commands_of
+    monkeypatch.setattr(starters, "commands_of", lambda text: gone_through.append(text) or split(text))
+    searches = [search_for(replace(BOT, name=name, script=f"webex_bots/{name}.py")) for name in ("jarvis", "tars")]
+    searches[1].kept = searches[0].kept
+    assert [starts_bot("/usr/sbin/sshd -D $SSHD_OPTS", "/", search) for search in searches] == [False, False]
+    assert len(gone_through) == 1
 
 
 def write(root: Path, path: str, text: str) -> Path:
