@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -184,7 +185,9 @@ def _watch(
             return findings
         now = _bad_weather(store, state)
         if now:
-            bad, until = now, time.monotonic() + BACK_SECONDS
+            bad, until = now, math.inf
+        elif until == math.inf:  # from the first good look on: of the last bad one the outage's end may be far away
+            until = time.monotonic() + BACK_SECONDS
         if time.monotonic() >= until:
             return findings
         if state.deadline is None or time.monotonic() >= end:

@@ -320,6 +320,27 @@ def test_after_an_outage_it_looks_on_for_as_long_as_a_bot_may_take_to_come_back(
     assert phase(started) == ("checked" if passes else "failed")
 
 
+def test_an_outage_ends_at_the_first_good_look_however_long_ago_the_last_bad_one_was(
+    started: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look follows each time that the bot was watched, which may be longer than a bot needs to come back."""
+    weather = [Look("bad", "connect", "no answer"), Look("good")]
+    real, back = check_room._watch_once, 0.3
+
+    def watched(*given: object) -> list[check_room.Finding]:
+        found = real(*given)
+        if len(weather) == 1:
+            time.sleep(2 * back)
+        return found if not weather else [*found, check_room.Finding("connection", False, "none")]
+
+    monkeypatch.setattr(reach, "ask", lambda *_: weather.pop(0))
+    monkeypatch.setattr(check_room, "_watch_once", watched)
+    monkeypatch.setattr(check_room, "LOOK_EVERY", 0.0)
+    monkeypatch.setattr(check_room, "BACK_SECONDS", back)
+    check_start(started.vm, "jarvis", Proof(settle=0.1, ports=()))
+    assert phase(started) == "checked"
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_bot_that_ended_is_asked_for_by_the_way_that_it_had(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, known: bool
