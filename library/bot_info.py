@@ -131,6 +131,12 @@ options:
     description: Hashes by path of what the guard and the watch have to run; filled in on the controller.
     type: dict
     default: {}
+  start_ahead:
+    description:
+      - Whether the bots may be started anew. If not, and of a bot that is as it is wanted, nothing is asked that only a
+        start may fail of, as whether its source parses, its imports are found, and its log is there.
+    type: bool
+    default: true
 author: [The webex-bot-rollout authors]
 attributes:
   check_mode:

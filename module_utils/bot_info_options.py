@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "bots": {**BOTS, "required": True},
     "others": {**BOTS, "default": []},
     "installed": {"type": "dict", "default": {}},
+    "start_ahead": {"type": "bool", "default": True},
 }
 
 SPECIFICATION: dict[str, Any] = {"argument_spec": OPTIONS}

@@ -48,10 +48,9 @@ class Asked:
     """How it is run, or was when it was recorded."""
 
 
-def before_rows(asked: Asked, home: str, took: float, ways: Ways) -> list[Difference]:
-    """All of it; `home` is the checkout, `ways` is of the look at all bots of the VM."""
-    here = (*code_rows(asked, home), *zone_rows(asked), *log_rows(asked), *start_rows(asked, took))
-    return [*here, *webex_rows(asked, ways)]
+def before_start_rows(asked: Asked, home: str, took: float) -> list[Difference]:
+    """What is worth to be known before a bot is started anew; `home` is the checkout, `took` is in seconds."""
+    return [*code_rows(asked, home), *log_rows(asked), *start_rows(asked, took)]
 
 
 def code_rows(asked: Asked, home: str) -> Iterator[Difference]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .become import Account, account_of, as_account, expanded, group_name
 from .beforehand import Asked as AskedBefore
-from .beforehand import before_rows, took_to_start
+from .beforehand import before_start_rows, took_to_start, webex_rows, zone_rows
 from .command_line import absolute_words, redact_argv, shown_words
 from .environment import steers
 from .errors import RolloutError
@@ -57,13 +57,17 @@ class _Known:
 
 
 def collect(
-    vm: Vm, given: Sequence[tuple[Bot, Needs]], others: Sequence[tuple[Bot, Needs]] = ()
+    vm: Vm,
+    given: Sequence[tuple[Bot, Needs]],
+    others: Sequence[tuple[Bot, Needs]] = (),
+    settled: Collection[str] = (),
 ) -> dict[str, dict[str, Any]]:
     """Everything preflight, the table and the roles need to know of a VM's bots by their names, in one look.
 
     What lies below a checkout is looked at by a child that has become the bot's user, as he sees it.
 
     :param others: bots of the VM that are not asked for; their processes are nobody else's.
+    :param settled: names of bots that need not be started: of them nothing is asked that only a start may fail of.
     """
     everybody = [_recognised(vm, bot, needs) for bot, needs in (*given, *others)]
     asked = everybody[: len(given)]
@@ -75,6 +79,7 @@ def collect(
         "starters": Kept(),
         "pythons": {},
         "ways": Ways(lasts=math.inf),
+        "settled": settled,
     }
     return {known.bot.name: _facts(known, machine) for known in asked}
 
@@ -226,7 +231,7 @@ def _seen(known: _Known, account: Account, log: str, machine: Mapping[str, Any])
         "script_exists": seen["script"],
         "script_problem": _script_problem(bot) if seen["script"] else "",
         "log": {"path": log, **seen["log"]},
-        "python": _python(bot, account, seen, machine["pythons"]),
+        "python": _python(bot, account, seen, machine),
         "free_mib": {**seen["free_mib"], **_free_mib("/var/lib")},
         "processes": [
             {
@@ -285,8 +290,10 @@ def _planned(known: _Known, account: Account, machine: Mapping[str, Any]) -> Pla
     before = AskedBefore(
         bot.name, account, needs.log, needs.timezone, needs.start, needs.guard_deadline, processes, found
     )
-    known.took_to_start = took_to_start(before)
-    plan.differences += before_rows(before, bot.home, known.took_to_start, machine["ways"])
+    if bot.name not in machine["settled"]:
+        known.took_to_start = took_to_start(before)
+        plan.differences += before_start_rows(before, bot.home, known.took_to_start)
+    plan.differences += [*zone_rows(before), *webex_rows(before, machine["ways"])]
     return plan
 
 
@@ -324,31 +331,25 @@ def _script_problem(bot: Bot) -> str:
     return ""
 
 
-def _python(
-    bot: Bot, account: Account, seen: dict[str, Any], known: dict[tuple[str, str], dict[str, Any]]
-) -> dict[str, Any]:
-    """The bot's Python, and what it makes of the script.
-
-    :param known: kept between the bots of one look: what is asked once for all that share a Python.
-    """
+def _python(bot: Bot, account: Account, seen: dict[str, Any], machine: Mapping[str, Any]) -> dict[str, Any]:
+    """The bot's Python, and what it makes of the script where that is to be started."""
     if seen["python"]:
         return {"error": seen["python"]}
-    key = (account.name, bot.python)
+    key, known = (account.name, bot.python), machine["pythons"]
     if key not in known:
         known[key] = interpreter(bot.python, account, OLDEST)
     if known[key]["error"]:
         return known[key]
+    starts = seen["script"] and bot.name not in machine["settled"]
     return {
         **known[key],
-        "syntax_error": _syntax_error(bot, seen),
-        "start_problem": start_problem(bot.python, bot.home, bot.script, account) if seen["script"] else "",
+        "syntax_error": _syntax_error(bot) if starts else None,
+        "start_problem": start_problem(bot.python, bot.home, bot.script, account) if starts else "",
     }
 
 
-def _syntax_error(bot: Bot, seen: dict[str, Any]) -> str | None:
-    """Why the bot's Python cannot parse the script; None if it can, or there is none to parse."""
-    if not seen["script"]:
-        return None
+def _syntax_error(bot: Bot) -> str | None:
+    """Why the bot's Python cannot parse the script; None if it can."""
     try:
         path = bot.script_path
         return compile_problem(bot.python, path, bot.files.look_at(path)[1], bot.user) or None

@@ -60,12 +60,13 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
     problem = systemd_problem(systemd_version())
     if problem:
         return {"failed": True, "msg": problem, "bots": {}}
-    try:
-        found = collect(vm, bots, [_asked(each) for each in given["others"]])
-    except RolloutError as error:
-        return {"failed": True, "msg": printable(str(error)), "bots": {}}
     shared = _shared_differences(given["installed"])
     stand = {each["bot"]: found_of(vm, _looked(each), shared) for each in given["bots"]}
+    settled = [bot for bot, found in stand.items() if not (given["start_ahead"] and found["differences"])]
+    try:
+        found = collect(vm, bots, [_asked(each) for each in given["others"]], settled)
+    except RolloutError as error:
+        return {"failed": True, "msg": printable(str(error)), "bots": {}}
     return {
         "changed": False,
         "python": platform.python_version(),

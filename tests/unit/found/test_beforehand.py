@@ -141,7 +141,7 @@ def test_systemd_that_will_not_do_is_refused_once_a_vm(
 ) -> None:
     monkeypatch.setattr(bots, "systemd_version", lambda: version)
     monkeypatch.setattr(bots, "watch_problems", list)
-    answer = bots.answer({"bots": [], "others": [], "installed": {}}, False)
+    answer = bots.answer({"bots": [], "others": [], "installed": {}, "start_ahead": True}, False)
     assert answer.get("msg", "").startswith(said) and answer["bots"] == {}
     assert bool(answer.get("failed")) == bool(said)
 
