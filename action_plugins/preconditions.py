@@ -24,6 +24,7 @@ from plugin_utils.preconditions import (  # noqa: E402
     core_problem,
     pool_problems,
     settings_problems,
+    type_problems,
 )
 from plugin_utils.settings import known_settings, refused_settings, value_of  # noqa: E402
 
@@ -31,10 +32,10 @@ from plugin_utils.settings import known_settings, refused_settings, value_of  # 
 class ActionModule(ActionBase):
     """Look at ansible-core's version, the inventory and the settings of the play's bots.
 
-    Runs in full in check mode, reaches no VM and changes nothing. Argument specifications check types and let unknown
-    names pass, so this refuses each variable that begins with ``bot_``, ``rollout_`` or ``webex_`` and is no setting,
-    with the nearest name that is one, each setting or value that has another name by now, and settings that contradict
-    each other. The option `staged` also asks for a canary.
+    Runs in full in check mode, reaches no VM and changes nothing. Refuses each variable that begins with ``bot_``,
+    ``rollout_`` or ``webex_`` and is no setting, with the nearest name that is one, and each setting or value that has
+    another name by now: argument specifications let those pass. Then what is not of its setting's type, for all bots in
+    one go, and settings that contradict each other. The option `staged` also asks for a canary.
     """
 
     TRANSFERS_FILES = False
@@ -60,10 +61,11 @@ def _refused(variables: Mapping[str, Any], staged: bool) -> Iterator[str]:
     if problem:
         yield problem
     by_bot = {bot: variables["hostvars"][bot] for bot in variables["ansible_play_hosts"]}
-    unknown = refused_settings(by_bot, known_settings())
-    yield from unknown
-    if unknown:  # what follows reads the settings by their names
-        return
+    # What follows reads the settings by their names, and then by their types.
+    for refused in (refused_settings(by_bot, known_settings()), type_problems(by_bot, known_settings())):
+        yield from refused
+        if refused:
+            return
     for bot, own in by_bot.items():
         # Only a checkout on this machine is patched without a bot.
         problems = settings_problems if "bots" in own["group_names"] else pool_problems

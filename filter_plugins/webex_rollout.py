@@ -25,6 +25,7 @@ from plugin_utils import (
     inputs,
     installed,
     left_behind,
+    no_way,
     preconditions,
     preflight_notes,
     preflight_table,
@@ -53,9 +54,14 @@ def webex_leader(hostvars: Variables, bot: str, play: Sequence[str], checkout: b
     return controls.leader(bot, hostvars, play, checkout)
 
 
-def webex_vm_ready(hostvars: Variables, bot: str) -> bool:
-    """``hostvars | webex_vm_ready(bot)``: whether the bot's VM has the program of this run."""
-    return controls.is_ready(bot, hostvars)
+def webex_vm_has(hostvars: Variables, what: str, bot: str) -> bool:
+    """``hostvars | webex_vm_has('vm_ready', bot)``: whether the bot's VM has the program of this run."""
+    return controls.vm_has(what, bot, hostvars)
+
+
+def webex_no_way(way: Mapping[str, Any], bot: str, host: str, user: str) -> str:
+    """``result | webex_no_way(bot, host, ansible_user)``: why the bot's VM cannot be worked on, and what to do."""
+    return no_way.no_way(way, bot, host, user)
 
 
 def webex_same_way(hostvars: Variables, bot: str, other: str) -> bool:
@@ -175,7 +181,8 @@ class FilterModule:
             "webex_settings_hash": webex_settings_hash,
             "webex_controls": webex_controls,
             "webex_leader": webex_leader,
-            "webex_vm_ready": webex_vm_ready,
+            "webex_vm_has": webex_vm_has,
+            "webex_no_way": webex_no_way,
             "webex_same_way": webex_same_way,
             "webex_vm_settings": webex_vm_settings,
             "webex_bots_of_vm": webex_bots_of_vm,

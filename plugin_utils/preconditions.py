@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from module_utils.webex_rollout.errors import RolloutError
 from module_utils.webex_rollout.notify import KINDS
 from module_utils.webex_rollout.own_checks import checks_of
@@ -64,6 +66,24 @@ def module_problem(name: str) -> str:
     if parts[0] in sys.stdlib_module_names or parts[0] in {*OLDEST} - {"python"}:
         return f"webex_pool_module is {name}, and the bot would no longer find its own {parts[0]}; choose another name"
     return ""
+
+
+def type_problems(by_bot: Mapping[str, Mapping[str, Any]], options: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Which settings are of another type than they have to be, or none of their choices, a sentence each.
+
+    :param options: of an argument specification; what is not set has its default.
+    """
+    given = {
+        name: {key: value for key, value in option.items() if key not in ("default", "required")}
+        for name, option in options.items()
+    }
+    validator = ArgumentSpecValidator(given)
+    found: dict[str, list[str]] = {}
+    for bot, variables in by_bot.items():
+        values = {name: variables[name] for name in options if name in variables}
+        for message in validator.validate(values).error_messages:
+            found.setdefault(message, []).append(bot)
+    return [f"{message} (set for {', '.join(bots)})" for message, bots in found.items()]
 
 
 _NUMBERS: dict[str, tuple[float, float]] = {

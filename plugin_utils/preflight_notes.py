@@ -41,11 +41,14 @@ class About:
     """What the VM itself notes of the bot."""
     programs: Sequence[Mapping[str, Any]] = field(default=())
     """Programs that its source names and confinement may break, each with `path`, `line` and `name`."""
+    findings: Sequence[Mapping[str, Any]] = field(default=())
+    """Clients that stay without the pool, each with `path`, `line`, `column` and `message`."""
 
 
 def notes(about: About) -> list[str]:
     """The notes, each a sentence or two."""
-    return [*_accounts(about), *_confinement(about), *about.found]
+    unpooled = [f"{each['path']}:{each['line']}:{each['column']}: {each['message']}" for each in about.findings]
+    return [*_accounts(about), *_confinement(about), *about.found, *unpooled]
 
 
 def _accounts(about: About) -> list[str]:

@@ -21,7 +21,8 @@ from .paths import OWN_UNITS
 from .processes import Bot
 from .shell_lines import cron_command, shell_words, unit_settings
 from .starter_kept import Kept, Texts
-from .starters import Search, Starter, names_in, read_file, starts_bot
+from .starter_search import Search, Starter, names_in, read_file
+from .starters import starts_bot
 from .tree import is_roots
 
 SECONDS = 10.0  # for the notes: nobody waits longer for other users' crontabs

@@ -53,10 +53,13 @@ def same_way(bot: str, other: str, variables: Variables) -> bool:
     return way(bot) == way(other)
 
 
-def is_ready(bot: str, variables: Variables) -> bool:
-    """Whether this run has found its own program on a bot's machine, or has put it there for another of its bots."""
+def vm_has(what: str, bot: str, variables: Variables) -> bool:
+    """Whether this run has found on a bot's machine what its bots share, or has put it there for another of them.
+
+    :param what: the key of what is handed over for it (roles/rollout/README.md).
+    """
     near = (variables[each].get("rollout_bot") or {} for each in bots_of_vm(bot, variables))
-    return any(each.get("vm_ready") for each in near)
+    return any(each.get(what) for each in near)
 
 
 def settled(variables: Variables, groups: Mapping[str, Sequence[str]]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugin_utils.gate.controls import bots_of_vm, controls, is_ready, leader, same_way, vm_settings
+from plugin_utils.gate.controls import bots_of_vm, controls, leader, same_way, vm_has, vm_settings
 
 BOTS = ["jarvis", "tars", "toodles", "barnacles", "far"]
 
@@ -111,5 +111,6 @@ def test_a_bot_of_the_same_vm_may_have_a_way_of_its_own(own: dict[str, Any], sam
 
 def test_a_vm_is_ready_for_all_its_bots_once_one_of_them_knows() -> None:
     bots = inventory(toodles={"rollout_bot": {"vm_ready": True}}, tars={"rollout_bot": {"vm_ready": False}})
-    assert [bot for bot in BOTS if is_ready(bot, bots)] == ["jarvis", "tars", "toodles", "barnacles"]
-    assert not is_ready("jarvis", inventory())
+    assert [bot for bot in BOTS if vm_has("vm_ready", bot, bots)] == ["jarvis", "tars", "toodles", "barnacles"]
+    assert not vm_has("vm_ready", "jarvis", inventory())
+    assert not vm_has("vm_shared", "jarvis", bots)

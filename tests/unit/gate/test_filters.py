@@ -86,7 +86,7 @@ FILES = """
     - name: Raise the limit of open files
       ansible.builtin.import_role: {name: open_files}
     - name: Show the drop-in
-      ansible.builtin.import_role: {name: bot_service, tasks_from: own.yml}
+      ansible.builtin.import_role: {name: bot_service}
 """
 
 
