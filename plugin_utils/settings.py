@@ -46,7 +46,7 @@ GROUPS = {
 
 PREFIXES = ("bot_", "rollout_", "webex_")
 
-HANDED_OVER = frozenset({"rollout_bot"})
+HANDED_OVER = frozenset({"rollout_bot", "bot_service_result"})
 """Facts that one role hands to another (roles/rollout/README.md): among a bot's variables, but no settings."""
 
 RENAMED = {"rollout_hold": "rollout_settle"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from plugin_utils.settings import known_settings, refused_settings
 from tests.chaos.faults import MOMENTS, WRITES
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -149,3 +150,9 @@ def test_task_names_are_unique_within_a_role(role: str) -> None:
 def test_chaos_names_moments_that_there_are() -> None:
     there = {name for path in texts("roles", "playbooks") for name in re.findall(r"- name: (.+)", path.read_text())}
     assert {*MOMENTS.values(), *(task for _, task in WRITES)} - there == set()
+
+
+def test_what_roles_register_is_not_refused_as_a_setting_by_the_runs_next_play() -> None:
+    registered = {name for path in texts("roles") for name in re.findall(r"register: (\w+)", path.read_text())}
+    assert "bot_service_result" in registered
+    assert refused_settings({"jarvis": dict.fromkeys(registered, 1)}, known_settings()) == []
