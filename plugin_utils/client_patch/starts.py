@@ -180,7 +180,10 @@ class Starts:
             starts.append(Start(MAIN, (posixpath.dirname(file),), "", "its path, as its own `except` provides for"))
             starts.append(self._as_member(file, ""))
         main = any(start.name == MAIN for start in starts)
-        if not member and not main and (imports.has_main or not starts):
+        by_package = not member and not starts and self._is_main_of_package(file)
+        if by_package:
+            starts.append(self._as_member(file, ""))
+        if not member and not main and (imports.has_main or by_package or not starts):
             own = posixpath.dirname(file)
             starts.append(Start(MAIN, (own,)))
         needed = tuple(self.importers.roots.get(file, ()))
@@ -210,6 +213,12 @@ class Starts:
         beside = directory in self.importers.roots.get(file, ())
         is_plugin = any(posixpath.dirname(path) == directory for path in self.layout.files if path.endswith(".plug"))
         return not beside and not is_plugin
+
+    def _is_main_of_package(self, file: str) -> bool:
+        """What `python -m package` runs; but for one that imports what lies beside it, as an archive's program does."""
+        directory = posixpath.dirname(file)
+        beside = directory in self.importers.roots.get(file, ())
+        return posixpath.basename(file) == "__main__.py" and bool(self.layout.package_of(file)[0]) and not beside
 
     def _is_django(self, file: str, imports: Imports) -> bool:
         """Django finds an application's files by their names; only `manage.py` is started."""

@@ -1,9 +1,10 @@
-"""The patch engine at length: python -m tests.bench.patch [programs|checkouts|files|speed].
+"""The patch engine at length: python -m tests.bench.patch [programs|checkouts|library|packages|speed] [--shard 1/4].
 
 Ten thousand generated programs with all their properties; as many generated checkouts, laid out and started in all
 ways, each started before and after its patch; every Python file of this machine's standard library and
 site-packages (and of other Pythons, if given), with CPython's symbol table as the judge of each name; and the time a
-long bot takes. Exits with 1 if a promise is broken.
+long bot takes. Exits with 1 if a promise is broken. With `--shard` each of several runs, one after the other or on
+several machines, does its share: other programs, checkouts and files.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from tests.unit.patch.properties import check_program
 PROJECT = Path(__file__).resolve().parents[3]
 BOT = PROJECT / "tests" / "lab" / "checkout" / "webex_bots" / "jarvis.py"
 SDKS = tuple(name.encode() for name in PACKAGES)
+PARTS = ("speed", "library", "packages", "checkouts", "programs")
 LONG_BOT = 2500  # lines
 LONG_BOT_LIMIT = 1.5  # s
 
@@ -196,9 +198,9 @@ def measure_speed() -> Speed:
 # -- all of it
 
 
-def _print_programs(examples: int, workers: int) -> dict[str, object]:
+def _print_programs(examples: int, workers: int, shard: slice) -> dict[str, object]:
     share = 250
-    numbers = range(-(-examples // share))
+    numbers = range(-(-examples // share))[shard]
     seen: Counter[str] = Counter()
     with ProcessPoolExecutor(workers) as pool:
         for part in pool.map(check_programs, numbers, [share] * len(numbers)):
@@ -210,9 +212,9 @@ def _print_programs(examples: int, workers: int) -> dict[str, object]:
     return dict(seen)
 
 
-def _print_checkouts(examples: int, workers: int) -> tuple[Counter[str], list[str]]:
+def _print_checkouts(examples: int, workers: int, shard: slice) -> tuple[Counter[str], list[str]]:
     share = 100
-    starts = range(0, examples, share)
+    starts = range(0, examples, share)[shard]
     seen: Counter[str] = Counter()
     broken: list[str] = []
     with ProcessPoolExecutor(workers) as pool:
@@ -227,8 +229,8 @@ def _print_checkouts(examples: int, workers: int) -> tuple[Counter[str], list[st
     return seen, broken
 
 
-def _print_files(roots: Iterable[Path], workers: int) -> Files:
-    paths = sorted({path for root in roots for path in root.rglob("*.py") if path.is_file()})
+def _print_files(roots: Iterable[Path], workers: int, shard: slice) -> Files:
+    paths = sorted({path for root in roots for path in root.rglob("*.py") if path.is_file()})[shard]
     total = Files()
     with ProcessPoolExecutor(workers) as pool:
         for part in pool.map(check_files, _chunks(paths)):
@@ -253,18 +255,26 @@ def _print_speed() -> Speed:
     return speed
 
 
+def _shard(text: str) -> slice:
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text} is no share, as in 1/4")
+    return slice(int(number) - 1, None, int(of))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.patch", description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", help="programs, checkouts, files, speed; all if none is named")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all if none is named")
     parser.add_argument("--examples", type=int, default=10_000, help="generated programs, and as many checkouts")
     parser.add_argument("--also", type=Path, action="append", default=[], help="another Python's library, for files")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--shard", type=_shard, default=slice(None), help="K/N: the Kth of N shares of each part")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     arguments = parser.parse_args()
-    unknown = set(arguments.parts) - {"programs", "checkouts", "files", "speed"}
+    unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    parts = arguments.parts or ["speed", "files", "checkouts", "programs"]
+    parts = arguments.parts or PARTS
     figures: dict[str, object] = {"python": platform.python_version(), "cores": os.cpu_count()}
     print(f"Python {figures['python']}, {figures['cores']} cores, LibCST {cst.LIBCST_VERSION}")
     broken = []
@@ -273,19 +283,20 @@ def main() -> int:
         figures["speed"] = asdict(speed)
         if speed.patching > LONG_BOT_LIMIT:
             broken.append(f"a long bot takes more than {LONG_BOT_LIMIT} s")
-    if "files" in parts:
-        paths = sysconfig.get_paths()
-        files = _print_files([Path(paths["stdlib"]), Path(paths["purelib"]), *arguments.also], arguments.workers)
+    names = sysconfig.get_paths()
+    roots = [Path(names[name]) for part, name in (("library", "stdlib"), ("packages", "purelib")) if part in parts]
+    if roots or arguments.also:
+        files = _print_files([*roots, *arguments.also], arguments.workers, arguments.shard)
         figures["files"] = asdict(files)
         broken += [f"crashed: {item}" for item in files.crashed]
         broken += [f"changed: {item}" for item in files.changed if item.endswith("(constructs no client)")]
         broken += [f"name: {item}" for item in files.disagreements]
     if "checkouts" in parts:
-        became, failed = _print_checkouts(arguments.examples, arguments.workers)
+        became, failed = _print_checkouts(arguments.examples, arguments.workers, arguments.shard)
         figures["checkouts"] = dict(became)
         broken += failed
     if "programs" in parts:
-        figures["programs"] = _print_programs(arguments.examples, arguments.workers)
+        figures["programs"] = _print_programs(arguments.examples, arguments.workers, arguments.shard)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
     for item in broken:

@@ -1,6 +1,7 @@
 """The pool module's suite over Pythons, SDKs, webex_bot, requests and urllib3: python -m tests.bench.pool.matrix.
 
-Environments are made once and kept in the cache. A Python that is not on this machine is named, not passed over.
+Environments are made once and kept in the cache. A Python that is not on this machine is named, not passed over. What
+has passed with the module and the suite as they are is not run again when the matrix was interrupted; `--again` does.
 `--current` runs it with what is released today instead, and says what has moved since the pinned versions and which of
 the module's assumptions a new release breaks.
 """
@@ -8,6 +9,7 @@ the module's assumptions a new release breaks.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,11 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.unit.pool.environments import CACHE, NEWEST, OLD_REQUESTS, Environment
-from tests.unit.pool.runner import Outcome, run_suite
+from tests.unit.pool.runner import MODULE, READER, SUITE, Outcome, run_suite
 
 PYTHONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 REFERENCE = "3.11"
 TEAMS_SDK = "webexteamssdk==1.7"
+PASSED = CACHE / "passed.json"
+# Only a suite that hangs is to be ended: on a busy machine one takes many minutes.
+LIMIT = 3600  # s
 
 
 def find_python(version: str) -> Path | None:
@@ -80,8 +85,11 @@ def main() -> int:
     """Run the matrix, or today's releases; 1 if anything failed or was missing."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pool.matrix", description=__doc__.split("\n")[0])
     parser.add_argument("--current", action="store_true", help="with today's releases instead")
+    parser.add_argument("--again", action="store_true", help="run what has passed before as well")
     parser.add_argument("beginnings", nargs="*", help="of the names of the environments to run; all if none is given")
     arguments = parser.parse_args()
+    if arguments.again:
+        PASSED.unlink(missing_ok=True)
     return run_current() if arguments.current else run_matrix(tuple(arguments.beginnings))
 
 
@@ -121,8 +129,13 @@ def run_matrix(beginnings: tuple[str, ...] = ()) -> int:
     for version in bad:
         print(f"Python {version}: not on this machine")
     start = time.monotonic()
+    passed = json.loads(PASSED.read_text(encoding="utf-8")) if PASSED.exists() else {}
+    left = [each for each in chosen if _fingerprint(each) not in passed]
+    for each in chosen:
+        if each not in left:
+            print(f"before {each.name:<60}{json.dumps(passed[_fingerprint(each)])}", flush=True)
     with ThreadPoolExecutor(3) as threads:
-        for environment, outcome in zip(chosen, threads.map(_try, chosen), strict=True):
+        for environment, outcome in zip(left, threads.map(_try, left), strict=True):
             print(
                 f"{'ok    ' if outcome.code == 0 else 'FAILED'} {environment.name:<60}{json.dumps(outcome.counts)}",
                 flush=True,
@@ -130,13 +143,24 @@ def run_matrix(beginnings: tuple[str, ...] = ()) -> int:
             if outcome.code:
                 bad.append(environment.name)
                 print(outcome.text[-3000:])
-    print(f"{len(chosen)} environments in {time.monotonic() - start:.0f} s")
+            else:
+                passed[_fingerprint(environment)] = outcome.counts
+                PASSED.write_text(json.dumps(passed), encoding="utf-8")
+    print(f"{len(left)} of {len(chosen)} environments in {time.monotonic() - start:.0f} s")
     return 1 if bad else 0
+
+
+def _fingerprint(environment: Environment) -> str:
+    """Stands for an environment with the module and the suite as they are."""
+    digest = hashlib.sha256(repr((environment, _version(environment.python or sys.executable))).encode())
+    for path in (MODULE, READER, *sorted(SUITE.rglob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _try(environment: Environment) -> Outcome:
     try:
-        return run_suite(environment)
+        return run_suite(environment, limit=LIMIT)
     except (RuntimeError, subprocess.TimeoutExpired) as failure:  # it cannot be installed, or the machine is too slow
         return Outcome(2, str(failure))
 

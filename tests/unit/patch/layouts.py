@@ -319,6 +319,17 @@ OTHERS = {
         ["-m", "mybot"],
         {"mybot/__main__.py": ".webex_pool_config"},
     ),
+    "a package run by -m that imports nothing of its own": Checkout(
+        {"mybot/__init__.py": "", "mybot/__main__.py": CLIENT},
+        ["-m", "mybot"],
+        {"mybot/__main__.py": ".webex_pool_config"},
+        findings=["does not resolve when mybot/__main__.py is started by its name"],
+    ),
+    "an archive's program, in a directory": Checkout(
+        {"app/__main__.py": f"import names\n{CLIENT}", "app/__init__.py": "", "app/names.py": ""},
+        ["app"],
+        {"app/__main__.py": "webex_pool_config"},
+    ),
     "a deep package": Checkout(
         {
             "corp/__init__.py": "",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from .checkouts import check, patched
-from .layouts import INSTALLED, LAYOUTS, POOL, Checkout, start, write
+from .layouts import CLIENT, FUNCTION, INSTALLED, LAYOUTS, POOL, Checkout, start, write
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,38 @@ def test_the_patched_program_starts(layout: Checkout, tmp_path: Path, installed:
         assert part in told
     if not layout.findings:
         assert "ships" not in told
+
+
+@pytest.mark.parametrize(
+    ("files", "directory", "command"),
+    [
+        (
+            {"hook/app.py": f"{CLIENT}\n\ndef handler(event, context):\n    print(event)\n"},
+            "hook",
+            "app.handler(1, None)",
+        ),
+        ({"app/__main__.py": "from bot import main\nmain()\n", "app/bot.py": FUNCTION}, "app", ""),
+        ({"app/__main__.py": CLIENT}, "app", ""),
+    ],
+    ids=["AWS lambda's zip", "zipapp", "zipapp of one file"],
+)
+def test_the_patched_program_starts_from_an_archive(
+    files: dict[str, str], directory: str, command: str, tmp_path: Path, installed: Path
+) -> None:
+    home = write(tmp_path / "checkout", files)
+    layout = Checkout(files, ["-c", f"import app; {command}"] if command else ["bot.zip"], {}, path=["bot.zip"])
+
+    def started() -> tuple[int, str, list[int]]:
+        shutil.make_archive(str(home / "bot"), "zip", home / directory)
+        done = start(home, layout, installed)
+        return done.code, done.output, done.configured
+
+    code, output, configured = started()
+    assert (code, configured) == (0, [0]), output
+    result = patched(files)
+    write(home, {path: item.source for path, item in result.files.items()})
+    write(home, dict.fromkeys(result.modules, POOL))
+    assert started() == (0, output, [1])
 
 
 def test_generated_checkouts_start_after_the_patch(tmp_path: Path, installed: Path) -> None:
