@@ -35,25 +35,32 @@ SAMPLES = (
     Sample(
         "preflight",
         "ansible-playbook playbooks/preflight.yml",
-        (r"bot +what +found", r"jarvis +clients", r" +(runs|open files|environment|outputs) (?!.*@(?!jarvis))"),
+        (r" +bot +what +found", r" +jarvis +clients", r" +(runs|open files|environment|outputs) (?!.*@(?!jarvis))"),
     ),
     Sample(
         "canary",
         "ansible-playbook rollout.yml --limit jarvis",
         (
-            *(rf"TASK \[\w+ : {re.escape(step)}\]" for step in STEPS),
-            *(r"PLAY \[", r"jarvis: promote \(reason", r"\d+ failed calls?, ", r"jarvis +: ok=", r"Report: "),
+            *(rf" +jarvis +(changed|ok) .* s  {re.escape(step)}$" for step in STEPS),
+            *(
+                r"(Preflight|Stage \w+|Look again|Verify)$",
+                r" +jarvis: promote \(reason",
+                r" +jarvis +ok .* failed calls?, ",
+            ),
+            *(r"jarvis: nothing|jarvis +changed ", r"Report: "),
         ),
     ),
-    Sample("status", "ansible-playbook playbooks/status.yml", (r"bot +vm +phase", r"(jarvis|tars) +\d", r"\S+: lock ")),
+    Sample(
+        "status",
+        "ansible-playbook playbooks/status.yml",
+        (r" +bot +vm +phase", r" +(jarvis|tars) +\d", r" +\S+: lock "),
+    ),
 )
 
 
 def text_of(output: str) -> list[str]:
-    """The lines of an Ansible run without colours, rules of asterisks, and the JSON around messages."""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines()
-    lines = [re.sub(r'^ +(?:"msg": )?"(.*?)",?$', r"\1", line) for line in lines]
-    return [re.sub(r" \*+$", "", line).rstrip() for line in lines]
+    """The lines of a run without colours."""
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines()]
 
 
 def excerpt(sample: Sample, output: str) -> str:

@@ -10,17 +10,12 @@ import yaml
 from tests.samples.excerpts import SAMPLES, STEPS, Sample, excerpt, replace
 
 ROOT = Path(__file__).resolve().parents[3]
-OUTPUT = """\x1b[0;34mPLAY [Stage canary] ****\x1b[0m
-
-TASK [rollout : Arm the guard] *****
-changed: [jarvis]
-ok: [jarvis] => {
-    "msg": [
-        "bot         what",
-        "jarvis      clients"
-    ]
-}
-    "msg": "jarvis: promote (reason: it is well)"
+OUTPUT = """
+\x1b[1;37mStage canary\x1b[0m
+\x1b[0;33m  jarvis  changed          0.9 s  Arm the guard\x1b[0m
+  bot         what
+  jarvis      clients
+  jarvis: promote (reason: it is well)
 """
 
 
@@ -43,15 +38,14 @@ def test_a_page_without_the_place_is_an_error(tmp_path: Path) -> None:
 
 def test_lines_are_shown_as_a_person_reads_them() -> None:
     sample = Sample(
-        "x", "ansible-playbook x.yml", (r"PLAY \[", r"TASK \[rollout : Arm", r"jarvis: promote", "bot ", "jarvis  ")
+        "x", "ansible-playbook x.yml", ("Stage ", " +jarvis +changed .* Arm", " +bot ", " +jarvis: promote")
     )
     assert excerpt(sample, OUTPUT).splitlines() == [
         "$ ansible-playbook x.yml",
-        "PLAY [Stage canary]",
-        "TASK [rollout : Arm the guard]",
-        "bot         what",
-        "jarvis      clients",
-        "jarvis: promote (reason: it is well)",
+        "Stage canary",
+        "  jarvis  changed          0.9 s  Arm the guard",
+        "  bot         what",
+        "  jarvis: promote (reason: it is well)",
     ]
 
 
