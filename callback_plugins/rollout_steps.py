@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from ansible import constants as C
@@ -40,7 +41,7 @@ from ansible.utils.color import stringc
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from plugin_utils.live import Live, can_be_shown
-from plugin_utils.steps import FEW, MARGIN, SLOW, Ending, Tally, lines, many, step, step_name, table, unchanged
+from plugin_utils.steps import FEW, MARGIN, SLOW, Ending, Tally, lines, many, shorten, step, step_name, table, unchanged
 from plugin_utils.words import measured, printable
 
 COLORS = {
@@ -129,8 +130,9 @@ class CallbackModule(Default):
 
     @_by_lines
     def v2_playbook_on_no_hosts_remaining(self) -> None:
+        """Ansible says it twice."""
         self._end_task()
-        self._say("the run goes on with no bot", C.COLOR_ERROR)
+        self._message("this play ends here")
 
     @_by_lines
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
@@ -223,7 +225,9 @@ class CallbackModule(Default):
             bot: Ending(stats.summarize(bot), self._tallies.get(bot, Tally())) for bot in sorted(stats.processed)
         }
         for text, result in table(endings, bool(context.CLIARGS.get("check"))):
-            self._display.display(text, color=COLORS.get(result))
+            # In full it is above.
+            shown = shorten(text, get_terminal_size().columns - 1) if self._live else text
+            self._display.display(shown, color=COLORS.get(result))
         if any(ending.result in ("failed", "unreachable") for ending in endings.values()):
             self._display.display("With -v the same command shows every step in full.")
 

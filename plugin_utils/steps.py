@@ -86,3 +86,8 @@ def table(endings: Mapping[str, Ending], checking: bool) -> list[tuple[str, str]
 def lines(text: str) -> list[str]:
     """A text's lines, at least one, with nothing that a terminal would obey."""
     return [printable(line.rstrip()) for line in re.split(r"\r?\n", text.strip("\n"))]
+
+
+def shorten(text: str, width: int) -> str:
+    """A text that fits into a line."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"

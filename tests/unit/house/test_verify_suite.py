@@ -7,6 +7,9 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
+from tests.verify import sockets
 from tests.verify.conftest import CURES, FACTS
 from tests.verify.inventory import in_full
 
@@ -47,6 +50,25 @@ def test_a_failure_has_its_bot_its_fact_and_its_next_step(tmp_path: Path) -> Non
     failure = case.find("failure")
     assert failure is not None
     assert "rollout.yml --limit nobody --check --diff" in str(failure.text)
+
+
+class Sockets:
+    """A VM whose ss shows one look after the other, and the last one for good."""
+
+    def __init__(self, *looks: list[int]) -> None:
+        self.looks = list(looks)
+
+    def check_output(self, command: str) -> str:
+        look = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        pooled = ["0 0 10.0.0.1:1 10.0.0.2:443 users:((python,pid=7,fd=3)) timer:(keepalive,1sec,0)"]
+        return "\n".join(pooled + [f"0 0 10.0.0.1:{port} 10.0.0.2:443 users:((python,pid=7,fd=4))" for port in look])
+
+
+def test_a_connection_for_one_request_is_no_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "ONE_REQUEST", 0.5)
+    for looks in (([50],), ([50, 51], [50]), ([50, 51], [50, 52])):
+        assert [line.split()[2] for line in sockets.bare_sockets(Sockets(*looks), 7)] == ["10.0.0.1:50"]
+    assert len(sockets.bare_sockets(Sockets([50, 51]), 7)) == 2, "both last"
 
 
 def test_paths_are_looked_at_as_the_vm_has_them() -> None:
