@@ -87,7 +87,7 @@ class CallbackModule(Default):
         self.instead: type | None = Default if self._display.verbosity else None
         self._live: Live | None = None
         self._heading = self._step = ""
-        self._play_began = self._began = time.monotonic()
+        self._play_began = time.monotonic()
         self._width = 0
         self._starts: dict[tuple[str, str], float] = {}
         self._tallies: dict[str, Tally] = {}
@@ -95,6 +95,7 @@ class CallbackModule(Default):
         # Of the present play: its bots, in their order, and those of whom there was more to say than "nothing changed".
         self._bots: dict[str, None] = {}
         self._told: set[str] = set()
+        self._over = False
         # Of the present task: messages shown, seconds and messages of those that have nothing changed, differences,
         # failed rounds of loops.
         self._messages: set[str] = set()
@@ -130,9 +131,10 @@ class CallbackModule(Default):
 
     @_by_lines
     def v2_playbook_on_no_hosts_remaining(self) -> None:
-        """Ansible says it twice."""
         self._end_task()
-        self._message("this play ends here")
+        if not self._over:  # Ansible says it more than once
+            self._say("this play ends here", C.COLOR_ERROR)
+        self._over = True
 
     @_by_lines
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
@@ -257,7 +259,7 @@ class CallbackModule(Default):
         if quiet:
             took = measured(time.monotonic() - self._play_began)
             self._say(f"{unchanged(quiet, bool(context.CLIARGS.get('check')))} ({took})", C.COLOR_OK)
-        self._bots, self._told = {}, set()
+        self._bots, self._told, self._over = {}, set(), False
 
     def _done(self, result: Any, skipped: bool = False) -> tuple[str, float]:
         """Note that a bot is through with a task; the bot, and its seconds."""
