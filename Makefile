@@ -80,8 +80,8 @@ bench-patch: $(VENV)/.installed ## The patch engine on thousands of files and ge
 bench-gate: $(VENV)/.installed ## Operating characteristics of the verdict
 	$(BIN)/python -m tests.bench.gate
 
-bench-rollout: $(VENV)/.installed ## A rollout of six bots, and a second run, beside the report's manual procedure (root)
-	$(BIN)/python -m tests.bench.rollout
+bench-rollout: $(VENV)/.installed ## A rollout and a second run beside the report's manual procedure and pyinfra, and of 24 and 96 bots (root; long; ROLLOUT='--only six')
+	$(BIN)/python -m tests.bench.rollout $(ROLLOUT)
 
 bench-logs: $(VENV)/.installed ## Speed of the log reading against grep -c
 	$(BIN)/python -m tests.bench.logs
