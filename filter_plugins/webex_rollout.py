@@ -126,7 +126,7 @@ def webex_installed(_: object) -> dict[str, str]:
 
 def webex_notes(about: Mapping[str, Any]) -> list[str]:
     """``{...} | webex_notes``: what preflight says of a bot, from the fields of `preflight_notes.About`."""
-    return preflight_notes.notes(preflight_notes.About(**about, pipelining=_pipelining()))
+    return preflight_notes.notes(preflight_notes.About(**about, pipelining=_pipelining))
 
 
 def _pipelining() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,8 @@ class About:
     bot_user: str
     leader: bool
     """Whether this bot speaks for its VM."""
-    pipelining: bool
+    pipelining: Callable[[], bool]
+    """Asked only where it matters: the answer takes loading a plugin, in each bot's process anew."""
     hardening: str
     writable: Sequence[str]
     """What the bot may write below its user's home when it is confined."""
@@ -59,7 +60,7 @@ def _accounts(about: About) -> list[str]:
         f"{user} is both ansible_user and bot_user on {about.host}: whoever takes over a bot of {user}'s is root "
         "there, by the sudo that Ansible uses. Give Ansible an account of its own"
     ]
-    if not about.pipelining:
+    if not about.pipelining():
         said.append(
             f"pipelining is switched off, so what root runs on {about.host} passes through files that {user}'s bots "
             "can change. Switch it on (ANSIBLE_PIPELINING=true), or give Ansible an account of its own"

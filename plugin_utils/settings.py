@@ -95,9 +95,16 @@ def value_of(name: str, bot: str, variables: Mapping[str, Any]) -> Any:
     default = known_settings()[name]["default"]
     if not isinstance(default, str):
         return default
+    template, needed = _compiled(default)
+    return template.render({each: value_of(each, bot, variables) for each in needed})
+
+
+@functools.cache
+def _compiled(default: str) -> tuple[jinja2.Template, frozenset[str]]:
+    """A default as a template, and the variables that it needs: the same for every bot of a run."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     needed = jinja2.meta.find_undeclared_variables(environment.parse(default))
-    return environment.from_string(default).render({each: value_of(each, bot, variables) for each in needed})
+    return environment.from_string(default), frozenset(needed)
 
 
 def refused_settings(variables_by_bot: Mapping[str, Mapping[str, Any]], known: Iterable[str]) -> list[str]:

@@ -34,7 +34,9 @@ def leader(bot: str, variables: Variables, play: Sequence[str], checkout: bool =
         home = value_of("bot_home", each, variables[each]) if checkout else ""
         return vm_of(each, variables), posixpath.normpath(home)
 
-    return next((each for each in play if place(each) == place(bot)), bot)
+    # Looking a bot up in `hostvars` is what costs, and every bot of a run asks this several times.
+    own = place(bot)
+    return next((each for each in play if place(each) == own), bot)
 
 
 WAY = (

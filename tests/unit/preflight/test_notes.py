@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from plugin_utils.preflight_notes import About, notes
 
-ABOUT = About("jarvis", "vm1", "deploy", "vinay", True, True, "off", ["/home/vinay/pub/IR"])
+ABOUT = About("jarvis", "vm1", "deploy", "vinay", True, lambda: True, "off", ["/home/vinay/pub/IR"])
 
 
 def test_separate_accounts_and_no_confinement_are_not_worth_a_word() -> None:
     assert notes(ABOUT) == []
-    assert notes(replace(ABOUT, pipelining=False)) == []
+    assert notes(replace(ABOUT, pipelining=lambda: False)) == []
 
 
 def test_one_account_for_both_is_said_once_a_vm() -> None:
@@ -24,7 +24,7 @@ def test_one_account_for_both_is_said_once_a_vm() -> None:
 
 
 def test_pipelining_that_is_off_is_said_where_it_matters() -> None:
-    said = notes(replace(ABOUT, ansible_user="vinay", pipelining=False))
+    said = notes(replace(ABOUT, ansible_user="vinay", pipelining=lambda: False))
     assert len(said) == 2 and "pipelining is switched off" in said[1] and "ANSIBLE_PIPELINING=true" in said[1]
 
 
