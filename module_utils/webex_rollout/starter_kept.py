@@ -5,6 +5,7 @@ has set up can start none of them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ Texts = Dict[str, Dict[str, str]]  # noqa: UP006
 Units = List[Tuple[str, str, Any]]  # noqa: UP006
 Judged = Tuple[int, str, str, str]  # noqa: UP006
 
-# Whatever a bot is called: a text with one of these may start any of them.
-_ANYBODYS = (".py", ".sh", "*", "python", "pypy")
+# Whatever a bot is called: a text with one of these may start any of them. Another pattern of files reaches a script
+# only from its directory, which is then named.
+_ANYBODYS = (".py", "python", "pypy", "*/")
 _QUOTING = str.maketrans("", "", "\"'\\")
 
 
@@ -42,15 +44,18 @@ def judged(uid: int, text: str, directory: str, variables: Mapping[str, Sequence
     return uid, text, directory, repr(sorted((variables or {}).items()))
 
 
-def words_for(scripts: Iterable[str], name: str, programs: Iterable[str]) -> re.Pattern[str]:
+def words_for(scripts: Iterable[str], checkout: str, home: str, name: str, programs: Iterable[str]) -> re.Pattern[str]:
     """What a text must have anywhere to start a bot, or to leave a doubt.
 
     :param scripts: paths of its script: with links followed, and as the settings have it.
+    :param home: of the bot's user, which a text need not name.
     :param programs: other programs that are it, as `Bot.commands` begins with them.
     """
-    parts = [part for path in scripts for part in path.split("/")[-2:]] + [each.split("/")[-1] for each in programs]
+    scripts = list(scripts)
+    parts = [part for path in (*scripts, *programs) for part in path.split("/")[-2:]] + [checkout.split("/")[-1]]
     stems = [part[:-3] if part.endswith(".py") else part for part in parts]
-    return re.compile("|".join(re.escape(word) for word in {*_ANYBODYS, name, *stems} - {"", "."}))
+    unnamed = ["~", "HOME", "cd"] if home in (checkout, *map(os.path.dirname, scripts)) else []
+    return re.compile("|".join(re.escape(word) for word in {*_ANYBODYS, name, *stems, *unnamed} - {"", "."}))
 
 
 def unquoted(texts: Iterable[str]) -> str:

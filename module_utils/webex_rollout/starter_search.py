@@ -75,8 +75,9 @@ class Search:
     @cached_property
     def words(self) -> re.Pattern[str]:
         """What a text must have to start the bot."""
-        bot = self.bot
-        return words_for((self.script, bot.script), bot.name, (command[0] for command in bot.commands if command))
+        bot, programs = self.bot, [command[0] for command in self.bot.commands if command]
+        checkout = os.path.normpath(bot.home)
+        return words_for((self.script, bot.script), checkout, self.account.home, bot.name, programs)
 
     def path(self, relative: str) -> str:
         """A path below the root."""

@@ -100,6 +100,8 @@ QUOTED = (
     f"cd {HOME}; .venv/bin/pyth'o'n webex_bots/jar\"vis.py\"",
     f"{HOME}/webex_bots/jar\\\nvis.py",
     f"B=jar; {HOME}/webex_bots/${{B}}vis.py",
+    f"cd {HOME}/webex_bots; for each in ./*; do $each & done",
+    "for each in /home/vinay/pub/*/web*/*; do $each & done",
 )
 
 
