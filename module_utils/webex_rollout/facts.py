@@ -335,14 +335,15 @@ def _python(bot: Bot, account: Account, seen: dict[str, Any], machine: Mapping[s
     """The bot's Python, and what it makes of the script where that is to be started."""
     if seen["python"]:
         return {"error": seen["python"]}
-    key, known = (account.name, bot.python), machine["pythons"]
-    if key not in known:
-        known[key] = interpreter(bot.python, account, OLDEST)
-    if known[key]["error"]:
-        return known[key]
+    key = (account.name, bot.python)
+    if key not in machine["pythons"]:
+        machine["pythons"][key] = interpreter(bot.python, account, OLDEST)
+    answer: dict[str, Any] = machine["pythons"][key]
+    if answer["error"]:
+        return answer
     starts = seen["script"] and bot.name not in machine["settled"]
     return {
-        **known[key],
+        **answer,
         "syntax_error": _syntax_error(bot) if starts else None,
         "start_problem": start_problem(bot.python, bot.home, bot.script, account) if starts else "",
     }
