@@ -150,6 +150,11 @@ class Store:
         """Where the soak of the bot's release is kept."""
         return self.path / "soak.json"
 
+    @property
+    def history_path(self) -> Path:
+        """Where it is kept what the bot's log held before a release that was rolled back."""
+        return self.path / "history.json"
+
     @contextlib.contextmanager
     def soak_mutex(self) -> Iterator[None]:
         """Held while the bot's log is looked at and the soak is written: by a run, or by the timer between two."""

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..drift import unstable
 from ..errors import RolloutError, SoakError
+from ..evidence import PROMOTE
+from ..history import forget_history, undisturbed
 from ..own_checks import checks_of
 from ..probe import probe_of
-from ..processes import Bot
 from ..soak import Soak, begin, load, locked, save
-from ..store import Vm
+from ..store import Store, Vm
 from ..system import utc
 from ..watch import look
 
@@ -33,8 +34,11 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
         soak, resumed = load(store), True
     else:
         with locked(store):
-            kept = _same(load(store), given)
-            soak = _stated(kept, given) if state == "stated" else _with(store.need().bot, kept, given)
+            found = load(store)
+            kept = _same(found, given)
+            if found is not None and found.verdict == PROMOTE:
+                forget_history(store)
+            soak = _stated(kept, given) if state == "stated" else _with(store, kept, given)
             if state == "looked":
                 look(store, soak)
             resumed = kept is not None and state != "begun"
@@ -63,11 +67,13 @@ def _same(kept: Soak | None, given: dict[str, Any]) -> Soak | None:
     return None if other and given["state"] == "begun" else kept
 
 
-def _with(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
+def _with(store: Store, kept: Soak | None, given: dict[str, Any]) -> Soak:
     """The soak with what this run says of it; one that begins, or begins anew, where there is none."""
     soak = kept
     if soak is None or given["state"] == "begun":
-        soak = begin(bot, given["release"], given["log"], given["before"] or {}, kept)
+        soak = begin(store.need().bot, given["release"], given["log"], given["before"] or {}, kept)
+        if kept is None:
+            soak.own.history = undisturbed(store, soak.own.log, soak.own.history)
     soak.settings_hash = given["settings_hash"] or soak.settings_hash
     soak.until = given["soak_max"] + given["watch"]
     soak.acts, soak.heals = given["act"], given["heal"]
@@ -77,9 +83,13 @@ def _with(bot: Bot, kept: Soak | None, given: dict[str, Any]) -> Soak:
     soak.own.signatures, soak.own.timezone = given["signatures"], given["timezone"]
     soak.decide(given["decision"], given["who"], given["why"], utc(time.time()))
     own = {"timezone": given["timezone"], "signatures": given["signatures"]}
+    known = {*soak.controls}
     soak.watch(
         [{**own, **{key: value for key, value in each.items() if value is not None}} for each in given["controls"]]
     )
+    for name, watch in soak.controls.items():
+        if name not in known:
+            watch.history = undisturbed(store.vm.store(name), watch.log, watch.history)
     return soak
 
 

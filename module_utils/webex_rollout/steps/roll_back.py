@@ -16,6 +16,7 @@ from ..drift import stale_files
 from ..entries import Entry
 from ..errors import BlockedError, RolloutError
 from ..found import start_problem
+from ..history import keep_history
 from ..launch import must_reopen_its_files, stop_all
 from ..lock import act_under_lock
 from ..processes import bot_pids
@@ -235,7 +236,9 @@ def forget_soak(store: Store, target: str) -> None:
     """The log of a release that was rolled back is no evidence for its next attempt; the target's own stays."""
     damaged_or_none = contextlib.suppress(FileNotFoundError, RolloutError)  # who needs it will report that
     with store.soak_mutex(), damaged_or_none:
-        if unseal(store.soak_path).get("release") != target:
+        soak = unseal(store.soak_path)
+        if soak.get("release") != target:
+            keep_history(store, soak)
             store.soak_path.unlink()
 
 

@@ -51,7 +51,7 @@ FLOORS = (
     {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "webhooks", "metrics", "weather"},
     {"messages", "probe"},
     {"logs", "evidence"},
-    {"likelihood", "heard", "reach"},
+    {"likelihood", "heard", "reach", "history"},
     {"verdict", "record", "soak"},
     {"inputs"},
     {
