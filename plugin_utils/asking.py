@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 
 from module_utils.webex_rollout.asked import MARK, OTHER
 from module_utils.webex_rollout.paths import PROGRAM
+from plugin_utils.gate.controls import vm_has
 from plugin_utils.program import digest
 from plugin_utils.unanswered import no_answer
 from plugin_utils.words import printable
@@ -57,8 +58,12 @@ def ask(
 
 
 def _is_ready(variables: Mapping[str, Any]) -> bool:
-    """Whether this run has found its own program on the VM, or has put it there."""
-    return (variables.get("rollout_bot") or {}).get("vm_ready") is True
+    """Whether this run has found its own program on the VM, or has put it there, for whichever of its bots."""
+    if (variables.get("rollout_bot") or {}).get("vm_ready") is True:
+        return True
+    if "rollout_bot" not in variables or "hostvars" not in variables:
+        return False
+    return vm_has("vm_ready", str(variables["inventory_hostname"]), variables["hostvars"])
 
 
 def _chosen_python(action: ActionBase, variables: Mapping[str, Any]) -> str:

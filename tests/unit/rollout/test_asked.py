@@ -167,6 +167,18 @@ class Action:
 
 GIVEN = {"path": "/jarvis.log", "user": "root", "take": "yes"}
 READY = {"rollout_bot": {"vm_ready": True}}
+
+
+def beside(other: dict[str, Any], vm: str = "vm1") -> dict[str, Any]:
+    """Variables of a bot that knows nothing of its VM yet, beside another one that was rolled out in this run."""
+    bots = {"tars": {"rollout_bot": {"vm_ready": False}}, "jarvis": other}
+    everybody = {
+        bot: {**own, "ansible_host": vm if bot == "jarvis" else "vm1", "groups": {"bots": [*bots]}, "group_names": []}
+        for bot, own in bots.items()
+    }
+    return {**everybody["tars"], "inventory_hostname": "tars", "hostvars": everybody}
+
+
 ANSWER = f"a banner\n{MARK}" + '{"answered": "program"}\n'
 
 
@@ -176,6 +188,9 @@ ANSWER = f"a banner\n{MARK}" + '{"answered": "program"}\n'
         (Action(stdout=ANSWER), READY, ["program"]),
         (Action(stdout=ANSWER), {}, ["module"]),
         (Action(stdout=ANSWER), {"rollout_bot": {"vm_ready": False}}, ["module"]),
+        (Action(stdout=ANSWER), beside(READY), ["program"]),
+        (Action(stdout=ANSWER), beside(READY, vm="vm2"), ["module"]),
+        (Action(stdout=ANSWER), beside({}), ["module"]),
         (Action(stdout=ANSWER, pipelining=False), READY, ["module"]),
         (Action(OTHER), READY, ["program", "module"]),
         (Action(127), READY, ["program", "module"]),
