@@ -55,7 +55,7 @@ def webex_leader(hostvars: Variables, bot: str, play: Sequence[str], checkout: b
 
 
 def webex_vm_has(hostvars: Variables, what: str, bot: str) -> bool:
-    """``hostvars | webex_vm_has('vm_ready', bot)``: whether the bot's VM has the program of this run."""
+    """``hostvars | webex_vm_has('vm_ready', bot)``: whether this run has seen to that part of the bot's VM."""
     return controls.vm_has(what, bot, hostvars)
 
 
