@@ -31,14 +31,13 @@ from plugin_utils.words import at, printable
 
 display = Display()
 
-BEGIN_OPTIONS = (
+LOOK_OPTIONS = (
     *("release", "log", "before", "controls", "settings_hash", "watch", "act", "heal", "checks", "probe"),
     *("signatures", "timezone"),
 )
 
 REQUIRED_IF = [
     ("state", "watched", ("release", "log", "soak_min", "soak_max", "min_requests", "timeouts_per_hour")),
-    ("state", "begun", ("release", "log", "soak_max")),
 ]
 
 
@@ -48,7 +47,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Read or begin a soak, or look until there is a verdict or the time to wait is over."""
+        """Read a soak, or look until there is a verdict or the time to wait is over."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, given = self.validate_argument_spec(argument_spec=OPTIONS, required_if=REQUIRED_IF)
         self._given, self._vars = given, task_vars or {}
@@ -57,22 +56,7 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {**result, "skipped": True, "msg": f"{given['bot']}: a soak takes time, and check mode has none"}
         must_make_sense(given)
-        if given["state"] == "begun":
-            return {**result, **self._ask(state="begun", **{name: given[name] for name in (*BEGIN_OPTIONS, *GATE)})}
-        return {**result, "changed": False, **self._watched()}
-
-    def _watched(self) -> dict[str, Any]:
-        """A release that was promoted stays so: what happens weeks later is the business of verify, and of a rollback,
-        not of this gate."""
-        kept = self._ask(state="read")["soak"]
-        soak = None if kept is None or self._given["decision"] else Soak.load(kept)
-        if soak is None or (soak.release, soak.verdict) != (self._given["release"], PROMOTE) or soak.record is None:
-            return self._watch()
-        # Without a look: weeks later nothing may fail here.
-        if self._given["settings_hash"] not in ("", soak.settings_hash):
-            names = ("release", "settings_hash")
-            self._ask(state="stated", **{name: self._given[name] for name in names})
-        return self._answer(soak, soak.record, None)
+        return {**result, "changed": False, **self._watch()}
 
     def _watch(self) -> dict[str, Any]:
         given = self._given
@@ -118,7 +102,7 @@ class ActionModule(ActionBase):
 
     def _look(self, **decided: str) -> tuple[Soak, dict[str, Any]]:
         given = self._given
-        options = {name: given[name] for name in (*BEGIN_OPTIONS, *GATE)}
+        options = {name: given[name] for name in (*LOOK_OPTIONS, *GATE)}
         answer = self._ask(state="looked", **options, **decided)
         if answer["unstable"]:
             raise AnsibleActionFail(printable(f"{given['bot']} is not stable: {answer['unstable']}"))

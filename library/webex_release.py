@@ -16,8 +16,9 @@ description:
     machine's program and units are what this run has installed; from then on files may be written, and the guard on
     the machine rolls back what is not V(confirmed) by the deadline, whatever happens to the controller, the connection
     or the machine. V(switched) has exactly one process run under the unit, started from the files as they are, and
-    restarts only where what runs is something else. V(checked) proves that the process stays. V(confirmed) lets the
-    release stay. V(rolled_back) restores an earlier one. V(restarted) stops the bot and starts the release that stays.
+    restarts only where what runs is something else. V(checked) proves that the process stays, and with O(confirm) goes
+    on. V(confirmed) lets the release stay. V(rolled_back) restores an earlier one. V(restarted) stops the bot and
+    starts the release that stays.
   - Recording again, arming and confirming are book-keeping of the rollout. They count as a change only where they
     change the bot (V(armed) writes the file of carried variables) or what it would be rolled back to.
   - A failed V(checked) ends the attempt; the guard rolls it back at its next tick unless V(rolled_back) does before.
@@ -144,18 +145,31 @@ options:
       - For V(checked), where to begin in O(log), as M(bot_log_info) returns it. Without it the whole log is
         searched, and of a process that has passed before nothing is asked.
     type: dict
+  confirm:
+    description: For V(checked), whether what passes is confirmed at once, as by V(confirmed).
+    type: bool
+    default: false
+  soak:
+    description:
+      - With O(confirm), what a soak of the release begins with, which it does before it is confirmed; options of
+        M(webex_soak). Without it none begins. A release that is kept already, with the same C(settings_hash), keeps its
+        verdict and its history; the time and the counts begin anew.
+    type: dict
   keep:
-    description: For V(confirmed), number of releases to keep. Those that a bot could be rolled back to always stay.
+    description:
+      - For V(confirmed), or with O(confirm), number of releases to keep. Those that a bot could be rolled back to always
+        stay.
     type: int
     default: 5
   probation:
     description:
-      - For V(confirmed), seconds in which the guard still rolls the release back should its unit end as failed. Counted
-        from when the release was confirmed first.
+      - For V(confirmed), or with O(confirm), seconds in which the guard still rolls the release back should its unit end
+        as failed. Counted from when the release was confirmed first.
     type: float
     default: 0
   inputs:
-    description: For V(confirmed), hash of the settings and the project that the release is made from.
+    description:
+      - For V(confirmed), or with O(confirm), hash of the settings and the project that the release is made from.
     type: str
     default: ""
   to:

@@ -16,7 +16,7 @@ description:
     C(docs/verdict.md) derives it, with its probabilities of error. This has it look, for up to O(wait), and shows it.
   - What was seen is kept in C(/var/lib/webex-rollout/<bot>/soak.json) (root, 0600). C(webex-rollout watch) looks and
     judges in the same way whoever is connected, and with O(act) rolls back what is worse.
-  - A release that was promoted stays so; then nothing is read.
+  - A release that was promoted stays so; then no log is read.
   - Book-keeping, so it never reports a change, and it acts on nothing.
   - Lengths of time are measured by the VM's time since boot. Setting the VM's clock neither shortens nor lengthens a
     soak; when the VM is restarted, the time it was not up does not count.
@@ -28,12 +28,11 @@ options:
   state:
     description:
       - V(watched) looks until there is a verdict or O(wait) is over.
-      - V(begun) begins the watch with O(before), after the switch. A release that is kept already, with the same
-        O(settings_hash), keeps its verdict and its history; the time and the counts begin anew.
       - V(read) returns what is kept.
-      - V(looked) and V(stated) are the action's own. The first looks once, the second states O(settings_hash) anew.
+      - V(looked) is the action's own, one look. A release that was promoted is not looked at; it has O(settings_hash)
+        stated anew.
     type: str
-    choices: [watched, begun, read, looked, stated]
+    choices: [watched, read, looked]
     default: watched
   release:
     description: The release under watch. Another one than is kept begins a new soak. Needed unless O(state=read).

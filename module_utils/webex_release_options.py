@@ -46,6 +46,8 @@ OPTIONS: dict[str, Any] = {
     "log_cursor": {"type": "dict"},
     "checks": {"type": "list", "elements": "dict", "default": []},
     "probe": {"type": "dict", "default": {}},
+    "confirm": {"type": "bool", "default": False},
+    "soak": {"type": "dict"},
     "keep": {"type": "int", "default": KEEP_RELEASES},
     "probation": {"type": "float", "default": 0},
     "inputs": {"type": "str", "default": ""},

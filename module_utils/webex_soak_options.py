@@ -23,7 +23,7 @@ CONTROL: dict[str, Any] = {
 }
 OPTIONS: dict[str, Any] = {
     "bot": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["watched", "begun", "read"], "default": "watched"},
+    "state": {"type": "str", "choices": ["watched", "read"], "default": "watched"},
     "release": {"type": "str"},
     "log": {"type": "str"},
     "before": {"type": "dict"},
@@ -48,9 +48,17 @@ OPTIONS: dict[str, Any] = {
     "timezone": TEXT,
 }
 
+OF_A_LOOK = ("bot", "state", "release", "wait", "poll", "decision", "why")
+BEGUN: dict[str, Any] = {
+    **{name: option for name, option in OPTIONS.items() if name not in OF_A_LOOK},
+    "log": {**OPTIONS["log"], "required": True},
+    "soak_max": {**OPTIONS["soak_max"], "required": True},
+}
+"""What `webex_release` is given for a soak that it begins."""
+
 # What the action asks of the module; a task may not.
 REQUESTS: dict[str, Any] = {
-    "state": {**OPTIONS["state"], "choices": [*OPTIONS["state"]["choices"], "looked", "stated"]},
+    "state": {**OPTIONS["state"], "choices": [*OPTIONS["state"]["choices"], "looked"]},
     "who": TEXT,
 }
 
@@ -58,9 +66,7 @@ REQUESTS: dict[str, Any] = {
 SPECIFICATION: dict[str, Any] = {
     "argument_spec": {**OPTIONS, **REQUESTS},
     "required_if": [
-        ("state", "begun", ("release", "log", "soak_max")),
         ("state", "looked", ("release", "log", *GATE)),
-        ("state", "stated", ("release",)),
     ],
 }
 """What the module takes, as `AnsibleModule` and `ask` want it."""

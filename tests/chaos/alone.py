@@ -53,7 +53,9 @@ def _left(lab: Lab, what: str, bot: str, wanted: str, needs: tuple[str, ...], en
 
     def on_event(event: dict[str, Any]) -> bool:
         nonlocal gone
-        if event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith("Confirm the bot's release"):
+        if event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith(
+            "Check the bot's start and confirm its release"
+        ):
             gone = True
             kill_controller(lab)
         return True

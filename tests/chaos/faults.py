@@ -30,11 +30,12 @@ MOMENTS = {
     "patched": "Route the bot's clients through the pool",
     "unit installed": "Install the bot's drop-in",
     "switched": "Switch the bot to its unit",
-    "checked": "Run the start-up check",
-    "soak begun": "Begin the bot's soak",
-    "confirmed": "Confirm the bot's release",
+    "in its check": "Check the bot's start and confirm its release",
+    "confirmed": "Check the bot's start and confirm its release",
 }
-"""Phases of a stage, each by the task at whose end it begins."""
+"""Phases of a stage, each by the task at whose end it begins; one of MIDST is a task that is at work."""
+
+MIDST = ("in its check",)
 
 WRITES = (
     ("Preflight", "Look at the VM's bots"),
@@ -253,7 +254,7 @@ AT_A_MOMENT = (
         "unit installed",
     ),
     (Fault("log directory read-only", logs_read_only, logs_writable, ends="old"), "unit installed"),
-    (Fault("log directory read-only", logs_read_only, logs_writable, ends="new"), "checked"),
+    (Fault("log directory read-only", logs_read_only, logs_writable, ends="new"), "confirmed"),
     (Fault("clock set back", set_clock_back, set_clock_right, ends="new"), "armed"),
     (CLOCK_AND_KILL, "patched"),
     (CLOCK_AND_KILL, "switched"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.chaos.faults import CANARY, MOMENTS, Fault
+from tests.chaos.faults import CANARY, MIDST, MOMENTS, Fault
 from tests.chaos.outcome import NEW, OLD, Outcome, leftovers, releases, under_trial
 from tests.integration.conftest import written
 from tests.integration.test_rollout import QUICK
@@ -142,7 +143,7 @@ class Scene:
 
 
 def play(fault: Fault, place: tuple[str, str], conditions: Conditions) -> Outcome:
-    """Strike at the end of a task of a play (or before the run), leave alone, run again.
+    """Strike at the end of a task of a play, in its midst, or before the run; leave alone, run again.
 
     `place` is the play's name and the task's, the latter also as one of MOMENTS.
     """
@@ -154,17 +155,22 @@ def play(fault: Fault, place: tuple[str, str], conditions: Conditions) -> Outcom
             fault.strike(lab)
         scene = Scene(lab, fault, conditions)
 
+        at, after = ("runner_on_start", QUICK["rollout_settle"] / 2) if moment in MIDST else ("runner_on_ok", 0)
+        later = threading.Timer(after, fault.strike, (lab,))
+
         def on_event(event: dict[str, Any]) -> bool:
             nonlocal struck
             data = event.get("event_data", {})
-            if struck or event["event"] != "runner_on_ok" or data["play"] != where:
+            if struck or event["event"] != at or data["play"] != where:
                 return True
             if data["task"].endswith(MOMENTS.get(moment, moment)):
                 struck = True
-                fault.strike(lab)
+                later.start() if after else fault.strike(lab)
             return True
 
         scene.runs.append(conditions.run(lab, on_event=on_event, extra=fault.settings))
+        if later.is_alive():
+            later.join()
         return scene.conclude(name, struck)
 
 

@@ -43,7 +43,9 @@ def test_a_canary_whose_calls_fail_is_rolled_back(lab: Lab) -> None:
     lab.webex.start(Pattern(burst=1, gap=2.0))
 
     def break_after_the_start(event: dict[str, Any]) -> bool:
-        if event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith("Confirm the bot's release"):
+        if event["event"] == "runner_on_ok" and event["event_data"]["task"].endswith(
+            "Check the bot's start and confirm its release"
+        ):
             lab.webex.add_fault(Fault(bot="jarvis", kind="disconnect", method="GET", path="^/v1/messages/"))
         return True
 

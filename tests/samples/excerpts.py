@@ -16,7 +16,7 @@ STEPS = (
         "Route the bot's clients through the pool",
         "Install the bot's drop-in",
     ),
-    *("Switch the bot to its unit", "Run the start-up check", "Confirm the bot's release"),
+    *("Switch the bot to its unit", "Check the bot's start and confirm its release"),
 )
 """The tasks that a rollout is made of; the others are between them."""
 

@@ -22,6 +22,7 @@ from ..steps.step import Result
 from ..steps.switch import switch
 from ..store import Vm
 from ..words import printable
+from . import soak
 
 
 def _wanted(given: dict[str, Any]) -> Wanted:
@@ -54,21 +55,41 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> Result:
     if given["state"] == "switched":
         return switch(vm, bot, token, check, given["pending"], given["start"])
     if given["state"] == "checked":
-        proof = Proof(
-            given["settle"],
-            given["open_files"],
-            log=given["log"] or "",
-            took_to_start=given["took_to_start"],
-            checks=checks_of("checks", given["checks"]),
-            probe=probe_of("probe", given["probe"]),
-            cursor=given["log_cursor"],
-        )
-        return check_start(vm, bot, proof, token, check)
+        checked = check_start(vm, bot, _proof(given), token, check)
+        return _with_confirmation(vm, given, checked, check) if given["confirm"] else checked
     if given["state"] == "confirmed":
-        return confirm(vm, bot, token, given["keep"], given["probation"], given["inputs"], check)
+        return _confirmed(vm, given, check)
     if given["state"] == "restarted":
         return restart(vm, bot, token, check)
     return roll_back(vm, bot, given["to"], given["reason"], token=token, own=given["own"], check=check)
+
+
+def _proof(given: dict[str, Any]) -> Proof:
+    """What the start-up check asks for."""
+    return Proof(
+        given["settle"],
+        given["open_files"],
+        log=given["log"] or "",
+        took_to_start=given["took_to_start"],
+        checks=checks_of("checks", given["checks"]),
+        probe=probe_of("probe", given["probe"]),
+        cursor=given["log_cursor"],
+    )
+
+
+def _confirmed(vm: Vm, given: dict[str, Any], check: bool) -> Result:
+    """Let the release stay."""
+    return confirm(vm, given["bot"], given["token"], given["keep"], given["probation"], given["inputs"], check)
+
+
+def _with_confirmation(vm: Vm, given: dict[str, Any], checked: Result, check: bool) -> Result:
+    """What was checked, with its soak begun and the release confirmed; in this order: a run that is killed in between
+    would leave a release of which nothing is known since its start."""
+    if given["soak"] and not check:
+        soak.begin_for(vm, given["bot"], checked.candidate or checked.release, given["soak"])
+    confirmed = _confirmed(vm, given, check)
+    message = "would be checked and confirmed" if check else confirmed.message
+    return replace(confirmed, action=checked.action, checks=checked.checks, stopped=checked.stopped, message=message)
 
 
 def _armed(vm: Vm, given: dict[str, Any], check: bool) -> Result:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..drift import unstable
-from ..errors import RolloutError, SoakError
+from ..errors import RolloutError
 from ..evidence import PROMOTE
 from ..history import forget_history, undisturbed
 from ..own_checks import checks_of
@@ -29,19 +29,24 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
     :raises RolloutError: when the soak cannot be written.
     """
     store, state = vm.store(given["bot"]), given["state"]
-    lost = unstable(vm, given["bot"], given["release"]) if state == "looked" else ""
-    if check or state == "read" or lost:
-        soak, resumed = load(store), True
-    else:
+    soak, resumed, lost = load(store), True, ""
+    rests = soak is not None and state == "looked" and _rests(soak, given)
+    if state == "looked" and not rests:
+        lost = unstable(vm, given["bot"], given["release"])
+    if not (check or lost or state == "read"):
         with locked(store):
             found = load(store)
             kept = _same(found, given)
             if found is not None and found.verdict == PROMOTE:
                 forget_history(store)
-            soak = _stated(kept, given) if state == "stated" else _with(store, kept, given)
-            if state == "looked":
+            if kept is not None and rests:
+                soak = kept
+                soak.settings_hash = given["settings_hash"] or soak.settings_hash
+            else:
+                soak = _with(store, kept, given)
+            if state == "looked" and not rests:
                 look(store, soak)
-            resumed = kept is not None and state != "begun"
+            resumed = kept is not None and state == "looked"
             save(store, soak)
     bot = store.load()
     running = bot.current if bot is not None else ""
@@ -51,6 +56,23 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
         "gate_state": "none" if soak is None else soak.gate_state(running, given["settings_hash"]),
         "unstable": lost,
     }
+
+
+def begin_for(vm: Vm, bot: str, release: str, given: dict[str, Any]) -> None:
+    """Begin the soak of a bot's release.
+
+    :param given: as `webex_soak_options.BEGUN` has it.
+    :raises RolloutError: when it cannot be kept.
+    """
+    nobody = {"decision": "", "who": "", "why": ""}
+    act(vm, {**given, **nobody, "bot": bot, "state": "begun", "release": release}, check=False)
+
+
+def _rests(soak: Soak, given: dict[str, Any]) -> bool:
+    """Whether a release was promoted, and nobody decides anew: what happens weeks later is the business of the watch
+    and of a rollback, not of this gate, and nothing may fail here."""
+    promoted = (soak.release, soak.verdict) == (given["release"], PROMOTE) and soak.record is not None
+    return promoted and not given["decision"]
 
 
 def _same(kept: Soak | None, given: dict[str, Any]) -> Soak | None:
@@ -93,16 +115,8 @@ def _with(store: Store, kept: Soak | None, given: dict[str, Any]) -> Soak:
     return soak
 
 
-def _stated(kept: Soak | None, given: dict[str, Any]) -> Soak:
-    """The soak, of which this run knows the settings."""
-    if kept is None:
-        raise SoakError(f"{given['bot']}: there is no soak of release {given['release']} to state the settings of")
-    kept.settings_hash = given["settings_hash"] or kept.settings_hash
-    return kept
-
-
 def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Begin, read or state a soak, or have it looked at."""
+    """Begin or read a soak, or have it looked at."""
     vm = Vm()
     try:
         return {"changed": False, **act(vm, given, check)}

@@ -94,7 +94,7 @@ def test_a_program_with_roots_rights_is_not_the_bot(lab: Lab) -> None:
     )
     steps = {
         "Install the VM's program": lambda: (stopped(lab), lab.shell(HIS, pretend)),
-        MOMENTS["recorded"]: lambda: lab.shell(HIS, f"ln -sf python3 {VM_CHECKOUT}/.venv/bin/python"),
+        MOMENTS["armed"]: lambda: lab.shell(HIS, f"ln -sf python3 {VM_CHECKOUT}/.venv/bin/python"),
     }
     done = []
 

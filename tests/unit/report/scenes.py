@@ -199,9 +199,9 @@ class Scene:
             {"name": "connection", "ok": True, "detail": "an established connection to port 443"},
             {"name": "ready line", "ok": True, "detail": f"`webex-pool ready pid={pid}` is in the log"},
         ]
-        self.add(bot, "webex_release", "Run the start-up check", {"action": "check", "checks": checks}, seconds=11.0)
-        confirmed = {"action": "confirm", "release": "3f2a91c07be4", "previous": "0", "candidate": ""}
-        return self.add(bot, "webex_release", "Confirm the release", confirmed)
+        confirmed = {"release": "3f2a91c07be4", "previous": "0", "candidate": ""}
+        checked = {"action": "check", "changed": True, "checks": checks, **confirmed}
+        return self.add(bot, "webex_release", "Check the start and confirm", checked, seconds=11.0)
 
     def history(self, bot: str) -> Scene:
         before = log_look(hours_before(bot), SWITCH - 4.9 * 24 * HOUR, SWITCH - 300, self.now)

@@ -148,7 +148,7 @@ def test_settings_come_from_the_running_bot(report: Make) -> None:
 def test_a_check_without_its_value_is_no_error(value: dict[str, Any], report: Make) -> None:
     scene = Scene().preflight().play("Stage canary")
     check = {"name": "open files", "ok": True, "detail": "4096 (hard 4096)", **value}
-    scene.add("jarvis", "webex_release", "Run the start-up check", {"action": "check", "checks": [check]})
+    scene.add("jarvis", "webex_release", "Check the start", {"action": "check", "checks": [check]})
     rows = {row["name"]: row["after"] for row in bot(report(scene.end()))["settings"]}
     assert rows["open_files"] == "not known"
 
@@ -156,7 +156,7 @@ def test_a_check_without_its_value_is_no_error(value: dict[str, Any], report: Ma
 def test_the_open_files_are_the_checks_value_not_its_words(report: Make) -> None:
     scene = Scene().preflight().play("Stage canary")
     check = {"name": "open files", "ok": False, "detail": "limits of 3 processes differ", "value": 4096}
-    scene.add("jarvis", "webex_release", "Run the start-up check", {"action": "check", "checks": [check]})
+    scene.add("jarvis", "webex_release", "Check the start", {"action": "check", "checks": [check]})
     rows = {row["name"]: row["after"] for row in bot(report(scene.end()))["settings"]}
     assert rows["open_files"] == "4096"
 
@@ -265,7 +265,7 @@ def test_no_secret_gets_into_a_report(report: Make) -> None:
 def test_the_longest_tasks_and_plays(report: Make) -> None:
     run = report(SCENES["promoted"]())["run"]
     assert [play["name"] for play in run["plays"]] == ["Preflight", "Stage canary", "Stage fleet", "Verify"]
-    assert run["slowest_tasks"][0]["task"] == "Run the start-up check"
+    assert run["slowest_tasks"][0]["task"] == "Check the start and confirm"
     lengths = [task["seconds"] for task in run["slowest_tasks"]]
     assert lengths == sorted(lengths, reverse=True)
 

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible.module_utils.webex_rollout.cli import main
 from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor
 from ansible.module_utils.webex_rollout.paths import GUARD_TIMER, PROGRAM
 from ansible.module_utils.webex_rollout.procfs import connections_of
 from ansible.module_utils.webex_rollout.questions import lock, log, release
+from ansible.module_utils.webex_rollout.soak import load as load_soak
 from ansible.module_utils.webex_rollout.steps.check import Proof
+from ansible.module_utils.webex_soak_options import BEGUN
 
 from tests.unit.rollout.machine import OLD, forward
 
@@ -76,6 +79,11 @@ class Run:
         return self("webex_release", bot="jarvis", state=state, **more)
 
 
+def typed(**given: Any) -> dict[str, Any]:
+    """What a soak begins with, as the action gives it."""
+    return ArgumentSpecValidator(BEGUN).validate(given).validated_parameters
+
+
 @pytest.fixture
 def run(machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Run:
     return Run(machine, monkeypatch, capsys)
@@ -120,12 +128,14 @@ def test_whole_rollout_by_modules(machine: Machine, run: Run) -> None:
 def test_check_mode_on_a_bare_machine_tells_and_changes_nothing(machine: Machine, run: Run) -> None:
     pid = machine.nohup()
     before = machine.tree()
+    soak = typed(log="/jarvis.log", soak_max=100)
     results = {
         "recorded": run.recorded(check=True),
         "recorded and armed": run.recorded(check=True, arm=True),
         "armed": run.step("armed", check=True),
         "switched": run.step("switched", check=True, pending=True),
         "checked": run.step("checked", check=True),
+        "checked and confirmed": run.step("checked", check=True, confirm=True, soak=soak),
         "confirmed": run.step("confirmed", check=True),
         "rolled_back": run.step("rolled_back", check=True),
     }
@@ -135,6 +145,7 @@ def test_check_mode_on_a_bare_machine_tells_and_changes_nothing(machine: Machine
         "armed": False,
         "switched": True,
         "checked": False,
+        "checked and confirmed": False,
         "confirmed": False,
         "rolled_back": False,
     }
@@ -156,6 +167,47 @@ def test_check_mode_on_a_deployed_machine_tells_of_a_restart_only_if_there_would
     assert run.step("rolled_back", check=True, to="0")["changed"]
     assert {p: p.read_bytes() for p in machine.state.rglob("*.json")} == state
     assert machine.pids() == pids
+
+
+def test_what_passes_its_check_has_its_soak_begun_and_is_confirmed_in_one_run(
+    machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases = []
+    begin = release.soak.begin_for
+    monkeypatch.setattr(
+        release.soak,
+        "begin_for",
+        lambda *given: (phases.append(machine.vm.store("jarvis").need().phase), begin(*given)),
+    )
+    machine.nohup()
+    run.recorded(arm=True)
+    machine.deploy()
+    log_path = str(machine.home / "logs/jarvis.log")
+    before = run("bot_log_info", path=log_path, user=machine.bot().user, history=True, buckets=True)
+    switched = run.step("switched")
+    soak = typed(log=log_path, soak_max="200", before=before, settings_hash="x")
+    done = run.step("checked", settle=0.2, confirm=True, soak=soak, inputs="made of", probation=50)
+    assert (done["action"], done["changed"], done["phase"]) == ("check", True, "confirmed")
+    assert (done["release"], done["candidate"], done["previous"]) == (switched["candidate"], "", "0")
+    assert {finding["ok"] for finding in done["checks"]} == {True}
+    kept = load_soak(machine.vm.store("jarvis"))
+    assert kept is not None
+    assert (kept.release, kept.until, kept.settings_hash) == (switched["candidate"], 200, "x")
+    assert phases == ["checked"], "a run that is killed in between leaves no release of which nothing is known"
+    again = run.step("checked", settle=0.2, confirm=True)
+    assert (again["changed"], again["phase"], len(phases)) == (False, "confirmed", 1)
+
+
+def test_what_does_not_pass_its_check_is_not_confirmed_and_has_no_soak(machine: Machine, run: Run) -> None:
+    machine.nohup()
+    run.recorded(arm=True)
+    machine.deploy(version="import time\ntime.sleep(300)\n")
+    run.step("switched")
+    run.port = 9
+    soak = typed(log=str(machine.home / "logs/jarvis.log"), soak_max=200)
+    failed = run.step("checked", settle=0.1, confirm=True, soak=soak)
+    assert "jarvis did not pass its start-up check: connection: no established" in failed["msg"]
+    assert (failed["phase"], load_soak(machine.vm.store("jarvis"))) == ("failed", None)
 
 
 def test_failed_check_says_which_part(machine: Machine, run: Run) -> None:

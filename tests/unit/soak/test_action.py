@@ -82,9 +82,9 @@ class Run:
 def test_the_vm_looks_and_judges_with_the_settings_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, soak())
     result = run(settings_hash="x", watch=500, act=False)
-    assert run.states == ["read", "looked"]
-    assert run.asked[1]["settings_hash"] == "x"
-    assert {name: run.asked[1][name] for name in ("soak_min", "soak_max", "min_requests", "watch", "act")} == {
+    assert run.states == ["looked"]
+    assert run.asked[0]["settings_hash"] == "x"
+    assert {name: run.asked[0][name] for name in ("soak_min", "soak_max", "min_requests", "watch", "act")} == {
         "soak_min": 60,
         "soak_max": 120,
         "min_requests": 1,
@@ -105,7 +105,7 @@ def test_a_run_looks_on_until_the_vm_has_come_to_a_verdict(monkeypatch: pytest.M
     run = Run(monkeypatch, soak())
     monkeypatch.setattr(action.time, "sleep", lambda _: setattr(run, "kept", soak(ROLL_BACK)))
     assert run(wait=3600)["verdict"] == ROLL_BACK
-    assert run.states == ["read", "looked", "looked"]
+    assert run.states == ["looked", "looked"]
 
 
 def test_a_vm_that_keeps_no_record_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,46 +113,27 @@ def test_a_vm_that_keeps_no_record_is_no_verdict(monkeypatch: pytest.MonkeyPatch
         Run(monkeypatch, soak(record=None))()
 
 
-def test_a_promoted_release_stays_so_and_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(monkeypatch, soak(verdict=PROMOTE, settings_hash="x"))
-    assert run(settings_hash="x")["verdict"] == PROMOTE
-    assert run.states == ["read"]
-    assert run(settings_hash="")["verdict"] == PROMOTE
-
-
-@pytest.mark.parametrize("kept", ["", "w"])
-def test_a_promoted_release_has_the_present_settings_stated_without_a_look(
-    monkeypatch: pytest.MonkeyPatch, kept: str
-) -> None:
-    """The fleet asks what the canary ran with, and was refused for ever. A look could find it unstable weeks later."""
-    run = Run(monkeypatch, soak(verdict=PROMOTE, settings_hash=kept))
-    assert run(settings_hash="x")["verdict"] == PROMOTE
-    assert run.states == ["read", "stated"]
-    assert run.asked[-1]["settings_hash"] == "x"
-
-
-def test_a_promoted_release_is_watched_when_a_human_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_promoted_release_costs_one_question_however_long_the_run_would_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, soak(verdict=PROMOTE))
-    run(decision="pause", why="holidays")
-    assert run.states == ["read", "looked"]
-    assert (run.asked[1]["decision"], run.asked[1]["why"]) == ("pause", "holidays")
-    assert run.asked[1]["who"]
+    assert run(wait=3600)["verdict"] == PROMOTE
+    assert run.states == ["looked"]
 
 
-def test_a_soak_is_read_in_check_mode_too_and_begun_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_human_decides_is_asked_once_with_who_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(monkeypatch, soak())
+    monkeypatch.setattr(action.time, "sleep", lambda _: setattr(run, "kept", soak(ROLL_BACK)))
+    run(decision="pause", why="holidays", wait=3600)
+    assert (run.asked[0]["decision"], run.asked[0]["why"]) == ("pause", "holidays")
+    assert run.asked[0]["who"]
+    assert not {"decision", "why", "who"} & {*run.asked[1]}
+
+
+def test_a_soak_is_read_in_check_mode_too(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(monkeypatch, soak())
     run.check_mode = True
     assert run(state="read")["soak"]["elapsed"] == 60
-    assert run(state="begun")["skipped"] is True
     assert run()["skipped"] is True
     assert run.states == ["read"]
-
-
-def test_a_soak_is_begun_by_the_vm_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(monkeypatch, soak())
-    assert run(state="begun", before={"now": NOW}, settings_hash="x")["gate_state"] == EXTEND
-    assert run.states == ["begun"]
-    assert (run.asked[0]["soak_max"], run.asked[0]["settings_hash"]) == (120, "x")
 
 
 def test_a_release_that_is_not_stable_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +141,7 @@ def test_a_release_that_is_not_stable_ends_the_watch(monkeypatch: pytest.MonkeyP
     run.unstable = "release r1 is not what it runs any more (release 0, rolled_back: worse)"
     with pytest.raises(AnsibleActionFail, match="jarvis is not stable: release r1 is not what it runs any more"):
         run()
-    assert run.states == ["read", "looked"]
+    assert run.states == ["looked"]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +195,6 @@ def test_the_action_takes_what_the_module_documents() -> None:
         assert documented[name]["type"] == spec["type"]
         assert documented[name].get("default") == spec.get("default")
         assert documented[name].get("choices") == spec.get("choices")
-    assert set(documented["state"]["choices"]) - set(action.OPTIONS["state"]["choices"]) == {"looked", "stated"}
+    assert set(documented["state"]["choices"]) - set(action.OPTIONS["state"]["choices"]) == {"looked"}
     for name in ("controls", "signatures"):
         assert set(documented[name]["suboptions"]) == set(action.OPTIONS[name]["options"])
