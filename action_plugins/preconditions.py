@@ -23,6 +23,7 @@ from plugin_utils.preconditions import (  # noqa: E402
     canary_problem,
     core_problem,
     pool_problems,
+    probes_problem,
     settings_problems,
     type_problems,
 )
@@ -70,6 +71,9 @@ def _refused(variables: Mapping[str, Any], staged: bool) -> Iterator[str]:
         # Only a checkout on this machine is patched without a bot.
         problems = settings_problems if "bots" in own["group_names"] else pool_problems
         yield from problems(bot, functools.partial(value_of, bot=bot, variables=own))
+    problem = probes_problem({bot: value_of("bot_probe", bot, own) for bot, own in by_bot.items()})
+    if problem:
+        yield problem
     problem = (
         canary_problem(variables["groups"], boolean(variables.get("rollout_skip_canary", False), strict=False))
         if staged

@@ -157,14 +157,14 @@ options:
     type: dict
   keep:
     description:
-      - For V(confirmed), or with O(confirm), number of releases to keep. Those that a bot could be rolled back to always
-        stay.
+      - For V(confirmed), or with O(confirm), number of releases to keep. Those that a bot could be rolled back to
+        always stay.
     type: int
     default: 5
   probation:
     description:
-      - For V(confirmed), or with O(confirm), seconds in which the guard still rolls the release back should its unit end
-        as failed. Counted from when the release was confirmed first.
+      - For V(confirmed), or with O(confirm), seconds in which the guard still rolls the release back should its unit
+        end as failed. Counted from when the release was confirmed first.
     type: float
     default: 0
   inputs:

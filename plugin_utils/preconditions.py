@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import keyword
 import math
 import re
@@ -14,9 +15,10 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from module_utils.webex_rollout.errors import RolloutError
 from module_utils.webex_rollout.notify import KINDS
 from module_utils.webex_rollout.own_checks import checks_of
-from module_utils.webex_rollout.probe import TRIES, probe_of, token_problem
+from module_utils.webex_rollout.probe import TRIES, addressed, probe_of, token_problem
 from module_utils.webex_rollout.refusals import OLDEST
 from module_utils.webex_rollout.webhooks import webhooks_of
+from plugin_utils.words import named
 
 OLDEST_CORE, NEWEST_CORE = (2, 17), (2, 21)
 """Versions of ansible-core that are tested."""
@@ -172,6 +174,26 @@ def settings_problems(bot: str, value_of: Callable[[str], Any]) -> Iterator[str]
         webhooks_of("rollout_notify", value_of("rollout_notify"), tuple(KINDS))
     except RolloutError as error:  # its text holds no URL, which is a secret
         yield f"{error} (set for {bot})"
+
+
+def probes_problem(probes: Mapping[str, Any]) -> str:
+    """Why bots cannot be told apart by their probes; empty if they can.
+
+    :param probes: what `bot_probe` is for each bot.
+    """
+    asked: dict[tuple[str, ...], list[str]] = {}
+    for bot, given in probes.items():
+        with contextlib.suppress(RolloutError):  # which is said of the bot's own settings
+            probe = probe_of("bot_probe", given)
+            if probe:
+                asked.setdefault(addressed(probe), []).append(bot)
+    same = next((bots for bots in asked.values() if len(bots) > 1), [])
+    if not same:
+        return ""
+    return (
+        f"bot_probe has the same address for {named(same)}, so one would answer for all: give each its own, "
+        'as {to: "{{ inventory_hostname }}@example.webex.bot"}'
+    )
 
 
 def canary_problem(groups: Mapping[str, Sequence[str]], skip_canary: bool) -> str:

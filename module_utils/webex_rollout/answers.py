@@ -8,7 +8,7 @@ import contextlib
 from .errors import RolloutError
 from .messages import SILENT, UNKNOWN
 from .own_checks import PROBE
-from .probe import Asked, ask_bot
+from .probe import Asked, addressed, ask_bot
 from .soak import Soak, load
 from .store import Store
 
@@ -46,4 +46,6 @@ def _others(store: Store, soak: Soak) -> dict[str, dict[str, object]]:
                 other = load(store.vm.store(name))
                 if other is not None and other.probe:
                     found.setdefault(name, other.probe)
-    return dict(list(found.items())[:OTHERS_AT_MOST])
+    # At the same address it would be this bot that is asked again, in the others' names.
+    others = [(name, probe) for name, probe in found.items() if addressed(probe) != addressed(soak.probe)]
+    return dict(others[:OTHERS_AT_MOST])

@@ -85,6 +85,14 @@ def probe_of(where: str, given: object) -> dict[str, Any]:
     return probe
 
 
+def addressed(probe: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whom a probe asks. In a room that is said by the mention that its text begins with."""
+    to = str(probe["to"])
+    if kind_of_id(to) == "ROOM":
+        return (to, *mentioned(probe["text"]))
+    return (to.lower() if "@" in to else to,)
+
+
 def token_problem(token: object) -> str:
     """Why something cannot be a token (`rollout_probe_token`), without a character of it; empty if it can."""
     usable = isinstance(token, str) and (not token or re.fullmatch(rf"[!-~]{{1,{TOKEN_LIMIT - 1}}}", token))

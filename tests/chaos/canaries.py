@@ -139,7 +139,7 @@ def _played(lab: Lab, case: Case, bot: str) -> Row:
     case.before(lab, bot)
     settings = dict(case.settings)
     if "rollout_probe_token" in settings:
-        settings["bot_probe"] = {"to": f"{bot}@webex.bot", "seconds": 5, "every": 30}
+        settings["bot_probe"] = {"to": "{{ inventory_hostname }}@webex.bot", "seconds": 5, "every": 30}
     rollout(lab, bot, **settings)
     since = lab.webex.books().now
     case.after(lab, bot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from plugin_utils.preconditions import (
     core_problem,
     module_problem,
     parts_problem,
+    probes_problem,
     settings_problems,
 )
 from plugin_utils.settings import PROJECT, value_of
@@ -103,6 +105,10 @@ def test_a_webhook_that_can_be_used_is_taken() -> None:
         (
             ["-e", "rolout_settle=5"],
             "rolout_settle (set for jarvis, tars) is no setting of this project; did you mean ",
+        ),
+        (
+            ["-e", "{bot_probe: {to: bots@webex.bot}}"],
+            "bot_probe has the same address for jarvis and tars, so one would answer for all",
         ),
         (["-e", "bot_home=IR"], "bot_home is IR for jarvis: give the checkout's path on the VM, absolute or from"),
     ],
@@ -212,6 +218,33 @@ def test_the_pool_module_has_a_name_that_python_takes_and_nobody_has(name: str, 
     problems = list(settings_problems("jarvis", lambda setting: value_of(setting, "jarvis", given)))
     assert module_problem(name).count(sentence) == 1 if sentence else module_problem(name) == ""
     assert [sentence in problem and problem.endswith("(jarvis)") for problem in problems] == [True] * bool(sentence)
+
+
+ROOM = base64.b64encode(b"ciscospark://us/ROOM/1").decode()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "refused"),
+    [
+        ({"to": "a@webex.bot"}, {"to": "b@webex.bot"}, False),
+        ({"to": "a@webex.bot"}, {"to": "A@webex.bot", "text": "hello"}, True),
+        (
+            {"to": ROOM, "text": "<@personEmail:a@webex.bot> help"},
+            {"to": ROOM, "text": "<@personEmail:b@webex.bot>"},
+            False,
+        ),
+        (
+            {"to": ROOM, "text": "<@personEmail:a@webex.bot> help"},
+            {"to": ROOM, "text": "<@personEmail:a@webex.bot>"},
+            True,
+        ),
+        ({}, {}, False),
+        ({"to": "nobody"}, {"to": "nobody"}, False),
+    ],
+)
+def test_one_bot_must_not_answer_for_another(one: Any, other: Any, refused: bool) -> None:
+    assert ("jarvis and tars" in probes_problem({"jarvis": one, "tars": other})) is refused
+    assert probes_problem({"jarvis": one}) == ""
 
 
 def test_who_does_without_a_canary_says_so() -> None:

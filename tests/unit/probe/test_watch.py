@@ -143,6 +143,15 @@ def test_others_that_cannot_be_asked_excuse_nobody(canary: Canary, bots: Bots) -
     assert canary.state.phase is Phase.ROLLED_BACK
 
 
+def test_a_bot_that_is_asked_at_the_same_address_excuses_nobody(canary: Canary, bots: Bots) -> None:
+    """One address for all bots, as a group's variable: the canary's own silence was that of three others, too."""
+    with_probe(canary, tars=1).works(5)
+    change(canary, lambda soak: soak.controls["tars"].probe.update(to=soak.probe["to"].upper()))
+    bots.says = {}
+    canary.works(3)
+    assert canary.state.phase is Phase.ROLLED_BACK
+
+
 def test_in_bad_weather_nobody_is_asked(canary: Canary, bots: Bots, monkeypatch: pytest.MonkeyPatch) -> None:
     with_probe(canary).works(1)
     bots.says["jarvis"] = SILENT
