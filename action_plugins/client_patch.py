@@ -24,6 +24,7 @@ sys.path.append(str(PROJECT))
 from module_utils.client_patch_options import OPTIONS, SPECIFICATION  # noqa: E402
 from plugin_utils.asking import ask  # noqa: E402
 from plugin_utils.foreseen import Foreseen, Kept, known_of  # noqa: E402
+from plugin_utils.proofs import Proofs  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
 from plugin_utils.unseen import unseen  # noqa: E402
 from plugin_utils.words import printable  # noqa: E402
@@ -31,7 +32,6 @@ from plugin_utils.words import printable  # noqa: E402
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
     from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, Read, SourceError
-    from plugin_utils.client_patch.pool_place import PoolPlace
     from plugin_utils.client_patch.surroundings import AROUND, Started, below
 except ImportError as error:
     # libcst is no dependency of Ansible; the message comes when the action runs, not when plugins are loaded.
@@ -65,14 +65,22 @@ class ActionModule(ActionBase):
         patch = kept.take()
         files = self._write(args, patch, patch.known) if patch is not None else None
         if patch is None or files is None:
-            patch = self._worked_out(args)
-            files = self._write(args, patch, {}) if patch.sources else []
+            patch, files = self._worked_out_and_written(args)
             if self._task.check_mode:
                 kept.put(patch)
         result.update(patch.result, files=files, changed=bool(patch.sources))
         if self._task.diff:
             result["diff"] = [_diff(path, patch.before[path], source) for path, source in patch.sources.items()]
         return result
+
+    def _worked_out_and_written(self, args: Mapping[str, Any]) -> tuple[Foreseen, list[dict[str, Any]]]:
+        """What is written, or would be in check mode, and its files; anew where an import turns out not to resolve."""
+        self._proofs = Proofs(lambda question: str(self._module({**args, "prove": question})["problem"]))
+        while True:
+            patch = self._worked_out(args)
+            files = self._write(args, patch, {}) if patch.sources or self._proofs.open else []
+            if files is not None:
+                return patch, files
 
     def _worked_out(self, args: Mapping[str, Any]) -> Foreseen:
         """Read the sources and edit them; nothing is written yet."""
@@ -113,18 +121,13 @@ class ActionModule(ActionBase):
 
     def _started(self, args: Mapping[str, Any]) -> Started:
         """How the bot is started, and the question to its Python whether an import would resolve then."""
-
-        def prove(place: PoolPlace, asked: Sequence[tuple[str, Sequence[str]]]) -> str:
-            imports = [[name, list(path)] for name, path in asked]
-            return str(self._module({**args, "prove": {"file": place.file, "imports": imports}})["problem"])
-
         return Started.by(
             args["start"].get("command", []),
             args["start"].get("directory", ""),
             args["home"],
             setting=args["pool_module"],
             path=tuple(self._directories(args)),
-            prove=prove if args["python"] else None,
+            prove=self._proofs if args["python"] else None,
         )
 
     def _reader(self, args: Mapping[str, Any], home: str) -> Read:
@@ -160,12 +163,13 @@ class ActionModule(ActionBase):
     ) -> list[dict[str, Any]] | None:
         """Compiles all and writes all, or, in check mode, only compiles; nothing where one does not compile.
 
-        None, and nothing written either, where something is not as it is known to be.
+        None, and nothing written either, where something is not as it is known to be, or an import does not resolve.
         """
         encoded = {path: base64.b64encode(source).decode("ascii") for path, source in patch.sources.items()}
         expected = {path: hashlib.sha256(patch.before[path]).hexdigest() for path in patch.sources}
-        answer = self._module({**args, "known": known, "write": encoded, "expected": expected})
-        if answer.get("stale"):
+        asked = {} if known else {"prove": self._proofs.open}
+        answer = self._module({**args, **asked, "known": known, "write": encoded, "expected": expected})
+        if answer.get("stale") or (asked and not self._proofs.settle(answer["problem"])):
             return None
         if answer["errors"]:
             raise AnsibleActionFail(

@@ -10,6 +10,9 @@ from typing import Any
 from .become import Account, Ran, run_as
 from .errors import RolloutError
 
+PYTHONS = "*"
+"""In a path, whatever Python has on it of its own. What a program appends is searched behind it."""
+
 # A part of each probe: what an import of a name would find, by the finders that are there.
 FIND = r"""
 def find(name, path):
@@ -35,9 +38,10 @@ import importlib.machinery, json, os, sys
     + FIND
     + r"""
 def answer(question):
-    own = [os.path.join(question["home"], item) if item else question["home"] for item in question["path"]]
-    given = [item for item in sys.path if item]
-    sys.path[:] = own + [item for item in given if item not in own]
+    whole = [os.path.join(question["home"], item) if item else question["home"] for item in question["path"]]
+    first = question["path"].index("*") if "*" in question["path"] else len(whole)
+    given = [item for item in sys.path if item and item not in whole[:first]]
+    sys.path[:] = whole[:first] + given + [item for item in whole[first + 1:] if item not in given]
     importlib.machinery.PathFinder.invalidate_caches()
     file = os.path.realpath(os.path.join(question["home"], question["file"]))
     parts, path = question["name"].split("."), None
@@ -117,8 +121,9 @@ def import_problem(
     """Why an import of the pool module would not lead to its file; empty if each of them does.
 
     :param home: the checkout. :param file: the pool module's file, there or not yet, relative to the checkout.
-    :param asked: for each way to start the program the module's dotted name, and the directories, relative to the
-        checkout, that are searched first. :param account: who runs the interpreter.
+    :param asked: for each way to start the program the module's dotted name, and the directories that are searched, in
+        their order, relative to the checkout; `PYTHONS` stands for those that Python has of its own, which come last
+        where it is missing. :param account: who runs the interpreter.
     :raises RolloutError: when the interpreter cannot be run, or does not answer.
     """
     questions = [{"home": home, "file": file, "name": name, "path": list(path)} for name, path in asked]

@@ -6,6 +6,8 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from module_utils.webex_rollout.imports import PYTHONS
+
 from .barring import Barring, definition_around
 from .layout import Layout
 from .paths import PathChange, path_changes
@@ -238,13 +240,15 @@ class Placing:
         return ""
 
     def questions(self, patched: Source, place: PoolPlace) -> list[tuple[str, list[str]]]:
-        """For each start the absolute name of the pool module and the checkout's directories that are searched then."""
+        """For each start the absolute name of the pool module, and the directories that are searched then, in their
+        order: the checkout's, and `PYTHONS` for all that Python has of its own."""
         changes = self._changes(patched)
         sites = [site for _, module, site in patched.program.from_imports if module == place.module]
         asked = []
         for start in self.starts:
             before = [item for item in changes if sites and all(_runs_before(item, site) for site in sites)]
-            asked.append((self._absolute(place.written, start.package), _with(start.path, before)))
+            path = _with([*start.path, PYTHONS], before)
+            asked.append((self._absolute(place.written, start.package), path if PYTHONS in path else [*path, PYTHONS]))
         return asked
 
     def started(self, start: Start, changes: Sequence[PathChange] = ()) -> str:

@@ -118,7 +118,7 @@ def _act(given: dict[str, Any], check: bool) -> dict[str, Any]:
         imports = [(str(name), list(path)) for name, path in asked["imports"]]
         problem = import_problem(given["python"], given["home"], asked["file"], imports, sources.account)
     files = []
-    if new and not errors:
+    if new and not errors and not problem:
         files = sources.write_all(new, given["expected"], given["backup"], check)
     return {
         "changed": bool(files),

@@ -1,0 +1,59 @@
+"""What the bot's own Python says of a patch's imports is asked with the question that writes it, and holds as before."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from plugin_utils.proofs import Proofs
+
+from .case_files import TEMPLATES
+from .test_action import CLIENT, checkout_with, patch_alone
+
+HERE, THERE = SimpleNamespace(file="src/utils/p.py"), SimpleNamespace(file="webex_bots/p.py")
+ASKED = [("p", ["webex_bots"])]
+
+
+def test_one_answer_is_awaited_and_the_others_are_asked_for_at_once() -> None:
+    asked: list[Any] = []
+    proofs = Proofs(lambda question: asked.append(question) or "elsewhere")
+    assert (proofs(HERE, ASKED), proofs(HERE, ASKED), asked) == ("", "", [])
+    assert proofs.open == {"file": "src/utils/p.py", "imports": [["p", ["webex_bots"]]]}
+    assert (proofs(THERE, ASKED), len(asked)) == ("elsewhere", 1)
+    assert proofs.settle("it is another one's") is False
+    assert (proofs(HERE, ASKED), len(asked)) == ("it is another one's", 1)
+
+
+def test_nothing_open_is_nothing_to_settle() -> None:
+    proofs = Proofs(lambda _: "")
+    assert proofs.settle("") is True
+    assert proofs.open == {}
+
+
+def test_an_import_that_the_bots_python_finds_elsewhere_is_not_written(tmp_path: Path) -> None:
+    """An installed `src` comes before the checkout's: what only that Python knows."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (packages / "src").mkdir()
+    (packages / "src/__init__.py").touch()
+    home = tmp_path / "IR"
+    root = "import os, sys\nsys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))\n"
+    script = checkout_with(home, f"{root}{CLIENT}")
+    (home / "src/utils").mkdir(parents=True)
+    for package in ("src", "src/utils"):
+        (home / package / "__init__.py").touch()
+    templates = {**vars(TEMPLATES), "import_line": "from __pool_module__ import __names__"}
+    given = {"templates": templates, "python": str(tmp_path / "venv/bin/python")}
+    for check in (["--check"], []):
+        shown = patch_alone(home, *check, **given)
+        assert re.search(r"^\+from webex_pool_config import configure_webex_api_session", shown, re.MULTILINE), shown
+    assert "from webex_pool_config import configure_webex_api_session" in script.read_text()
+    script.write_text(f"{root}{CLIENT}")
+    (packages / "src/__init__.py").unlink()
+    (packages / "src").rmdir()
+    patch_alone(home, **given)
+    assert "from src.utils.webex_pool_config import configure_webex_api_session" in script.read_text()
