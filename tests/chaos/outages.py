@@ -14,17 +14,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
+
 
 from tests.chaos.alone import alone
 from tests.chaos.canaries import QUIET_HARM, RELEASES, play
-from tests.chaos.rows import HEADER, SOAK, Row, as_user, look, phase, rollout, with_canaries
+from tests.chaos.rows import HEADER, SOAK, Row, as_user, is_back, look, phase, rollout, with_canaries
 from tests.chaos.scenario import pristine
 from tests.integration.conftest import processes
+from tests.lab.errors import LabError
 from tests.lab.lab import Lab
 from tests.lab.paths import BOTS, VM_CHECKOUT, VM_USER
 from tests.lab.playbooks import run_playbook
-from tests.lab.run import run
+from tests.lab.run import run, wait_for
 from tests.lab.webex.faults import Fault
 
 BACK_WITHIN = 60.0
@@ -80,7 +84,10 @@ HANDS_SECONDS = 180.0
 
 
 def struck(lab: Lab, strikes: Sequence[Strike], seconds: float) -> list[Row]:
-    """Some canaries, all struck at once, and left alone for a while."""
+    """Some canaries, all struck at once, and left alone for a while; one that is to be rolled back for as long again.
+
+    The fewer bots are without the release, the longer it takes to tell its failures from everybody's.
+    """
     bots = BOTS[: len(strikes)]
     with_canaries(lab, *bots)
     rollout(lab, *bots)
@@ -88,6 +95,10 @@ def struck(lab: Lab, strikes: Sequence[Strike], seconds: float) -> list[Row]:
     for bot, (_, strike, *_rest) in zip(bots, strikes, strict=True):
         strike(lab, bot)
     time.sleep(seconds)
+    for bot, (_, _, wanted, *_rest) in zip(bots, strikes, strict=True):
+        if wanted == "old":
+            with suppress(LabError):
+                wait_for(partial(is_back, lab, bot), "the rollback", timeout=seconds, pause=3)
     lab.webex.clear_faults()
     lab.webex.wait_connected(timeout=60)
     rows = []

@@ -99,10 +99,10 @@ def home(tmp_path: Path) -> Path:
         ("true", 1),
         # The pool module is what the stage itself puts there.
         ("mkdir -p {home}/src/utils && cp files/webex_pool_config.py {home}/src/utils/", 1),
-        ("echo 'x = 1' >> {home}/bot.py", 4),
-        ("echo 'x = 1' >> {home}/helper.py", 4),
-        ("rm {home}/helper.py", 4),
-        ("mkdir {home}/src && touch {home}/src/__init__.py", 4),
+        ("echo 'x = 1' >> {home}/bot.py", 3),
+        ("echo 'x = 1' >> {home}/helper.py", 3),
+        ("rm {home}/helper.py", 3),
+        ("mkdir {home}/src && touch {home}/src/__init__.py", 3),
     ],
 )
 def test_the_stage_takes_over_what_preflight_worked_out_unless_something_changed(

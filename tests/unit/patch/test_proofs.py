@@ -1,4 +1,4 @@
-"""What the bot's own Python says of a patch's imports is asked with the question that writes it, and holds as before."""
+"""The proof of an import by the bot's own Python comes with the question that writes it, and holds as before."""
 
 from __future__ import annotations
 
