@@ -22,8 +22,9 @@ POOL_MODULE = PROJECT / "files" / "webex_pool_config.py"
 sys.path.append(str(PROJECT))
 
 from module_utils.client_patch_options import OPTIONS, SPECIFICATION  # noqa: E402
+from module_utils.webex_rollout.ahead import directories_on_path  # noqa: E402
 from plugin_utils.asking import ask  # noqa: E402
-from plugin_utils.foreseen import Foreseen, Kept, known_of  # noqa: E402
+from plugin_utils.foreseen import Foreseen, Kept, SourcesAhead, known_of  # noqa: E402
 from plugin_utils.proofs import Proofs  # noqa: E402
 from plugin_utils.report.mask import mask_diff  # noqa: E402
 from plugin_utils.unseen import unseen  # noqa: E402
@@ -32,7 +33,7 @@ from plugin_utils.words import printable  # noqa: E402
 try:
     from plugin_utils.client_patch import Settings, TemplateError, Templates
     from plugin_utils.client_patch.checkout import Checkout, CheckoutResult, Read, SourceError
-    from plugin_utils.client_patch.surroundings import AROUND, Started, below
+    from plugin_utils.client_patch.surroundings import Started
 except ImportError as error:
     # libcst is no dependency of Ansible; the message comes when the action runs, not when plugins are loaded.
     IMPORT_ERROR: ImportError | None = error
@@ -138,8 +139,10 @@ class ActionModule(ActionBase):
         def read_once(paths: Sequence[str]) -> dict[str, bytes]:
             wanted = {path: posixpath.normpath(path) for path in paths}
             if not self._read:
-                around = {"search_paths": self._search_paths(args), "around": AROUND}
-                answer = self._module({**args, "ahead": around})
+                asked = {"directories": self._directories(args)}
+                bot = self._variables.get("inventory_hostname", "")
+                sources = SourcesAhead(bot, args["home"], args["script"], asked["directories"])
+                answer = sources.take() or self._module({**args, "ahead": asked})
                 self._read = dict.fromkeys(answer["tried"])
                 self._read.update({path: base64.b64decode(text) for path, text in answer["contents"].items()})
             missing = sorted({path for path in wanted.values() if path not in self._read})
@@ -151,12 +154,7 @@ class ActionModule(ActionBase):
         return read_once if home == args["home"] else read
 
     def _directories(self, args: Mapping[str, Any]) -> list[str]:
-        """Directories of the checkout that are on the bot's path besides its script's own."""
-        there = [below(each, args["home"]) for each in args["start"].get("python_path", [])]
-        return [*args["search_paths"], *(each for each in there if each is not None)]
-
-    def _search_paths(self, args: Mapping[str, Any]) -> list[str]:
-        return list(dict.fromkeys([posixpath.dirname(args["script"]), *self._directories(args), ""]))
+        return directories_on_path(args["home"], args["search_paths"], args["start"].get("python_path", []))
 
     def _write(
         self, args: Mapping[str, Any], patch: Foreseen, known: Mapping[str, Sequence[str]]

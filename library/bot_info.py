@@ -104,6 +104,11 @@ options:
         description: Accept other units, cron lines and scripts that start the bot.
         type: bool
         default: false
+      search_paths:
+        description: Directories of the checkout that are on its path besides its script's own, as for M(client_patch).
+        type: list
+        elements: str
+        default: []
       inputs:
         description: Hash of the settings and the project, as M(webex_release) keeps it of a confirmed release.
         type: str
@@ -133,7 +138,8 @@ options:
     default: {}
   start_ahead:
     description:
-      - Whether the bots may be started anew. If not, and of a bot that is as it is wanted, nothing is asked that only a
+      - Whether the bots may be started anew. Then the sources are read that M(client_patch) asks for, and kept on the
+        controller for the run. If not, and of a bot that is as it is wanted, nothing is asked that only a
         start may fail of, as whether its source parses, its imports are found, and its log is there.
     type: bool
     default: true

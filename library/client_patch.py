@@ -137,8 +137,8 @@ options:
     type: dict
     default: {}
   ahead:
-    description: Read the script and what it seems to need, in which directories and with which files around; filled in
-      on the controller.
+    description: Read the script and what it seems to need, looked for in which C(directories); filled in on the
+      controller.
     type: dict
     default: {}
   known:

@@ -27,6 +27,7 @@ BOT: dict[str, Any] = {
     "guard_deadline": {"type": "int", "default": 0},
     "start": {"type": "bool", "default": True},
     "take_over_starters": {"type": "bool", "default": False},
+    "search_paths": LIST,
     "inputs": TEXT,
     "settings_hash": TEXT,
     "signatures": {"type": "list", "elements": "dict", "default": []},

@@ -27,6 +27,7 @@ SETTINGS = {
     "start": "bot_start",
     "guard_deadline": "rollout_guard_deadline",
     "take_over_starters": "bot_take_over_starters",
+    "search_paths": "webex_patch_search_paths",
     "signatures": "rollout_signatures",
     "timezone": "bot_timezone",
 }

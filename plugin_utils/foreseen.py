@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What preflight has worked out of a bot's patch, for the stage of the same run: to read and edit again costs most.
+"""What preflight has read and worked out of a bot's patch, for later in the run: to read and edit again costs most.
 
 Kept in the run's own directory on the controller, which Ansible makes for its user alone and removes at the end.
 """
@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,28 @@ class Kept:
             {path: base64.b64decode(data) for path, data in text[name].items()} for name in ("before", "sources")
         )
         return Foreseen(text["known"], before, sources, text["result"])
+
+
+class SourcesAhead:
+    """What the look at a VM has read of one bot's sources, for the patch that is worked out next."""
+
+    def __init__(self, bot: str, home: str, script: str, directories: Sequence[str]) -> None:
+        """Name it by what was read."""
+        asked = json.dumps([bot, home, posixpath.normpath(script), list(directories)]).encode()
+        self.path = Path(constants.DEFAULT_LOCAL_TMP) / f"webex-sources-{hashlib.sha256(asked).hexdigest()}.json"
+
+    def put(self, answer: Mapping[str, Any]) -> None:
+        """Keep an answer of the VM, with ``tried`` and ``contents``."""
+        self.path.write_text(json.dumps(answer), encoding="ascii")
+
+    def take(self) -> dict[str, Any] | None:
+        """The answer, once: later it may be out of date."""
+        try:
+            answer: dict[str, Any] = json.loads(self.path.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return None
+        self.path.unlink()
+        return answer
 
 
 def known_of(tried: Mapping[str, bytes | None], pool_file: str, pool_module: Path) -> dict[str, list[str]]:

@@ -15,20 +15,35 @@ from .tree import real_places
 
 PATHS_LIMIT = 2000
 BYTES_LIMIT = 8 << 20
+AROUND = ("__init__.py", "webex_pool_config.py", "src.py", "src/__init__.py", "src/utils/__init__.py")
+"""Files in a program's directories that say where the pool module may be."""
 
 
-def read_ahead(
-    home: str, script: str, search_paths: Sequence[str], around: Sequence[str]
-) -> tuple[dict[str, bytes], list[str]]:
-    """A script, the modules of its checkout that it imports, and certain files in the directories of all these.
+def below(directory: str, home: str) -> str | None:
+    """A directory relative to the checkout; None if it lies elsewhere."""
+    relative = os.path.relpath(directory, home)
+    return None if relative.startswith("..") else "" if relative == "." else relative
+
+
+def directories_on_path(home: str, search_paths: Sequence[str], python_path: Sequence[str]) -> list[str]:
+    """Directories of the checkout that are on the bot's path besides its script's own.
+
+    :param search_paths: as the setting has them. :param python_path: whole, as the plan has it.
+    """
+    there = [below(each, home) for each in python_path]
+    return [*search_paths, *(each for each in there if each is not None)]
+
+
+def read_ahead(home: str, script: str, directories: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+    """A script, the modules of its checkout that it imports, and the files `AROUND` all these.
 
     To be called as the bots' user: what is parsed here is his.
 
-    :param search_paths: directories in which modules are looked for, as all paths relative to `home`.
-    :param around: names of files.
+    :param directories: in which modules are looked for besides the script's own, as all paths relative to `home`.
     :returns: the bytes of those that exist, by path, and all paths that were looked for.
     :raises RolloutError: when the script is no file of the checkout.
     """
+    search_paths = list(dict.fromkeys(os.path.normpath(path) for path in (os.path.dirname(script), *directories, "")))
     found: dict[str, bytes] = {}
     tried: dict[str, None] = {}
     level = [script]
@@ -39,11 +54,11 @@ def read_ahead(
         level = [path for path in dict.fromkeys(wanted) if path not in tried]
         if len(tried) + len(level) > PATHS_LIMIT or sum(map(len, found.values())) > BYTES_LIMIT:
             break
-    directories = ["", *search_paths]
+    around = ["", *search_paths]
     for path in found:
         parts = os.path.dirname(path).split("/")
-        directories += ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    beside = (os.path.normpath(os.path.join(item, name)) for item in directories for name in around)
+        around += ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    beside = (os.path.normpath(os.path.join(item, name)) for item in around for name in AROUND)
     found.update(_read(home, [path for path in dict.fromkeys(beside) if path not in tried], script, tried))
     return found, list(tried)
 

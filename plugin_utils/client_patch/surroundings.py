@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from module_utils.webex_rollout.ahead import AROUND, below
 from module_utils.webex_rollout.command_line import is_python as is_interpreter
 from module_utils.webex_rollout.command_line import parsed
 
@@ -22,14 +23,6 @@ from .starts import MAIN, Command, Start, Starts, find_commands
 Prove = Callable[[PoolPlace, Sequence[tuple[str, Sequence[str]]]], str]
 _SAFE = re.compile(r"-[A-Za-z]*[PI]")
 _POOL_MARK = b"configure_webex_api_session"
-AROUND = ("__init__.py", f"{POOL_FILE}.py", "src.py", "src/__init__.py", "src/utils/__init__.py")
-"""Files in a program's directories that say where the pool module may be."""
-
-
-def below(directory: str, home: str) -> str | None:
-    """A directory relative to the checkout; None if it lies elsewhere."""
-    relative = posixpath.relpath(directory, home)
-    return None if relative.startswith("..") else "" if relative == "." else relative
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-
 from tests.chaos.alone import alone
 from tests.chaos.canaries import QUIET_HARM, RELEASES, play
 from tests.chaos.rows import HEADER, SOAK, Row, as_user, is_back, look, phase, rollout, with_canaries

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import base64
 import platform
 from typing import Any
 
+from ..ahead import directories_on_path, read_ahead
+from ..become import account_of, as_account
 from ..errors import RolloutError
 from ..facts import collect
 from ..installed import must_be_installed
@@ -53,6 +56,21 @@ def _looked(given: dict[str, Any]) -> Looked:
     return Looked(*(given[name] for name in ("bot", "user", "inputs", "settings_hash", "signatures", "timezone")))
 
 
+def _sources(facts: dict[str, Any], search_paths: list[str]) -> dict[str, Any] | None:
+    """What a bot's patch is worked out from: it is needed next, and a question more costs more than the sources.
+
+    None where they cannot be read, which is said when they are asked for.
+    """
+    home, script = facts["bot"]["home"], facts["bot"]["script"]
+    directories = directories_on_path(home, search_paths, facts["plan"]["python_path"])
+    try:
+        contents, tried = as_account(account_of(facts["bot"]["user"]), read_ahead, home, script, directories)
+    except (RolloutError, OSError):
+        return None
+    encoded = {path: base64.b64encode(data).decode("ascii") for path, data in contents.items()}
+    return {"home": home, "script": script, "directories": directories, "tried": tried, "contents": encoded}
+
+
 def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
     """Look at the bots."""
     bots = [_asked(each) for each in given["bots"]]
@@ -67,18 +85,19 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
         found = collect(vm, bots, [_asked(each) for each in given["others"]], settled)
     except RolloutError as error:
         return {"failed": True, "msg": printable(str(error)), "bots": {}}
-    return {
-        "changed": False,
-        "python": platform.python_version(),
-        "bots": {
-            bot.name: {
-                "facts": found[bot.name],
-                "problems": problems(found[bot.name], needs),
-                "notes": notes(found[bot.name]),
-                "vm_ready": not shared,
-                "open_files_allowed": min(needs.open_files, found[bot.name]["limits"]["open_files"]),
-                **stand[bot.name],
-            }
-            for bot, needs in bots
-        },
+    told = {
+        bot.name: {
+            "facts": found[bot.name],
+            "problems": problems(found[bot.name], needs),
+            "notes": notes(found[bot.name]),
+            "vm_ready": not shared,
+            "open_files_allowed": min(needs.open_files, found[bot.name]["limits"]["open_files"]),
+            **stand[bot.name],
+        }
+        for bot, needs in bots
     }
+    for each in given["bots"]:
+        its = told[each["bot"]]
+        if each["bot"] not in settled and not its["problems"]:
+            its["sources"] = _sources(its["facts"], each["search_paths"])
+    return {"changed": False, "python": platform.python_version(), "bots": told}

@@ -44,8 +44,7 @@ class _Sources:
 
         :raises RolloutError: when the script is no file of the checkout, or a file of it cannot be read.
         """
-        search_paths = [os.path.normpath(path) for path in asked["search_paths"]]
-        given = self.home, os.path.normpath(script), search_paths, asked["around"]
+        given = self.home, os.path.normpath(script), list(asked["directories"])
         found, tried = as_account(self.account, read_ahead, *given)
         return found, tried
 

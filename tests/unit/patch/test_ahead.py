@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import getpass
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from ansible.module_utils.webex_rollout.ahead import PATHS_LIMIT, read_ahead
+from ansible.module_utils.webex_rollout.ahead import AROUND, PATHS_LIMIT, read_ahead
+from ansible.module_utils.webex_rollout.questions import bots
 
+from action_plugins import bot_info
+from plugin_utils import foreseen
 from plugin_utils.client_patch import Settings
 from plugin_utils.client_patch.checkout import Checkout
-from plugin_utils.client_patch.surroundings import AROUND, Started
+from plugin_utils.client_patch.surroundings import Started
+from plugin_utils.foreseen import SourcesAhead
 
 from .case_files import TEMPLATES
 from .test_action import LAB, ansible
@@ -39,7 +46,7 @@ def write(home: Path, files: dict[str, str]) -> Path:
 @pytest.mark.parametrize("home", ["the lab's", "another"])
 def test_all_that_the_patch_asks_for_was_read_ahead(tmp_path: Path, home: str) -> None:
     checkout, script = (LAB, "webex_bots/jarvis.py") if home == "the lab's" else (write(tmp_path, LAYOUTS), "bot.py")
-    found, tried = read_ahead(str(checkout), script, [str(Path(script).parent), ""], AROUND)
+    found, tried = read_ahead(str(checkout), script, [])
     asked: list[str] = []
 
     def read(paths: Sequence[str]) -> dict[str, bytes]:
@@ -55,7 +62,7 @@ def test_what_cannot_be_parsed_leads_nowhere_and_what_leads_out_is_not_read(tmp_
     write(tmp_path, {"secret.py": "token = 1\n", "home/bot.py": "import leads_out\nimport broken\n"})
     write(tmp_path, {"home/broken.py": "import other\nprint 'x'\n", "home/other.py": ""})
     (tmp_path / "home/leads_out.py").symlink_to("../secret.py")
-    found, tried = read_ahead(str(tmp_path / "home"), "bot.py", [""], ())
+    found, tried = read_ahead(str(tmp_path / "home"), "bot.py", [])
     assert set(found) == {"bot.py", "broken.py"} and "other.py" not in tried
     assert "leads_out.py" in tried
 
@@ -63,8 +70,58 @@ def test_what_cannot_be_parsed_leads_nowhere_and_what_leads_out_is_not_read(tmp_
 def test_a_program_that_imports_everything_has_its_bound(tmp_path: Path) -> None:
     lines = "".join(f"import m{number}\n" for number in range(PATHS_LIMIT))
     write(tmp_path, {"bot.py": lines, "m1.py": ""})
-    found, tried = read_ahead(str(tmp_path), "bot.py", [""], ())
-    assert (set(found), tried) == ({"bot.py"}, ["bot.py"])
+    found, tried = read_ahead(str(tmp_path), "bot.py", [])
+    assert (set(found), len(tried)) == ({"bot.py"}, 1 + len(AROUND))
+
+
+# -- what the look at the VM has read ----------------------------------------------------------------------------------
+
+
+def test_what_was_read_is_taken_once_and_for_what_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreseen.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    answer = {"tried": ["bot.py"], "contents": {"bot.py": "eA=="}}
+    SourcesAhead("jarvis", "/home", "./bot.py", ["lib"]).put(answer)
+    for other in (
+        ("tars", "/home", "bot.py", ["lib"]),
+        ("jarvis", "/home", "bot.py", []),
+        ("jarvis", "/", "bot.py", []),
+    ):
+        assert SourcesAhead(*other).take() is None
+    assert SourcesAhead("jarvis", "/home", "bot.py", ["lib"]).take() == answer
+    assert SourcesAhead("jarvis", "/home", "bot.py", ["lib"]).take() is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bot_that_is_to_be_patched_has_its_sources_read_by_the_look_at_its_vm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are his, and never in what the task returns."""
+    home = write(tmp_path / "home", {"bot.py": f"import helper\n{CLIENT}", "lib/helper.py": ""})
+    facts = {
+        "bot": {"home": str(home), "script": "bot.py", "user": getpass.getuser()},
+        "plan": {"python_path": ["/srv"]},
+    }
+    sources = bots._sources(facts, ["lib"])
+    assert sources is not None
+    assert {path: base64.b64decode(data).decode() for path, data in sources["contents"].items()} == {
+        "bot.py": f"import helper\n{CLIENT}",
+        "lib/helper.py": "",
+    }
+    assert sources["directories"] == ["lib"]
+    assert "src/utils/__init__.py" in sources["tried"]
+    (home / "bot.py").unlink()
+    (home / "bot.py").mkdir()
+    assert bots._sources(facts, ["lib"]) is None
+    monkeypatch.setattr(foreseen.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr(
+        bot_info, "ask", lambda *_, **__: {"python": "3.11.2", "bots": {"jarvis": {"sources": sources}}}
+    )
+    monkeypatch.setattr(bot_info.ActionBase, "run", lambda *_: {})
+    plugin = bot_info.ActionModule.__new__(bot_info.ActionModule)
+    plugin._task, plugin._play_context = SimpleNamespace(args={}), SimpleNamespace(no_log=False)
+    assert plugin.run()["bots"] == {"jarvis": {}}
+    kept = SourcesAhead("jarvis", str(home), "bot.py", ["lib"]).take()
+    assert kept is not None and "bot.py" in kept["contents"]
 
 
 # -- preflight's patch, taken over by the stage -----------------------------------------------------------------------
