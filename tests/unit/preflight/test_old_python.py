@@ -112,6 +112,7 @@ def test_a_python_that_older_ansible_core_takes_is_looked_at_in_the_answer(
     monkeypatch.setattr(bot_info, "ask", lambda *_, **__: {"bots": {}, "python": version})
     action: Any = Action(python(tmp_path / "python3", version))
     action._task = SimpleNamespace(args={}, async_val=0, check_mode=False)
+    action._play_context.no_log = False
     action.__class__ = type("Looks", (Action, bot_info.ActionModule), {})
     monkeypatch.setattr(bot_info.ActionBase, "run", lambda *_: {})
     answer = action.run(task_vars={})
