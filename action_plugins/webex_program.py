@@ -14,19 +14,22 @@ from ansible.plugins.action import ActionBase
 # Ansible puts neither the project nor a plugin's own directory on the path.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from module_utils.webex_rollout.paths import PROGRAM
 from plugin_utils.program import build, digest
 
 
 class ActionModule(ActionBase):
-    """Asks for the installed program's hash first: where it is the one wanted, its bytes need not be sent."""
+    """Asks for the hash of a program that is there first: where it is the one wanted, its bytes need not be sent."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Install the program if it differs."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        answer = self._ask({"sha256": digest()}, task_vars)
-        if answer["changed"] and not self._task.check_mode:
+        check = self._task.check_mode
+        is_there = check or self._low_level_execute_command(f"test -e {PROGRAM}")["rc"] == 0
+        answer = self._ask({"sha256": digest()}, task_vars) if is_there else {"changed": True}
+        if answer["changed"] and not check:
             content = base64.b64encode(build()).decode("ascii")
             answer = self._ask({"sha256": digest(), "content": content}, task_vars)
         return {**result, **answer}
