@@ -15,11 +15,12 @@ from tests.bench.rollout.figures import Took
 from tests.bench.rollout.meter import Meter
 from tests.lab.paths import PROJECT
 
-HOLDS = {"rollout_settle": 10, "rollout_soak_min": 10, "rollout_fleet_soak": 5}
-"""What a rollout waits for on purpose; of the canary's stage once, of the fleet's once a batch."""
+HOLDS = {"rollout_settle": 10, "rollout_soak_min": 5, "rollout_fleet_soak": 5}
+"""What a rollout waits for on purpose, in each batch. A soak counts from the switch, so these end while bots settle."""
 SETTINGS = {**HOLDS, "rollout_wait": 120, "rollout_min_requests": 1, "rollout_beta": 1}
 BATCHES = 2
-HELD = (1 + BATCHES) * HOLDS["rollout_settle"] + HOLDS["rollout_soak_min"] + BATCHES * HOLDS["rollout_fleet_soak"]
+HELD = (1 + BATCHES) * HOLDS["rollout_settle"]
+"""Seconds of a whole rollout."""
 
 
 @dataclass
