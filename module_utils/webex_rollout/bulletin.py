@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from . import __version__
 from .errors import RolloutError
 from .evidence import PROMOTE
-from .heard import FAILURES, UNHEARD_SECONDS
+from .heard import FAILURES
 from .lock import read_lock
 from .metrics import BotMetrics, VmMetrics, render, write_metrics
 from .notify import Event, counts, deliver, tell
@@ -50,7 +50,7 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
         pass  # that is told below, once for all bots
     elif work.problem and work.pid == 0:
         tell(vm, Event("bot_down", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
-    elif work.problem and work.silent_for(now) > UNHEARD_SECONDS:
+    elif work.problem and work.is_lost(now):
         tell(vm, Event("stalled", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
     elif _is_idle(soak, now):
         text = (

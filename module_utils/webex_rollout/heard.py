@@ -31,6 +31,8 @@ FAILURES = ("timeouts", "connection_errors", "tls_errors", "other_errors")
 SILENCE = 180.0
 # A bot not heard for this long is made known, and started anew, once; after as long again its release is at fault.
 UNHEARD_SECONDS = 300.0
+# One that two looks running find stopped: that is no slow call, and nobody is answered.
+STOPPED, STOPPED_SECONDS = "it is stopped by a signal", 20.0
 # What lies between two looks is taken to be as they were, up to this long: longer than the timer's longest pause.
 LONGEST_GAP = 600.0
 # Seconds of a request in flight after which its answer will not come, where its session does not say a time-out.
@@ -98,7 +100,7 @@ def listen(user: str, directory: str, main_pid: int) -> Signs:
         signs.own = [each for each in signs.channels.values() if _is_of(each, main_pid)]
         signs.traffic = traffic_of({main_pid, *(each.pid for each in signs.own)})
         if stat.state == "T":
-            signs.problem = "it is stopped by a signal"
+            signs.problem = STOPPED
     if not signs.problem and not any(each.configured for each in signs.own):
         signs.problem = "its pool module is not heard"
     return signs
@@ -301,6 +303,10 @@ class Work:
     def silent_for(self, now: float) -> float:
         """Seconds for which nothing has been heard of it, at `now` since boot."""
         return 0.0 if self.since is None else max(0.0, now - self.since)
+
+    def is_lost(self, now: float) -> bool:
+        """Whether nothing has been heard of it for so long, at `now` since boot, that it is to be started anew."""
+        return self.silent_for(now) > (STOPPED_SECONDS if self.problem == STOPPED else UNHEARD_SECONDS)
 
     def crashed(self, restarts: int, now: float, fair: bool) -> None:
         """Take in how often systemd has started the bot again; in bad weather that is nobody's fault."""

@@ -225,7 +225,7 @@ def _start_anew(store: Store, soak: Soak) -> None:
     """
     work, now = soak.work, boot_clock()
     mute = work.failed_looks.get(PROBE, 0) >= FAILED_LOOKS
-    if work.drift or work.restarted is not None or not (mute or work.silent_for(now) > UNHEARD_SECONDS):
+    if work.drift or work.restarted is not None or not (mute or work.is_lost(now)):
         return
     with store.mutex(wait=0):
         state = store.need()

@@ -70,7 +70,7 @@ Strike = tuple[str, Callable[[Lab, str], None], str, tuple[str, ...], float]
 STRIKES: tuple[Strike, ...] = (
     ("ends with 0 (SIGINT)", _kill(2), "new", (), 30),
     ("killed", _kill(9), "new", (), 30),
-    ("stopped (SIGSTOP)", _kill(19), "new", ("stalled",), float("inf")),
+    ("stopped (SIGSTOP)", _kill(19), "new", ("stalled",), 90),
     ("no call is answered", _never_answered, "old", ("roll_back",), float("inf")),
 )
 """What happens to each bot in turn, which release has to run then, what has to be told, seconds down at most."""

@@ -146,12 +146,12 @@ def test_the_clock_stands_while_the_release_is_not_heard_and_nothing_is_promoted
 def test_the_clock_goes_on_when_it_is_heard_again(canary: Canary) -> None:
     canary.rolled_out().works(2)
     stop(canary)
-    canary.idles(2)
+    canary.idles(1)
     os.kill(canary.pid, signal.SIGCONT)
     canary.machine.wait_for(lambda: getattr(read_stat(canary.pid), "state", "") != "T")
     canary.works(2)
     assert canary.soak.elapsed == pytest.approx(240, abs=1)
-    assert canary.soak.work.unheard == pytest.approx(120, abs=1)
+    assert canary.soak.work.unheard == pytest.approx(60, abs=1)
 
 
 def test_what_a_release_before_has_counted_is_no_work_of_this_one(canary: Canary) -> None:
@@ -187,6 +187,17 @@ def test_it_is_started_anew_once_and_goes_on(canary: Canary, way: Callable[[Cana
     assert len(canary.audit()) == 1
     assert "starts anew" in canary.audit()[0]
     assert canary.state.phase is Phase.CONFIRMED
+
+
+def test_one_that_is_found_stopped_twice_is_started_anew_at_once(canary: Canary) -> None:
+    """It was down for five minutes, though nothing else could come of it."""
+    canary.rolled_out().works(2)
+    stop(canary)
+    pid = canary.pid
+    canary.idles(1)
+    assert canary.pid == pid, "somebody may hold it for a moment"
+    canary.idles(1)
+    assert canary.pid not in (0, pid)
 
 
 @pytest.mark.parametrize("way", [stop, go_without_channel])
