@@ -14,12 +14,13 @@ from .heard import FAILURES
 from .lock import read_lock
 from .metrics import BotMetrics, VmMetrics, render, write_metrics
 from .notify import Event, counts, deliver, tell
+from .outage import tell_outage
 from .procfs import HTTPS_PORTS, connections_of
 from .soak import Soak, load
 from .store import Vm
 from .systemd import show_unit
 from .verdict import IDLE, Verdict
-from .weather import BAD, GOOD, Weather, load_weather
+from .weather import BAD, Weather, load_weather
 
 # Made by who wants metrics; docs/observability.md.
 METRICS_DIR = "/var/lib/webex-metrics"
@@ -47,7 +48,7 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
     if work.drift:
         tell(vm, Event("drift", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.problem}"))
     elif weather.state == BAD:
-        pass  # that is told below, once for all bots
+        pass  # that is told below
     elif work.problem and work.pid == 0:
         tell(vm, Event("bot_down", bot, f"{bot}: {work.problem}", details, f"{occasion} {work.since}"))
     elif work.problem and work.is_lost(now):
@@ -65,12 +66,7 @@ def make_known(vm: Vm, soak: Soak, verdict: Verdict, weather: Weather, now: floa
     if work.unprobed_looks > 1:
         text = f"{bot}: its probe says nothing: {work.unprobed}"
         tell(vm, Event("check_failed", bot, text, details, f"{occasion} {work.unprobed}"))
-    if weather.state == BAD:
-        text = f"Webex cannot be reached from this VM ({weather.reason}); nothing is judged or rolled back meanwhile"
-        tell(vm, Event("outage_begun", "", text, {}, f"{weather.since:.0f}"))
-    elif weather.state == GOOD and weather.bad_seconds:
-        text = f"Webex can be reached again, after {weather.bad_seconds:.0f} s without it in all"
-        tell(vm, Event("outage_ended", "", text, {}, f"{weather.since:.0f}"))
+    tell_outage(vm, weather)
 
 
 def _is_idle(soak: Soak, now: float) -> bool:

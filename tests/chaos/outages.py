@@ -133,6 +133,11 @@ OUTAGES: dict[str, tuple[Callable[[Lab], None], Callable[[Lab], None]]] = {
 }
 
 
+def _outage_lasts(lab: Lab) -> bool:
+    """Whether the VM takes Webex to be away still."""
+    return (lab.machine.root / "var/lib/webex-rollout/_notify/outage.json").exists()
+
+
 def outages(lab: Lab, lengths: Sequence[float], ways: Sequence[str] = tuple(OUTAGES), when: str = "") -> list[Row]:
     """Webex is away for all bots that are there, in each way, for each length; then each must be back in a minute."""
     rows = []
@@ -147,10 +152,13 @@ def outages(lab: Lab, lengths: Sequence[float], ways: Sequence[str] = tuple(OUTA
             end(lab)
             back = lab.webex.wait_connected(timeout=BACK_WITHIN)
             time.sleep(0 if back else 60)
+            # Until the VM knows, another outage would be the same one.
+            with suppress(LabError):
+                wait_for(lambda: not _outage_lasts(lab), "the outage's end", timeout=900, pause=3)
             for bot in BOTS:
                 wanted = "new" if before[bot] == "confirmed" else "old"
                 # A look every 30 s that needs two of three: what is shorter than that nobody need be told of.
-                needs = ("outage_begun",) if seconds >= 120 else ()
+                needs = ("outage_begun", "outage_ended") if seconds >= 120 else ()
                 what = f"no Webex for {seconds:.0f} s by {way}{when}"
                 row = Row(what, bot, wanted, needs=needs, never=("roll_back",), most_down=seconds + BACK_WITHIN)
                 rows.append(look(lab, row, since))

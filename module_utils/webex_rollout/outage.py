@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outage that a machine is in, whichever bot's look shows it: told once as it begins, and once when it is over.
+
+Bots are looked at one after the other, those that were promoted minutes apart, and each has a weather of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from .clock import same_boot, vm_clock
+from .disk import flock, make_directory, unseal
+from .errors import RolloutError
+from .notify import Event, tell
+from .store import Vm
+from .weather import BAD, GOOD, Weather, load_weather
+
+# Seconds after which a bot's last look says nothing of now any more: three times the timer's longest pause.
+RECENT = 900.0
+
+
+def tell_outage(vm: Vm, weather: Weather) -> None:
+    """Tell what a look at the weather means for the machine.
+
+    Where that cannot be written down (a full disk), the begin is told by the bot's own weather.
+    """
+    if weather.state == BAD:
+        begun = weather.since
+        with contextlib.suppress(RolloutError, OSError), _kept(vm) as path:
+            known = _begun(path)
+            begun = weather.since if known is None else known
+            if known is None:
+                vm.write(path, {"begun": begun})
+        text = f"Webex cannot be reached from this VM ({weather.reason}); nothing is judged or rolled back meanwhile"
+        tell(vm, Event("outage_begun", "", text, {}, f"{begun:.0f}"))
+    elif weather.state == GOOD:
+        with contextlib.suppress(RolloutError, OSError), _kept(vm) as path:
+            known = _begun(path)
+            if known is not None and not _lasts(vm):
+                seconds = max(0.0, float(vm_clock()["epoch"]) - known)
+                text = f"Webex can be reached again, after {seconds:.0f} s"
+                tell(vm, Event("outage_ended", "", text, {}, f"{known:.0f}"))
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _kept(vm: Vm) -> Iterator[Path]:
+    """Where the outage is kept, for one look at a time."""
+    path = vm.path / "_notify" / "outage.json"
+    make_directory(path.parent)
+    with flock(path.parent / "outage", "another look", vm.timing.mutex):
+        yield path
+
+
+def _begun(path: Path) -> float | None:
+    """When the present outage began, in seconds since the epoch; None where there is none."""
+    with contextlib.suppress(FileNotFoundError, RolloutError, KeyError, TypeError, ValueError):
+        return float(unseal(path)["begun"])
+    return None
+
+
+def _lasts(vm: Vm) -> bool:
+    """Whether a bot that was looked at lately cannot reach Webex."""
+    now = vm_clock()
+    for weather in (load_weather(vm.store(name)) for name in vm.bot_names()):
+        last = weather.looks[-1] if weather.looks else None
+        recent = last is not None and same_boot(last.boot, str(now["boot"])) and now["since_boot"] - last.clock < RECENT
+        if weather.state == BAD and recent:
+            return True
+    return False
