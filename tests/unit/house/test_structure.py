@@ -48,7 +48,7 @@ FLOORS = (
     },
     {"state"},
     {"store"},
-    {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "webhooks", "metrics", "weather"},
+    {"sharing", "lock", "units", "launch", "drift", "timer", "notify", "webhooks", "metrics", "weather", "outage"},
     {"messages", "probe"},
     {"logs", "evidence"},
     {"likelihood", "heard", "reach", "history"},
