@@ -71,7 +71,9 @@ def _refused(variables: Mapping[str, Any], staged: bool) -> Iterator[str]:
         # Only a checkout on this machine is patched without a bot.
         problems = settings_problems if "bots" in own["group_names"] else pool_problems
         yield from problems(bot, functools.partial(value_of, bot=bot, variables=own))
-    problem = probes_problem({bot: value_of("bot_probe", bot, own) for bot, own in by_bot.items()})
+    # Of no concern to who rolls back, restarts or looks.
+    probes = {bot: value_of("bot_probe", bot, own) for bot, own in by_bot.items()} if staged else {}
+    problem = probes_problem(probes)
     if problem:
         yield problem
     problem = (

@@ -181,7 +181,7 @@ def probes_problem(probes: Mapping[str, Any]) -> str:
 
     :param probes: what `bot_probe` is for each bot.
     """
-    asked: dict[tuple[str, ...], list[str]] = {}
+    asked: dict[tuple[str, str], list[str]] = {}
     for bot, given in probes.items():
         with contextlib.suppress(RolloutError):  # which is said of the bot's own settings
             probe = probe_of("bot_probe", given)

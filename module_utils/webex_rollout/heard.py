@@ -31,7 +31,7 @@ FAILURES = ("timeouts", "connection_errors", "tls_errors", "other_errors")
 SILENCE = 180.0
 # A bot not heard for this long is made known, and started anew, once; after as long again its release is at fault.
 UNHEARD_SECONDS = 300.0
-# One that two looks running find stopped: that is no slow call, and nobody is answered.
+# One that is stopped, and was not heard at the look before either: that is no slow call, and nobody is answered.
 STOPPED, STOPPED_SECONDS = "it is stopped by a signal", 20.0
 # What lies between two looks is taken to be as they were, up to this long: longer than the timer's longest pause.
 LONGEST_GAP = 600.0

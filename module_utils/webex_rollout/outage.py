@@ -17,7 +17,8 @@ from .notify import Event, tell
 from .store import Vm
 from .weather import BAD, GOOD, Weather, load_weather
 
-# Seconds after which a bot's last look says nothing of now any more: three times the timer's longest pause.
+# Seconds: three times the timer's longest pause. What a bot saw longer ago says nothing of now, and one that comes to
+# know of an outage later knows of another one: a way out may be bad for good, and must hide no later one.
 RECENT = 900.0
 
 
@@ -30,15 +31,19 @@ def tell_outage(vm: Vm, weather: Weather) -> None:
         begun = weather.since
         with contextlib.suppress(RolloutError, OSError), _kept(vm) as path:
             known = _begun(path)
-            begun = weather.since if known is None else known
-            if known is None:
+            is_new = known is None or weather.since - known > RECENT
+            begun = weather.since if known is None or is_new else known
+            if is_new:
                 vm.write(path, {"begun": begun})
-        text = f"Webex cannot be reached from this VM ({weather.reason}); nothing is judged or rolled back meanwhile"
+        text = (
+            f"Webex cannot be reached from this VM ({weather.reason}); no bot that cannot reach it is judged or rolled "
+            "back meanwhile"
+        )
         tell(vm, Event("outage_begun", "", text, {}, f"{begun:.0f}"))
     elif weather.state == GOOD:
         with contextlib.suppress(RolloutError, OSError), _kept(vm) as path:
             known = _begun(path)
-            if known is not None and not _lasts(vm):
+            if known is not None and not _lasts(vm, known):
                 seconds = max(0.0, float(vm_clock()["epoch"]) - known)
                 text = f"Webex can be reached again, after {seconds:.0f} s"
                 tell(vm, Event("outage_ended", "", text, {}, f"{known:.0f}"))
@@ -61,12 +66,12 @@ def _begun(path: Path) -> float | None:
     return None
 
 
-def _lasts(vm: Vm) -> bool:
-    """Whether a bot that was looked at lately cannot reach Webex."""
+def _lasts(vm: Vm, begun: float) -> bool:
+    """Whether a bot that was looked at lately cannot reach Webex since then; before, it was another outage's."""
     now = vm_clock()
     for weather in (load_weather(vm.store(name)) for name in vm.bot_names()):
         last = weather.looks[-1] if weather.looks else None
         recent = last is not None and same_boot(last.boot, str(now["boot"])) and now["since_boot"] - last.clock < RECENT
-        if weather.state == BAD and recent:
+        if weather.state == BAD and recent and weather.since >= begun - RECENT:
             return True
     return False

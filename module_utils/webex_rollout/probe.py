@@ -85,12 +85,12 @@ def probe_of(where: str, given: object) -> dict[str, Any]:
     return probe
 
 
-def addressed(probe: Mapping[str, Any]) -> tuple[str, ...]:
-    """Whom a probe asks. In a room that is said by the mention that its text begins with."""
+def addressed(probe: Mapping[str, Any]) -> tuple[str, str]:
+    """Whom a probe asks, as a field and its value. In a room, whichever it is, that is who its text mentions first."""
     to = str(probe["to"])
-    if kind_of_id(to) == "ROOM":
-        return (to, *mentioned(probe["text"]))
-    return (to.lower() if "@" in to else to,)
+    named = ("personEmail" if "@" in to else "personId", to)
+    field, who = mentioned(probe["text"]) if kind_of_id(to) == "ROOM" else named
+    return field, who.lower() if field == "personEmail" else who
 
 
 def token_problem(token: object) -> str:

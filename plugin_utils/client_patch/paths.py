@@ -32,6 +32,8 @@ class PathChange:
     # Relative to the checkout, which itself is the empty string; None where the text does not say, or it is elsewhere.
     directory: str | None
     front: bool
+    # It is searched behind what Python has of its own.
+    behind: bool = False
     # It takes others off the path, which ones is not known; or it changes how Python imports.
     removes: bool = False
     # For a person: why nothing is known of the path behind it.
@@ -185,13 +187,21 @@ def path_changes(program: Program, file: str, home: str = "", directory: str = "
     for item in program.paths:
         if item.removes:
             why = "it changes how Python imports" if item.hook else "it takes some off"
-            found.append(PathChange(item.site, None, item.front, True, why))
+            found.append(PathChange(item.site, None, item.front, removes=True, why=why))
         for value in elements(item.values):
             text = evaluator.value(value, item.scope, item.site)
-            found.append(PathChange(item.site, evaluator.relative(text), item.front))
+            behind = _is_behind(item)
+            found.append(PathChange(item.site, evaluator.relative(text), item.front and not behind, behind))
         if not item.values and not item.removes:
             found.append(PathChange(item.site, None, item.front))
     return found
+
+
+def _is_behind(item: PathCandidate) -> bool:
+    """Whether what a statement puts on the path comes after all that was there."""
+    if item.target is not None:
+        return any(_keeps_first(value, dotted(item.base)) for value in item.values)
+    return item.method != "insert"
 
 
 def elements(nodes: Iterable[cst.CSTNode]) -> Iterator[cst.CSTNode]:

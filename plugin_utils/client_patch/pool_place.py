@@ -73,7 +73,7 @@ class Placing:
             unknown = change.directory is None and not change.removes and bool(left)
             found += [replace(change, directory=base) for base in dict.fromkeys(left)] if unknown else [change]
         for item in self.barring.of(source.program):
-            found.append(PathChange(item.site, None, False, True, item.barrier.why, item.used))
+            found.append(PathChange(item.site, None, False, removes=True, why=item.barrier.why, used=item.used))
             found += [PathChange(item.site, base, False) for base in dict.fromkeys(left)] if item.barrier.adds else []
         # Equal ones keep the order in which they are found.
         return sorted(found, key=lambda change: change.site.order)
@@ -247,8 +247,7 @@ class Placing:
         asked = []
         for start in self.starts:
             before = [item for item in changes if sites and all(_runs_before(item, site) for site in sites)]
-            path = _with([*start.path, PYTHONS], before)
-            asked.append((self._absolute(place.written, start.package), path if PYTHONS in path else [*path, PYTHONS]))
+            asked.append((self._absolute(place.written, start.package), _with([*start.path, PYTHONS], before)))
         return asked
 
     def started(self, start: Start, changes: Sequence[PathChange] = ()) -> str:
@@ -267,9 +266,10 @@ def _with(path: Sequence[str], changes: Sequence[PathChange]) -> list[str]:
     found = list(path)
     for change in changes:
         if change.removes:
-            found.clear()
+            found[:] = [each for each in found if each == PYTHONS]
         if change.directory is not None:
-            found.insert(0 if change.front else len(found), change.directory)
+            last = found.index(PYTHONS) if PYTHONS in found and not change.behind else len(found)
+            found.insert(0 if change.front else last, change.directory)
     return found
 
 

@@ -156,20 +156,27 @@ def play(fault: Fault, place: tuple[str, str], conditions: Conditions) -> Outcom
         scene = Scene(lab, fault, conditions)
 
         at, after = ("runner_on_start", QUICK["rollout_settle"] / 2) if moment in MIDST else ("runner_on_ok", 0)
-        later = threading.Timer(after, fault.strike, (lab,))
+        begun = threading.Event()
+
+        def strike() -> None:
+            nonlocal struck
+            fault.strike(lab)
+            struck = True
+
+        later = threading.Timer(after, strike)
 
         def on_event(event: dict[str, Any]) -> bool:
-            nonlocal struck
             data = event.get("event_data", {})
-            if struck or event["event"] != at or data["play"] != where:
+            if begun.is_set() or event["event"] != at or data["play"] != where:
                 return True
             if data["task"].endswith(MOMENTS.get(moment, moment)):
-                struck = True
-                later.start() if after else fault.strike(lab)
+                begun.set()
+                later.start() if after else strike()
             return True
 
         scene.runs.append(conditions.run(lab, on_event=on_event, extra=fault.settings))
-        if later.is_alive():
+        later.cancel()  # a run that is over cannot be struck
+        if begun.is_set() and after:
             later.join()
         return scene.conclude(name, struck)
 

@@ -7,7 +7,7 @@ import base64
 import platform
 from typing import Any
 
-from ..ahead import directories_on_path, read_ahead
+from ..ahead import BYTES_LIMIT, directories_on_path, read_ahead
 from ..become import account_of, as_account
 from ..errors import RolloutError
 from ..facts import collect
@@ -96,8 +96,10 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
         }
         for bot, needs in bots
     }
+    room = BYTES_LIMIT  # for all bots: who is left out is asked for his own
     for each in given["bots"]:
         its = told[each["bot"]]
-        if each["bot"] not in settled and not its["problems"]:
+        if each["bot"] not in settled and not its["problems"] and room > 0:
             its["sources"] = _sources(its["facts"], each["search_paths"])
+            room -= sum(map(len, its["sources"]["contents"].values())) if its["sources"] else 0
     return {"changed": False, "python": platform.python_version(), "bots": told}

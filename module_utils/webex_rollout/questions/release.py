@@ -25,6 +25,14 @@ from ..words import printable
 from . import soak
 
 
+class _NotConfirmedError(RolloutError):
+    """What passed its check could not be confirmed; ``result`` is the check's."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def _wanted(given: dict[str, Any]) -> Wanted:
     """What to record."""
     return Wanted(
@@ -85,9 +93,12 @@ def _confirmed(vm: Vm, given: dict[str, Any], check: bool) -> Result:
 def _with_confirmation(vm: Vm, given: dict[str, Any], checked: Result, check: bool) -> Result:
     """What was checked, with its soak begun and the release confirmed; in this order: a run that is killed in between
     would leave a release of which nothing is known since its start."""
-    if given["soak"] and not check:
-        soak.begin_for(vm, given["bot"], checked.candidate or checked.release, given["soak"])
-    confirmed = _confirmed(vm, given, check)
+    try:
+        if given["soak"] and not check:
+            soak.begin_for(vm, given["bot"], checked.candidate or checked.release, given["soak"])
+        confirmed = _confirmed(vm, given, check)
+    except RolloutError as error:
+        raise _NotConfirmedError(str(error), checked) from None
     message = "would be checked and confirmed" if check else confirmed.message
     return replace(confirmed, action=checked.action, checks=checked.checks, stopped=checked.stopped, message=message)
 
@@ -124,7 +135,7 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
     """Take the step that is asked for."""
     try:
         result = act(Vm(), given, check)
-    except CheckFailedError as error:
+    except (CheckFailedError, _NotConfirmedError) as error:
         return {"failed": True, "msg": printable(str(error)), **_report(error.result)}
     except RolloutError as error:
         return {"failed": True, "msg": printable(str(error))}

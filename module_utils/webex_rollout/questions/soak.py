@@ -33,21 +33,23 @@ def act(vm: Vm, given: dict[str, Any], check: bool) -> dict[str, Any]:
     rests = soak is not None and state == "looked" and _rests(soak, given)
     if state == "looked" and not rests:
         lost = unstable(vm, given["bot"], given["release"])
-    if not (check or lost or state == "read"):
+    as_stated = rests and soak is not None and given["settings_hash"] in ("", soak.settings_hash)
+    if not (check or lost or as_stated or state == "read"):
         with locked(store):
             found = load(store)
             kept = _same(found, given)
             if found is not None and found.verdict == PROMOTE:
                 forget_history(store)
-            if kept is not None and rests:
-                soak = kept
-                soak.settings_hash = given["settings_hash"] or soak.settings_hash
-            else:
-                soak = _with(store, kept, given)
-            if state == "looked" and not rests:
-                look(store, soak)
             resumed = kept is not None and state == "looked"
-            save(store, soak)
+            if not rests:
+                soak = _with(store, kept, given)
+                if state == "looked":
+                    look(store, soak)
+                save(store, soak)
+            elif kept is not None:  # else it was forgotten meanwhile, and nobody's to begin
+                soak = kept
+                soak.settings_hash = given["settings_hash"]
+                save(store, soak)
     bot = store.load()
     running = bot.current if bot is not None else ""
     return {

@@ -220,6 +220,7 @@ def test_the_pool_module_has_a_name_that_python_takes_and_nobody_has(name: str, 
     assert [sentence in problem and problem.endswith("(jarvis)") for problem in problems] == [True] * bool(sentence)
 
 
+ROOM2 = base64.b64encode(b"ciscospark://us/ROOM/2").decode()
 ROOM = base64.b64encode(b"ciscospark://us/ROOM/1").decode()
 
 
@@ -238,6 +239,8 @@ ROOM = base64.b64encode(b"ciscospark://us/ROOM/1").decode()
             {"to": ROOM, "text": "<@personEmail:a@webex.bot>"},
             True,
         ),
+        ({"to": ROOM, "text": "<@personEmail:a@webex.bot>"}, {"to": ROOM2, "text": "<@personEmail:A@webex.bot>"}, True),
+        ({"to": "a@webex.bot"}, {"to": ROOM, "text": "<@personEmail:a@webex.bot>"}, True),
         ({}, {}, False),
         ({"to": "nobody"}, {"to": "nobody"}, False),
     ],

@@ -17,6 +17,7 @@ import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible.module_utils.webex_rollout.cli import main
+from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.logs.cursor import fresh_cursor
 from ansible.module_utils.webex_rollout.paths import GUARD_TIMER, PROGRAM
 from ansible.module_utils.webex_rollout.procfs import connections_of
@@ -196,6 +197,24 @@ def test_what_passes_its_check_has_its_soak_begun_and_is_confirmed_in_one_run(
     assert phases == ["checked"], "a run that is killed in between leaves no release of which nothing is known"
     again = run.step("checked", settle=0.2, confirm=True)
     assert (again["changed"], again["phase"], len(phases)) == (False, "confirmed", 1)
+
+
+def test_what_passes_and_cannot_be_confirmed_shows_its_check(
+    machine: Machine, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.nohup()
+    run.recorded(arm=True)
+    machine.deploy()
+    run.step("switched")
+
+    def refuse(*_: Any) -> None:
+        raise RolloutError("its soak cannot be kept")
+
+    monkeypatch.setattr(release.soak, "begin_for", refuse)
+    soak = typed(log=str(machine.home / "logs/jarvis.log"), soak_max=200)
+    failed = run.step("checked", settle=0.2, confirm=True, soak=soak)
+    assert (failed["msg"], failed["action"], failed["phase"]) == ("its soak cannot be kept", "check", "checked")
+    assert {finding["ok"] for finding in failed["checks"]} == {True}
 
 
 def test_what_does_not_pass_its_check_is_not_confirmed_and_has_no_soak(machine: Machine, run: Run) -> None:

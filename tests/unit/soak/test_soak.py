@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import json
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from ansible.module_utils.webex_rollout import soak as kept
 from ansible.module_utils.webex_rollout.channel import Heard
 from ansible.module_utils.webex_rollout.clock import boot_key, same_boot, up_seconds, vm_clock
 from ansible.module_utils.webex_rollout.disk import unseal
-from ansible.module_utils.webex_rollout.errors import SoakError
+from ansible.module_utils.webex_rollout.errors import BusyError, SoakError
 from ansible.module_utils.webex_rollout.evidence import EXTEND, PROMOTE
 from ansible.module_utils.webex_rollout.heard import Signs
 from ansible.module_utils.webex_rollout.logs.cursor import look_at_all
@@ -385,6 +387,39 @@ def test_a_promoted_release_has_the_present_settings_stated_without_a_look(
     assert (answer["unstable"], answer["resumed"]) == ("", True)
     assert soaking.kept() == replace(before, settings_hash="w")
     assert soaking.ask("looked")["soak"]["settings_hash"] == "w"
+
+
+def test_a_promoted_release_needs_no_room_and_waits_for_nobody(
+    soaking: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that failed here rolled the bot back, though nothing was to be written."""
+    soaking.promote(settings_hash="x")
+
+    def busy(store: Any) -> Any:
+        raise BusyError("another look is still running")
+
+    monkeypatch.setattr(answers, "locked", busy)
+    for known in ("x", ""):
+        assert soaking.ask("looked", settings_hash=known)["soak"]["verdict"] == PROMOTE
+    with pytest.raises(BusyError):
+        soaking.ask("looked", settings_hash="y")
+
+
+def test_a_promoted_soak_that_is_forgotten_meanwhile_is_not_begun_by_a_look(
+    soaking: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soaking.promote(settings_hash="x")
+    real = answers.locked
+
+    @contextlib.contextmanager
+    def late(store: Any) -> Iterator[None]:
+        soaking.file.unlink()
+        with real(store):
+            yield
+
+    monkeypatch.setattr(answers, "locked", late)
+    soaking.ask("looked", settings_hash="y")
+    assert not soaking.file.exists()
 
 
 def test_a_promoted_release_is_looked_at_when_a_human_decides_or_another_one_runs(

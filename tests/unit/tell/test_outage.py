@@ -84,6 +84,24 @@ def test_a_bot_that_nobody_looks_at_any_more_keeps_no_outage_alive(sky: Sky) -> 
     assert sky.kinds == ["outage_begun", "outage_ended"]
 
 
+def test_a_way_out_that_is_bad_for_good_hides_no_later_outage(sky: Sky) -> None:
+    """One bot with a wrong proxy: the next outage of all was never told, nor its end."""
+    sky.look("odd", *[BAD] * 60)
+    for bot in ("jarvis", "tars"):
+        sky.look(bot, GOOD, GOOD)
+    sky.look("odd", BAD)
+    sky.look("jarvis", BAD, BAD)
+    sky.look("odd", BAD)
+    sky.look("tars", BAD, BAD)
+    assert sky.kinds == ["outage_begun", "outage_begun"]
+    sky.look("odd", BAD)
+    for bot in ("jarvis", "tars"):
+        sky.look(bot, GOOD, GOOD)
+    assert sky.kinds == ["outage_begun", "outage_begun", "outage_ended"]
+    sky.look("odd", BAD)
+    assert len(sky.kinds) == 3, "its own is known"
+
+
 def test_what_says_nothing_begins_and_ends_nothing(sky: Sky) -> None:
     sky.look("jarvis", UNKNOWN, UNKNOWN)
     assert sky.kinds == []
