@@ -157,8 +157,9 @@ def outages(lab: Lab, lengths: Sequence[float], ways: Sequence[str] = tuple(OUTA
                 wait_for(lambda: not _outage_lasts(lab), "the outage's end", timeout=900, pause=3)
             for bot in BOTS:
                 wanted = "new" if before[bot] == "confirmed" else "old"
-                # A look every 30 s that needs two of three: what is shorter than that nobody need be told of.
-                needs = ("outage_begun", "outage_ended") if seconds >= 120 else ()
+                # Two of three looks have to agree, every 30 s in a soak and every five minutes long after: what is
+                # over before that nobody need be told of.
+                needs = ("outage_begun", "outage_ended") if seconds >= (120 if when else 600) else ()
                 what = f"no Webex for {seconds:.0f} s by {way}{when}"
                 row = Row(what, bot, wanted, needs=needs, never=("roll_back",), most_down=seconds + BACK_WITHIN)
                 rows.append(look(lab, row, since))
