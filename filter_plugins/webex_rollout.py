@@ -59,9 +59,9 @@ def webex_vm_has(hostvars: Variables, what: str, bot: str) -> bool:
     return controls.vm_has(what, bot, hostvars)
 
 
-def webex_no_way(way: Mapping[str, Any], bot: str, host: str, user: str) -> str:
-    """``result | webex_no_way(bot, host, ansible_user)``: why the bot's VM cannot be worked on, and what to do."""
-    return no_way.no_way(way, bot, host, user)
+def webex_no_way(way: Mapping[str, Any], bot: str, host: str, user: str, port: object = "") -> str:
+    """``result | webex_no_way(bot, host, user, port)``: why the bot's VM cannot be worked on, and what to do."""
+    return no_way.no_way(way, bot, host, user, port)
 
 
 def webex_same_way(hostvars: Variables, bot: str, other: str) -> bool:

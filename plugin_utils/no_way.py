@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def no_way(way: Mapping[str, Any], bot: str, host: str, user: str) -> str:
+def no_way(way: Mapping[str, Any], bot: str, host: str, user: str, port: object = "") -> str:
     """One sentence with the next step.
 
     :param way: the failed result of `bot_info`; of an unreachable VM Ansible's own.
@@ -14,9 +14,10 @@ def no_way(way: Mapping[str, Any], bot: str, host: str, user: str) -> str:
     """
     message = str(way.get("msg") or "")
     if way.get("unreachable"):
+        given = f"-p {port} " if port else ""
         return (
             f"{bot}: cannot work on {user or '?'}@{host} ({message.strip() or 'no answer'}). Nothing was changed. "
-            f"Try `ssh {user or '?'}@{host}`, then correct ansible_host, ansible_user or the key."
+            f"Try `ssh {given}{user or '?'}@{host}`, then correct ansible_host, ansible_user or the key."
         )
     # A failure of the look itself is a sentence of its own; what sudo and Python say is not.
     if "bots" in way:

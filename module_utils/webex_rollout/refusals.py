@@ -80,18 +80,14 @@ def notes(facts: dict[str, Any]) -> list[str]:
         for starter in facts["starters"]
         if starter["counts"] and not starter["certain"] and starter["kind"] != "start script"
     ]
+    noted = [each for each in (facts["plan"] or {}).get("differences", []) if each["fate"] == NOTED and each["why"]]
     found += [
-        f"process {process['pid']} of {name} has {', '.join(process['steering'])}, which decide what code it runs; its "
-        "unit gets them only if bot_environment_keep lists them"
-        for process in facts["processes"]
-        if process["steering"]
+        f"{name} has {each['found']}, by which Python finds or runs other code; its unit gets that only if "
+        "bot_environment_keep lists it"
+        for each in noted
+        if each["what"] == "environment" and "bot_environment_keep" in each["why"]
     ]
-    # Variables are named above.
-    found += [
-        each["why"]
-        for each in (facts["plan"] or {}).get("differences", [])
-        if each["fate"] == NOTED and each["why"] and each["what"] != "environment"
-    ]
+    found += [each["why"] for each in noted if each["what"] != "environment"]
     return found
 
 

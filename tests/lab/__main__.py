@@ -26,7 +26,8 @@ def _up(arguments: argparse.Namespace) -> None:
         lab.down()
         raise
     inventory = os.path.relpath(lab.inventory)
-    _say(f"up. Next: ansible-playbook -i {inventory} rollout.yml, make lab-ssh, make lab-down")
+    named = f" LAB={arguments.name}" if arguments.name != "default" else ""
+    _say(f"up. Next: ansible-playbook -i {inventory} rollout.yml, make lab-ssh{named}, make lab-down{named}")
 
 
 def _ssh(arguments: argparse.Namespace) -> None:

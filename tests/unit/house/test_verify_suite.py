@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -50,6 +51,19 @@ def test_a_failure_has_its_bot_its_fact_and_its_next_step(tmp_path: Path) -> Non
     failure = case.find("failure")
     assert failure is not None
     assert "rollout.yml --limit nobody --check --diff" in str(failure.text)
+
+
+def test_a_bot_that_is_not_rolled_out_fails_for_its_unit_and_is_left_alone_besides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next step for its one and right process was to end it."""
+    (tmp_path / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    done = suite(tmp_path, "-k", "not stays_up", "-rs")
+    assert "nobody is not rolled out: rollout.yml --limit nobody" in done.stdout
+    assert CURES["process"].format(bot="nobody") not in done.stdout
+    assert re.search(r"\b1 (failed|error)\b", done.stdout.splitlines()[-1]), done.stdout  # there may be no systemd here
 
 
 class Sockets:

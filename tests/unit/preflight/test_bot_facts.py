@@ -110,7 +110,9 @@ def test_each_reason_is_one_sentence_with_its_next_step(path: str, value: Any, w
 def test_what_others_have_is_a_note() -> None:
     facts = changed("namesakes", [{"pid": 7, "user": "otheruser"}])
     facts["starters"] = [{**CRON, "user": "otheruser", "counts": False}]
-    facts["processes"] = [{**PROCESS, "steering": ["PYTHONPATH"]}]
+    why = "PYTHONPATH: only if bot_environment_keep lists them"
+    row = {"what": "environment", "found": "PYTHONPATH", "wanted": "without", "fate": "noted", "why": why}
+    facts["plan"] = {"differences": [row]}
     assert problems(facts, NEEDS) == []
     namesake, starter, variable = notes(facts)
     assert "process 7 of otheruser" in namesake
@@ -118,6 +120,10 @@ def test_what_others_have_is_a_note() -> None:
     assert "PYTHONPATH" in variable
     assert "bot_environment_keep" in variable
     assert notes(GOOD) == []
+    # What is carried over since the operator lists it is no note.
+    facts["plan"] = {"differences": []}
+    facts["processes"] = [{**PROCESS, "steering": ["PYTHONPATH"]}]
+    assert len(notes(facts)) == 2
 
 
 def test_several_reasons_are_all_told_at_once() -> None:
