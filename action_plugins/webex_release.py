@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 # Ansible puts neither the project nor a plugin's own directory on the path.
@@ -17,7 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from module_utils.webex_release_options import SPECIFICATION
 from module_utils.webex_soak_options import BEGUN
-from plugin_utils.asking import ask
+from plugin_utils.asking import ask, typed
 from plugin_utils.installed import installed
 
 
@@ -33,15 +31,6 @@ class ActionModule(ActionBase):
         if arguments.get("state") == "armed" or arguments.get("arm"):
             arguments["installed"] = installed()
         if arguments.get("soak"):
-            arguments["soak"] = _typed(arguments["soak"])
+            arguments["soak"] = typed("webex_release: soak", arguments["soak"], {"argument_spec": BEGUN})
         result.update(ask(self, "webex_release", arguments, task_vars or {}, SPECIFICATION))
         return result
-
-
-def _typed(soak: dict[str, Any]) -> dict[str, Any]:
-    """What a soak begins with, as `webex_soak` has its options: the VM's program takes it as it is."""
-    checked = ArgumentSpecValidator(BEGUN).validate(soak)
-    if checked.error_messages:
-        raise AnsibleActionFail(f"webex_release: soak: {'; '.join(checked.error_messages)}")
-    typed: dict[str, Any] = checked.validated_parameters
-    return typed

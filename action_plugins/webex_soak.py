@@ -24,17 +24,12 @@ from module_utils.webex_rollout.questions.soak import GATE
 from module_utils.webex_rollout.record import evidence_of, verdict_of
 from module_utils.webex_rollout.soak import Soak
 from module_utils.webex_rollout.verdict import Verdict, earliest, summary
-from module_utils.webex_soak_options import OPTIONS, SPECIFICATION
+from module_utils.webex_soak_options import BEGUN, OPTIONS, SPECIFICATION
 from plugin_utils.asking import ask
 from plugin_utils.gate.progress import notes, progress, worth_showing
 from plugin_utils.words import at, printable
 
 display = Display()
-
-LOOK_OPTIONS = (
-    *("release", "log", "before", "controls", "settings_hash", "watch", "act", "heal", "checks", "probe"),
-    *("signatures", "timezone"),
-)
 
 REQUIRED_IF = [
     ("state", "watched", ("release", "log", "soak_min", "soak_max", "min_requests", "timeouts_per_hour")),
@@ -102,7 +97,7 @@ class ActionModule(ActionBase):
 
     def _look(self, **decided: str) -> tuple[Soak, dict[str, Any]]:
         given = self._given
-        options = {name: given[name] for name in (*LOOK_OPTIONS, *GATE)}
+        options = {name: given[name] for name in ("release", *BEGUN)}
         answer = self._ask(state="looked", **options, **decided)
         if answer["unstable"]:
             raise AnsibleActionFail(printable(f"{given['bot']} is not stable: {answer['unstable']}"))

@@ -54,7 +54,7 @@ BEGUN: dict[str, Any] = {
     "log": {**OPTIONS["log"], "required": True},
     "soak_max": {**OPTIONS["soak_max"], "required": True},
 }
-"""What `webex_release` is given for a soak that it begins."""
+"""What a run says of a soak: as `webex_release` begins it, and again at each look."""
 
 # What the action asks of the module; a task may not.
 REQUESTS: dict[str, Any] = {

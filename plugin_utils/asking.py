@@ -39,10 +39,7 @@ def ask(
         sent then, which must be fit to be asked twice.
     """
     if (tries or _is_ready(variables)) and action._is_pipelining_enabled("new"):
-        checked = ArgumentSpecValidator(**specification).validate(dict(arguments))
-        if checked.error_messages:
-            raise AnsibleActionFail(f"{module}: {'; '.join(checked.error_messages)}")
-        found = _asked(action, module, checked.validated_parameters, variables, tries)
+        found = _asked(action, module, typed(module, arguments, specification), variables, tries)
         if found is not None:
             return found
     answer: dict[str, Any] = action._execute_module(
@@ -55,6 +52,18 @@ def ask(
         why = no_answer(action, answer)
         return {"failed": True, "msg": printable(why), "unanswered": True} if why else answer
     return answer
+
+
+def typed(what: str, arguments: Mapping[str, Any], specification: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with their types and defaults, as `ArgumentSpecValidator` has them: the program takes them as they are.
+
+    :raises AnsibleActionFail: for those that are none, in the name of `what`.
+    """
+    checked = ArgumentSpecValidator(**specification).validate(dict(arguments))
+    if checked.error_messages:
+        raise AnsibleActionFail(f"{what}: {'; '.join(checked.error_messages)}")
+    parameters: dict[str, Any] = checked.validated_parameters
+    return parameters
 
 
 def _is_ready(variables: Mapping[str, Any]) -> bool:

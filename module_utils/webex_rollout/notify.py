@@ -255,9 +255,14 @@ def counts(vm: Vm) -> dict[str, int]:
 # -- the outbox ------------------------------------------------------------------------------------------------
 
 
+def place(vm: Vm) -> Path:
+    """Where what was told is kept; no bot's name begins with the character that this directory's does."""
+    return vm.path / "_notify"
+
+
 def _path(vm: Vm) -> Path:
-    """The outbox; no bot's name begins with the character that its directory's does."""
-    return vm.path / "_notify" / "outbox.json"
+    """The outbox."""
+    return place(vm) / "outbox.json"
 
 
 def _empty() -> dict[str, Any]:

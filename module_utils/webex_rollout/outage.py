@@ -13,7 +13,7 @@ from pathlib import Path
 from .clock import same_boot, vm_clock
 from .disk import flock, make_directory, unseal
 from .errors import RolloutError
-from .notify import Event, tell
+from .notify import Event, place, tell
 from .store import Vm
 from .weather import BAD, GOOD, Weather, load_weather
 
@@ -40,7 +40,7 @@ def tell_outage(vm: Vm, weather: Weather) -> None:
             "back meanwhile"
         )
         tell(vm, Event("outage_begun", "", text, {}, f"{begun:.0f}"))
-    elif weather.state == GOOD:
+    elif weather.state == GOOD and _path(vm).exists():
         with contextlib.suppress(RolloutError, OSError), _kept(vm) as path:
             known = _begun(path)
             if known is not None and not _lasts(vm, known):
@@ -50,10 +50,15 @@ def tell_outage(vm: Vm, weather: Weather) -> None:
                 path.unlink(missing_ok=True)
 
 
+def _path(vm: Vm) -> Path:
+    """Where the outage is kept; not there while there is none."""
+    return place(vm) / "outage.json"
+
+
 @contextlib.contextmanager
 def _kept(vm: Vm) -> Iterator[Path]:
-    """Where the outage is kept, for one look at a time."""
-    path = vm.path / "_notify" / "outage.json"
+    """The outage's file, for one look at a time."""
+    path = _path(vm)
     make_directory(path.parent)
     with flock(path.parent / "outage", "another look", vm.timing.mutex):
         yield path

@@ -22,6 +22,8 @@ from .paths import environment_file
 from .procfs import without_mark
 
 CHANGED, CARRIED, NOTED, REFUSED = "changed", "carried over", "noted", "refused"
+UNLESS_KEPT = "only if bot_environment_keep lists them"
+"""How the reason ends why a variable is left out that steers what code runs."""
 
 POLICIES = {1: "fifo", 2: "rr", 3: "batch", 5: "idle"}
 # By the words of /proc/<pid>/limits. Open files are the rollout's own.
@@ -293,7 +295,7 @@ class _Comparison:
             self.add("environment", f"{len(names['carried'])} variables", "the same", CARRIED)
         if names["steering"]:
             said = ", ".join(names["steering"])
-            self.add("environment", said, "without", NOTED, f"{said}: only if bot_environment_keep lists them")
+            self.add("environment", said, "without", NOTED, f"{said}: {UNLESS_KEPT}")
         if names["refused"]:
             said = ", ".join(names["refused"])
             self.add("environment", said, "without", NOTED, f"systemd cannot hand on {said}")

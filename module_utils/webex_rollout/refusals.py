@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .paths import unit_name
-from .plan import NOTED, REFUSED
+from .plan import NOTED, REFUSED, UNLESS_KEPT
 from .processes import doubt
 
 # The oldest versions that the pool module works with, as it says itself (OLDEST; a test compares).
@@ -85,7 +85,7 @@ def notes(facts: dict[str, Any]) -> list[str]:
         f"{name} has {each['found']}, by which Python finds or runs other code; its unit gets that only if "
         "bot_environment_keep lists it"
         for each in noted
-        if each["what"] == "environment" and "bot_environment_keep" in each["why"]
+        if each["what"] == "environment" and each["why"].endswith(UNLESS_KEPT)
     ]
     found += [each["why"] for each in noted if each["what"] != "environment"]
     return found

@@ -140,10 +140,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     config.stash[_SETTINGS] = bot_settings([config.option.ansible_inventory or DEFAULT_INVENTORY])
     config.stash[_LOOKS] = {}
+    config.stash[_ABSENT] = {}
 
 
 _SETTINGS = pytest.StashKey[dict[str, dict[str, Any]]]()
 _LOOKS = pytest.StashKey[dict[str, Look]]()
+_ABSENT = pytest.StashKey[dict[str, bool]]()
+"""By bot, whether it is not rolled out: asked once a run."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -183,7 +186,10 @@ def bot(request: pytest.FixtureRequest, host: Host, bot_name: str | None) -> Bot
     name = bot_name or host.backend.hostname
     found = Bot(name, in_full(request.config.stash[_SETTINGS][name], lambda user: host.user(user).home))
     # What runs then is as it was found, and right: that its unit is missing is said once.
-    if request.node.get_closest_marker("unit") is None and host.run("test -e %s", found.drop_in).rc == 1:
+    absent = request.config.stash[_ABSENT]
+    if name not in absent:
+        absent[name] = host.run("test -e %s", found.drop_in).rc == 1
+    if absent[name] and request.node.get_closest_marker("unit") is None:
         pytest.skip(f"{name} is not rolled out: rollout.yml --limit {name}")
     return found
 
