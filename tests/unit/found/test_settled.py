@@ -47,3 +47,21 @@ def test_only_what_is_to_be_started_is_asked_what_a_start_may_fail_of(
     found = bots.answer(asked(machine, start_ahead=ahead), check=False)["bots"]["jarvis"]
     assert [process["pid"] for process in found["facts"]["processes"]] == [pid] == list(bot_pids(machine.bot()))
     assert any("does not parse" in problem for problem in found["problems"]) is told
+
+
+@pytest.mark.parametrize(("room", "ahead", "read"), [(8 << 20, True, True), (0, True, False), (8 << 20, False, False)])
+def test_the_sources_of_what_is_to_be_patched_are_read_as_far_as_there_is_room(
+    machine: Machine, preflight: Preflight, monkeypatch: pytest.MonkeyPatch, room: int, ahead: bool, read: bool
+) -> None:
+    preflight.written()
+    machine.nohup()
+    preflight.started()
+    stand = {"differences": ["it is new"], "stopped": False, "soak": None, "since": None, "soak_problem": ""}
+    monkeypatch.setattr(bots, "_shared_differences", lambda _: [])
+    monkeypatch.setattr(bots, "found_of", lambda *_: stand)
+    monkeypatch.setattr(bots, "systemd_version", lambda: 252)
+    monkeypatch.setattr(bots, "problems", lambda *_: [])
+    monkeypatch.setattr(bots, "BYTES_LIMIT", room)
+    found = bots.answer(asked(machine, start_ahead=ahead), check=False)["bots"]["jarvis"]
+    assert ("sources" in found) is read
+    assert not read or "webex_bots/jarvis.py" in found["sources"]["contents"]

@@ -30,13 +30,15 @@ NOWHERE = {
 }
 
 
-def run(tmp_path: Path, *options: str, cwd: Path = PROJECT, bots: Any = None, **env: str) -> tuple[int, str]:
+def run(
+    tmp_path: Path, *options: str, cwd: Path = PROJECT, bots: Any = None, play: str = "rollout.yml", **env: str
+) -> tuple[int, str]:
     """A rollout whose VM cannot be reached: what is refused is refused without it. Returns its status and output."""
     groups = bots or {"canary": {"hosts": {"jarvis": {}}}, "fleet": {"hosts": {"tars": {}}}}
     inventory = tmp_path / "hosts.yml"
     inventory.write_text(yaml.safe_dump({"bots": {"children": groups, "vars": NOWHERE}}))
     done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, PROJECT / "rollout.yml", *options],
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, PROJECT / play, *options],
         cwd=cwd,
         env={**os.environ, "ROLLOUT_REPORT_DIRECTORY": str(tmp_path / "reports"), **env},
         capture_output=True,
@@ -218,6 +220,12 @@ def test_the_pool_module_has_a_name_that_python_takes_and_nobody_has(name: str, 
     problems = list(settings_problems("jarvis", lambda setting: value_of(setting, "jarvis", given)))
     assert module_problem(name).count(sentence) == 1 if sentence else module_problem(name) == ""
     assert [sentence in problem and problem.endswith("(jarvis)") for problem in problems] == [True] * bool(sentence)
+
+
+def test_who_rolls_back_is_not_kept_by_what_only_a_rollout_minds(tmp_path: Path) -> None:
+    _, said = run(tmp_path, "-e", "{bot_probe: {to: bots@webex.bot}}", play="playbooks/rollback.yml")
+    assert "the same address" not in said
+    assert "/nosuch/python" in said, "the VM was to be reached"
 
 
 ROOM2 = base64.b64encode(b"ciscospark://us/ROOM/2").decode()
