@@ -80,7 +80,7 @@ class Case:
 
 
 CASES = {
-    "unreachable VM": Case(silent_sshd, ("jarvis: cannot work on vinay@", "Try `ssh vinay@", "ansible_host")),
+    "unreachable VM": Case(silent_sshd, ("jarvis: cannot work on vinay@", "Try `ssh -p 2222 vinay@", "ansible_host")),
     "no sudo": Case(
         lambda lab: moved_away(lab, "/etc/sudoers.d/operator"), ("jarvis: vinay cannot become root", "sudo")
     ),

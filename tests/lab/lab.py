@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -138,7 +139,13 @@ class Lab:
             self._write_history()
             self._make_keys()
             self._start_webex()
-            self._boot()
+            try:
+                self._boot()
+            except LabError as error:
+                # Nothing of ours is on a pristine disk: a unit of Debian's that fails does so for want of what this
+                # machine has too little of at the moment.
+                warnings.warn(f"started once more: {error}", RuntimeWarning, stacklevel=2)
+                self.reboot_hard()
             self._start_forwarder()
         except BaseException:
             self.down()

@@ -68,7 +68,8 @@ class Machine:
         state = self.execute(["systemctl", "is-system-running", "--wait"], check=False, timeout=timeout).stdout.strip()
         if state != "running":
             failed = self.execute(["systemctl", "--failed", "--no-legend", "--plain"], check=False).stdout.strip()
-            raise LabError(f"{self._where} is {state or 'not answering'}, not running: {failed}")
+            said = self.execute(["journalctl", "-b", "--no-pager", "-p", "4", "-n", "20"], check=False).stdout.strip()
+            raise LabError(f"{self._where} is {state or 'not answering'}, not running: {failed}\n{said}")
 
     @property
     def leader(self) -> int:
