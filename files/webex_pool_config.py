@@ -32,14 +32,12 @@ import random
 import re
 import socket
 import ssl
-import struct
 import sys
 import threading
 import time
 import types
 import weakref
 from binascii import crc32
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -188,14 +186,17 @@ def _settings(pool_connections: int, pool_maxsize: int, max_retries: int, others
 _MOST_LINES = 16
 _FAILURES = ("timeout", "connection", "tls", "other")
 _COUNTERS = (
-    *("sessions", "unfit", "requests", "answered", *_FAILURES, "server_errors", "rate_limited", "retried", "recycled"),
-    *("open", "in_flight", "oldest", "last_answer", "errors"),
+    *("sequence", "at", "sessions", "unfit", "requests", "answered", *_FAILURES, "server_errors", "rate_limited"),
+    *("retried", "recycled", "open", "in_flight", "oldest", "last_answer", "errors", "sum"),
 )
+_PLACE = {name: number for number, name in enumerate(_COUNTERS)}
+_SEQUENCE, _AT, _REQUESTS, _SUM = (_PLACE[name] for name in ("sequence", "at", "requests", "sum"))
+_OPEN, _IN_FLIGHT, _OLDEST, _LAST_ANSWER = (_PLACE[name] for name in ("open", "in_flight", "oldest", "last_answer"))
 
 
 def _now() -> int:
     """Milliseconds on the clock that a watcher outside shares: it goes on while the machine sleeps; nobody sets it."""
-    return int(time.clock_gettime(_CLOCK) * 1000) if _CLOCK else int(time.monotonic() * 1000)
+    return (time.clock_gettime_ns(_CLOCK) if _CLOCK else time.monotonic_ns()) // 1_000_000
 
 
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
@@ -204,67 +205,62 @@ _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
 class _Channel:
     """The counters of this process in a small file of its own, which a watcher can read at any moment.
 
-    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It is opened for each write: a bot that closes or
-    reuses descriptors sends the counters nowhere else, and one that truncates its file is not ended for it, as it would
-    be if the file were mapped (SIGBUS). The counters end with their sum, the rest with its CRC-32, so that a reader
-    notices what was being written. Nothing here raises; what goes wrong is left in `problem`.
+    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It stays open and is written to by its descriptor: if
+    it were mapped, a bot that truncates it would be ended for it (SIGBUS). A bot may close that descriptor and get its
+    number for a file of its own; so the descriptor stands at a position that no other has, and is asked for it before
+    each write. The counters end with their sum, the rest with its CRC-32, so that a reader notices what was being
+    written. Nothing here raises; what goes wrong is left in `problem`.
     """
 
     SIZE, HEAD, MOST_FILES = 4096, 512, 64
     MAGIC = b"webex-pool-channel 2".ljust(31) + b"\n"
-    RECORD = struct.Struct(f"<{len(_COUNTERS) + 3}Q")
 
     def __init__(self, directory: str, sessions: list[str]) -> None:
         self.sessions = sessions
         self.problem = ""
         self._directory = Path(directory)
-        self._there = False
         self._path = Path()
-        self._inode = self._sequence = 0
+        self._file = -1
+        self._position = self._inode = 0
         self._look_after = 0
 
-    def write(self, now: int, counters: Iterable[int]) -> None:
+    def write(self, now: int, record: bytearray) -> None:
+        """Write the counters, in the form of `_Evidence`."""
         try:
-            if now > self._look_after:
+            if now > self._look_after or (self._file >= 0 and not self._is_own()):
                 self._look(now)
-            if self._there:
-                self._sequence += 1
-                numbers = (self._sequence, now, *counters)
-                self._put(self.RECORD.pack(*numbers, sum(numbers)), len(self.MAGIC))
+            if self._file >= 0:
+                os.pwrite(self._file, record, len(self.MAGIC))
         except Exception as error:
             self._fail(error, now)
 
     def describe(self, now: int) -> None:
         """Rewrite the part that says what this process is and which sessions it has."""
         try:
-            if self._there:
-                self._put(self._process(now), self.HEAD)
+            if self._is_own():
+                os.pwrite(self._file, self._process(now), self.HEAD)
         except Exception as error:
             self._fail(error, now)
 
     def close(self) -> None:
-        self._there = False
+        if self._is_own():
+            os.close(self._file)
+        self._file = -1
 
-    def _put(self, data: bytes, offset: int) -> None:
-        """Write into the file; one that was removed is made anew at the next look."""
+    def _is_own(self) -> bool:
         try:
-            file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            self._there = False
-            return
-        try:
-            os.pwrite(file, data, offset)
-        finally:
-            os.close(file)
+            return os.lseek(self._file, 0, os.SEEK_CUR) == self._position
+        except OSError:  # there is none, it was closed, or is that of a socket now
+            return False
 
     def _look(self, now: int) -> None:
         """Once a second: the file may have been removed, or not be there yet."""
         self._look_after = now + 1000
         with contextlib.suppress(FileNotFoundError):
             found = self._path.lstat()
-            if self._there and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
+            if self._is_own() and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
                 return
-        self._there = False
+        self.close()
         if not self._directory.is_absolute():
             raise ValueError("WEBEX_POOL_CHANNEL must name a directory by its absolute path")
         self._make_room()
@@ -275,12 +271,13 @@ class _Channel:
         try:
             if os.pwrite(file, self.MAGIC.ljust(self.HEAD, b"\0") + self._process(now), 0) != self.SIZE:
                 raise OSError("no space left")
-            self._inode, self._there = os.fstat(file).st_ino, True
+            self._inode = os.fstat(file).st_ino
+            self._position = os.lseek(file, 2**40 + int.from_bytes(os.urandom(4), "big"), os.SEEK_SET)
+            self._file = file
         except BaseException:
+            os.close(file)
             self._path.unlink()
             raise
-        finally:
-            os.close(file)
 
     def _name(self) -> str:
         """This process may have several copies of this module; what they share is the logger."""
@@ -312,7 +309,7 @@ class _Channel:
         return b"%s %08x\n" % (body, crc32(body))
 
     def _fail(self, error: Exception, now: int) -> None:
-        self._there = False
+        self.close()
         self._look_after = now + 60_000
         self.problem = self.problem or f"{type(error).__name__}: {error}"
 
@@ -331,7 +328,10 @@ class _Evidence:
 
     def reset(self) -> None:
         self._lock = threading.RLock()  # a finalizer may come back here in the midst of it
-        self._counts = dict.fromkeys(_COUNTERS, 0)
+        # The counters as they are written: 64 bits each, in this machine's byte order.
+        self._record = bytearray(8 * len(_COUNTERS))
+        self._counts = memoryview(self._record).cast("Q")
+        self._summed = self._counts[:_SUM]
         self._limited = 0
         self._in_flight: dict[int, int] = {}
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -346,7 +346,7 @@ class _Evidence:
 
     def count(self, name: str, number: int = 1) -> None:
         with self._lock:
-            self._counts[name] += number
+            self._counts[_PLACE[name]] += number
 
     def limited(self) -> None:
         """Count an answer with 429, also one that the request is repeated for."""
@@ -361,7 +361,7 @@ class _Evidence:
     def ready(self, session: str) -> None:
         """Report a configured session, once for many alike; the line is kept until logging is set up to take it."""
         with self._lock:
-            self._counts["sessions"] += 1
+            self._counts[_PLACE["sessions"]] += 1
             if session not in self._reported and len(self._reported) < _MOST_LINES:
                 self._reported.add(session)
                 self._pending.append(f"webex-pool ready pid={os.getpid()} session={session} {_VERSIONS}")
@@ -376,7 +376,7 @@ class _Evidence:
     def error(self) -> None:
         """Count a record of the bot's own at ERROR, or with a traceback: no text in a log can make one."""
         with self._lock:
-            self._counts["errors"] += 1
+            self._counts[_PLACE["errors"]] += 1
             if self._channel:
                 self._publish(_now())
 
@@ -391,8 +391,7 @@ class _Evidence:
     def began(self) -> int:
         """Count a request that begins; `ended` wants the number."""
         with self._lock:
-            self._counts["requests"] += 1
-            number = self._counts["requests"]
+            self._counts[_REQUESTS] = number = self._counts[_REQUESTS] + 1
             if self._channel:
                 self._in_flight[number] = now = _now()
                 self._publish(now)
@@ -403,16 +402,16 @@ class _Evidence:
         `interval` seconds."""
         now = time.monotonic()
         with self._lock:
-            self._counts[outcome] += 1
+            self._counts[_PLACE[outcome]] += 1
             if status >= 500:
-                self._counts["server_errors"] += 1
+                self._counts[_PLACE["server_errors"]] += 1
             elif status == 429:
-                self._counts["rate_limited"] += 1
+                self._counts[_PLACE["rate_limited"]] += 1
             if self._channel:
                 self._in_flight.pop(number, None)
                 at = _now()
                 if outcome == "answered":
-                    self._counts["last_answer"] = at
+                    self._counts[_LAST_ANSWER] = at
                 self._publish(at)
             if now - self._last_stats < interval and not self._pending:
                 return
@@ -421,7 +420,7 @@ class _Evidence:
             if now - self._last_stats < interval:
                 return
             self._last_stats = now
-            counts = dict(self._counts, open=self._count_open(), rate_limited=self._limited)
+            counts = dict(zip(_COUNTERS, self._counts), open=self._count_open(), rate_limited=self._limited)
             problem = self._channel.problem if self._channel else ""
         counts["failed"] = sum(counts[name] for name in _FAILURES)
         counts["requests"] = counts["answered"] + counts["failed"]
@@ -439,10 +438,13 @@ class _Evidence:
         counts = self._counts
         if now - self._counted_open > 1000:
             self._counted_open = now
-            counts["open"] = self._count_open()
-        counts["in_flight"] = len(self._in_flight)
-        counts["oldest"] = next(iter(self._in_flight.values()), 0)  # a dict has its entries by age
-        self._channel.write(now, counts.values())  # type: ignore[union-attr]
+            counts[_OPEN] = self._count_open()
+        counts[_IN_FLIGHT] = len(self._in_flight)
+        counts[_OLDEST] = next(iter(self._in_flight.values()), 0)  # a dict has its entries by age
+        counts[_AT] = now
+        counts[_SEQUENCE] += 1
+        counts[_SUM] = sum(self._summed)
+        self._channel.write(now, self._record)  # type: ignore[union-attr]
 
     def warn_once(self, line: str) -> None:
         with self._lock:

@@ -16,6 +16,7 @@ from .store import Store
 OTHERS_AT_MOST = 3
 # Seconds after which a bot that could not be asked is asked again.
 ASK_AGAIN = 60.0
+EARLY = 1.0
 
 
 def answer_of(store: Store, soak: Soak, pid: int, now: float) -> Asked | None:
@@ -28,7 +29,8 @@ def answer_of(store: Store, soak: Soak, pid: int, now: float) -> Asked | None:
     if not probe:
         return None
     every = min(ASK_AGAIN, probe["every"]) if work.probed == UNKNOWN else probe["every"]
-    if work.probed_at is not None and now - work.probed_at < every and PROBE not in work.failing:
+    # A tick comes a moment early now and then; the next one may be minutes away.
+    if work.probed_at is not None and now - work.probed_at < every - EARLY and PROBE not in work.failing:
         return None
     asked = ask_bot(pid, [probe])
     others = _others(store, soak) if asked.state == SILENT else {}

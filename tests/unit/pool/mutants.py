@@ -225,9 +225,27 @@ MUTANTS = (
     Mutant(
         "the channel is not summed up",
         "A reader notices what was being written.",
-        "self.RECORD.pack(*numbers, sum(numbers))",
-        "self.RECORD.pack(*numbers, 0)",
+        "counts[_SUM] = sum(self._summed)",
+        "counts[_SUM] = 0",
         (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
+    ),
+    Mutant(
+        "the channel's descriptor is believed",
+        "A bot that closes descriptors, or gets them for files of its own, has nothing written into these.",
+        "return os.lseek(self._file, 0, os.SEEK_CUR) == self._position",
+        "return self._file >= 0",
+        (
+            CHANNEL + "test_descriptor_that_is_another_file_s_is_not_written_to",
+            CHANNEL + "test_descriptor_that_is_a_socket_s_is_not_written_to",
+            CHANNEL + "test_descriptors_that_the_bot_closed_are_opened_anew",
+        ),
+    ),
+    Mutant(
+        "a descriptor is closed that is another's",
+        "Nor is such a descriptor closed.",
+        "        if self._is_own():\n            os.close(self._file)\n",
+        "        if self._file >= 0:\n            os.close(self._file)\n",
+        (CHANNEL + "test_descriptor_that_is_a_socket_s_is_not_written_to",),
     ),
     Mutant(
         "what a bot says counts as an error",

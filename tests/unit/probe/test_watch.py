@@ -69,6 +69,12 @@ def with_probe(canary: Canary, **controls: Any) -> Canary:
     return canary
 
 
+def test_it_is_asked_at_a_tick_that_comes_a_moment_early(canary: Canary, bots: Bots) -> None:
+    with_probe(canary).works(1)
+    canary.tick(299.5)
+    assert [when for when, _ in bots.asked] == [60, 359.5]
+
+
 def test_a_bot_that_answers_is_asked_now_and_then(canary: Canary, bots: Bots) -> None:
     with_probe(canary).works(11)
     assert (canary.soak.verdict, canary.state.phase) == (PROMOTE, Phase.CONFIRMED)

@@ -83,7 +83,9 @@ def kill(canary: Canary) -> None:
 
 def hang(canary: Canary) -> None:
     """A dead-locked pool: a call began and neither ends nor fails."""
-    canary.does(requests=1, in_flight=1, oldest_at=int((canary.now() - 3600) * 1000))
+    # It began with the machine, or an hour ago; longer ago than 1.5 times all tries either way.
+    canary.later += 600
+    canary.does(requests=1, in_flight=1, oldest_at=max(1, int((canary.now() - 3600) * 1000)))
 
 
 def fall_silent(canary: Canary) -> None:
@@ -339,6 +341,44 @@ def test_in_bad_weather_clocks_stand_and_nothing_is_held_against_the_bot(
     assert canary.soak.work.crashes == 0
     assert canary.soak.evidence().failed_calls == 0
     assert canary.state.phase is Phase.CONFIRMED
+
+
+def test_requests_that_began_without_webex_may_fail_after_it_is_back(
+    canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary.rolled_out().works(3, answered=2)
+    began = int(canary.now() * 1000)
+    canary.does(requests=3, in_flight=3, oldest_at=began)
+    with monkeypatch.context() as outage:
+        outage.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
+        canary.idles(3)
+    canary.idles(3)
+    canary.does(timeouts=2, in_flight=-2)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 0
+    canary.does(timeouts=1, in_flight=-1, oldest_at=-began)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 0
+    canary.does(timeouts=1)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 1
+
+
+def test_requests_that_began_after_it_was_back_are_the_bots_own(
+    canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary.rolled_out().works(3, answered=2)
+    canary.does(requests=3, in_flight=3, oldest_at=int(canary.now() * 1000))
+    with monkeypatch.context() as outage:
+        outage.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
+        canary.idles(3)
+    canary.idles(3)
+    # Answered, all three, and as many have begun since.
+    canary.does(requests=3, answered=3, oldest_at=int(canary.now() * 1000) - canary.counts["oldest_at"])
+    canary.tick()
+    canary.does(timeouts=3, in_flight=-3)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 3
 
 
 @pytest.mark.parametrize("started_anew", [False, True])

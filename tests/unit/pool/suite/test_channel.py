@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -242,6 +243,7 @@ def test_descriptor_that_is_another_file_s_is_not_written_to(channel: Channel, p
     session.get(server.url)
     (file,) = _files(channel)
     numbers = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.resolve() == file]
+    assert numbers
     own = channel.directory / "own.txt"
     own.write_text("the bot's own")
     with own.open("r+") as opened:
@@ -249,6 +251,40 @@ def test_descriptor_that_is_another_file_s_is_not_written_to(channel: Channel, p
             os.dup2(opened.fileno(), number)
         session.get(server.url)
     assert own.read_text() == "the bot's own"
+    assert channel.mine().requests == 2
+
+
+def test_descriptors_that_the_bot_closed_are_opened_anew(channel: Channel, server: Server) -> None:
+    code = (
+        "import os, webex_pool_config as pool\n"
+        "from webexteamssdk import WebexTeamsAPI\n"
+        f"api = pool.configure_webex_api_session(WebexTeamsAPI(access_token='t', base_url='{server.url}/v1/'))\n"
+        "api.people.me()\n"
+        "api._session._req_session.close()\n"
+        "os.closerange(3, 256)\n"
+        "api.people.me()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(os.environ["POOL_SUITE_MODULE"]).parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    (heard,) = channel.heard()
+    assert heard.answered == 2
+
+
+def test_descriptor_that_is_a_socket_s_is_not_written_to(channel: Channel, pool: Any, server: Server) -> None:
+    session = _session(pool, server)
+    session.get(server.url)
+    (file,) = _files(channel)
+    (number,) = [int(link.name) for link in Path("/proc/self/fd").iterdir() if link.resolve() == file]
+    own, other = socket.socketpair()
+    with own, other:
+        os.dup2(own.fileno(), number)
+        session.get(server.url)
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(1)
+        # The module did not close it either.
+        assert Path(f"/proc/self/fd/{number}").resolve().name.startswith("socket:")
     assert channel.mine().requests == 2
 
 
