@@ -27,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import mmap
 import os
 import random
 import re
@@ -205,79 +206,77 @@ _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
 class _Channel:
     """The counters of this process in a small file of its own, which a watcher can read at any moment.
 
-    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It stays open and is written to by its descriptor: if
-    it were mapped, a bot that truncates it would be ended for it (SIGBUS). A bot may close that descriptor and get its
-    number for a file of its own; so the descriptor stands at a position that no other has, and is asked for it before
-    each write. The counters end with their sum, the rest with its CRC-32, so that a reader notices what was being
-    written. Nothing here raises; what goes wrong is left in `problem`.
+    The file is in the directory that `WEBEX_POOL_CHANNEL` names, and is mapped: a system call costs a request more than
+    all that is counted here. Two things must not come of that. A bot may close descriptors that are not its own, and
+    get their numbers for its files; so nothing is ever written by one, nor closed. And who cuts a mapped file off ends
+    the process (SIGBUS); so nobody may write to it by its name, not even its owner. The counters end with their sum,
+    the rest with its CRC-32, so that a reader notices what was being written. Nothing here raises; what goes wrong is
+    left in `problem`.
     """
 
     SIZE, HEAD, MOST_FILES = 4096, 512, 64
     MAGIC = b"webex-pool-channel 2".ljust(31) + b"\n"
+    # Python's mapping has a descriptor of its own, which it closes when it goes. So none goes.
+    _maps: list[mmap.mmap] = []  # noqa: RUF012 - all of the process's
 
     def __init__(self, directory: str, sessions: list[str]) -> None:
         self.sessions = sessions
         self.problem = ""
         self._directory = Path(directory)
         self._path = Path()
-        self._file = -1
-        self._position = self._inode = 0
+        self._map: mmap.mmap | None = None
+        self._inode = 0
         self._look_after = 0
 
     def write(self, now: int, record: bytearray) -> None:
         """Write the counters, in the form of `_Evidence`."""
         try:
-            if now > self._look_after or (self._file >= 0 and not self._is_own()):
+            if now > self._look_after:
                 self._look(now)
-            if self._file >= 0:
-                os.pwrite(self._file, record, len(self.MAGIC))
+            if self._map is not None:
+                self._map[len(self.MAGIC) : len(self.MAGIC) + len(record)] = record
         except Exception as error:
             self._fail(error, now)
 
     def describe(self, now: int) -> None:
         """Rewrite the part that says what this process is and which sessions it has."""
         try:
-            if self._is_own():
-                os.pwrite(self._file, self._process(now), self.HEAD)
+            if self._map is not None:
+                self._map[self.HEAD :] = self._process(now)
         except Exception as error:
             self._fail(error, now)
 
     def close(self) -> None:
-        if self._is_own():
-            os.close(self._file)
-        self._file = -1
-
-    def _is_own(self) -> bool:
-        try:
-            return os.lseek(self._file, 0, os.SEEK_CUR) == self._position
-        except OSError:  # there is none, it was closed, or is that of a socket now
-            return False
+        self._map = None
 
     def _look(self, now: int) -> None:
         """Once a second: the file may have been removed, or not be there yet."""
         self._look_after = now + 1000
         with contextlib.suppress(FileNotFoundError):
             found = self._path.lstat()
-            if self._is_own() and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
+            if self._map is not None and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
                 return
         self.close()
         if not self._directory.is_absolute():
             raise ValueError("WEBEX_POOL_CHANNEL must name a directory by its absolute path")
         self._make_room()
+        if len(self._maps) >= self.MOST_FILES:
+            raise OSError(f"its file was removed {len(self._maps)} times")
         self._path = self._directory / self._name()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()  # it was this process's, before it executed itself anew
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
         try:
             if os.pwrite(file, self.MAGIC.ljust(self.HEAD, b"\0") + self._process(now), 0) != self.SIZE:
                 raise OSError("no space left")
             self._inode = os.fstat(file).st_ino
-            self._position = os.lseek(file, 2**40 + int.from_bytes(os.urandom(4), "big"), os.SEEK_SET)
-            self._file = file
+            self._map = mmap.mmap(file, self.SIZE)
+            self._maps.append(self._map)
         except BaseException:
-            os.close(file)
             self._path.unlink()
             raise
+        finally:
+            os.close(file)
 
     def _name(self) -> str:
         """This process may have several copies of this module; what they share is the logger."""
@@ -715,19 +714,20 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
-        patience = self._patience(request, timeout, stream)
+        patience = _Patience(timeout, request if self._may_share(request, timeout, stream) else None, self.settings)
         repeats = 0
         number, outcome, status = _evidence.began(), "other", 0
         try:
             while True:
                 _attempt.careful, _attempt.sent = not _may_act_twice(request), True
-                patience.begin(last=repeats >= self.settings.max_retries)
                 try:
                     response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
                     if not stream:
                         _read(response)
                     patience.answered()
-                    wait = self._wait_after_answer(request, response, repeats)
+                    wait = None
+                    if response.status_code in RETRY_STATUSES:
+                        wait = self._wait_after_answer(request, response, repeats)
                     if wait is None:
                         outcome, status = "answered", response.status_code
                         return response
@@ -739,26 +739,26 @@ class _Adapter(HTTPAdapter):
                 repeats += 1
                 _evidence.count("retried")
                 time.sleep(wait)
+                patience.begin(last=repeats >= self.settings.max_retries)
         finally:
             _evidence.ended(number, outcome, status, self.settings.stats_interval)
 
-    def _patience(self, request: requests.PreparedRequest, timeout: Any, stream: bool) -> _Patience:
-        """How long each attempt of a request may take."""
-        least = self.settings.first_attempt
-        # What reads a stream later does so with the time-out of the attempt.
-        again = _may_act_twice(request) and self.settings.max_retries > 0 and not stream
-        again = again and isinstance(request.body, (type(None), str, bytes))
-        if not again or not isinstance(timeout, tuple) or not isinstance(timeout[1], (int, float)):
-            return _Patience(timeout)
-        host = f"{request.method} {(request.url or '').split('/', 3)[2]}"
-        return _Patience(timeout, host, least)
+    def _may_share(self, request: requests.PreparedRequest, timeout: Any, stream: bool) -> bool:
+        """Whether the attempts of a request share its time-out."""
+        return (
+            self.settings.max_retries > 0
+            and not stream  # what reads a stream later does so with the time-out of the attempt
+            and type(timeout) is tuple
+            and isinstance(timeout[1], (int, float))
+            and _may_act_twice(request)
+            and isinstance(request.body, (type(None), str, bytes))
+        )
 
     def _wait_after_answer(
         self, request: requests.PreparedRequest, response: requests.Response, repeats: int
     ) -> float | None:
-        """Seconds until the request may be repeated after this answer; None if it is the one to return."""
-        if response.status_code not in RETRY_STATUSES:
-            return None
+        """Seconds until the request may be repeated after this answer, whose status is one of `RETRY_STATUSES`; None if
+        it is the one to return."""
         if response.status_code == 429:
             _evidence.limited()
             self._mend_retry_after(response)
@@ -820,66 +820,79 @@ class _Adapter(HTTPAdapter):
 
 
 class _Pace:
-    """The longest that each host has lately taken to answer what may be repeated."""
+    """The longest that each host has lately taken to answer what may be repeated; by method, too."""
 
     LATELY, MOST_HOSTS = 600, 64
 
     def __init__(self) -> None:
         self._slowest: dict[str, tuple[float, float]] = {}
 
-    def took(self, host: str, seconds: float, now: float) -> None:
-        if seconds >= self.slowest(host, now):
+    def took(self, request: requests.PreparedRequest, seconds: float, now: float) -> None:
+        if seconds >= self.slowest(request, now):
             if len(self._slowest) >= self.MOST_HOSTS:
                 self._slowest.clear()
-            self._slowest[host] = (seconds, now)
+            self._slowest[self._host(request)] = (seconds, now)
 
-    def slowest(self, host: str, now: float) -> float:
-        seconds, at = self._slowest.get(host, (0.0, now))
+    def slowest(self, request: requests.PreparedRequest, now: float) -> float:
+        if not self._slowest:
+            return 0.0
+        seconds, at = self._slowest.get(self._host(request), (0.0, now))
         return seconds if now - at < self.LATELY else 0.0
+
+    @staticmethod
+    def _host(request: requests.PreparedRequest) -> str:
+        return f"{request.method} {(request.url or '').split('/', 3)[2]}"
 
 
 _pace = _Pace()
 
 
 class _Patience:
-    """The time-outs of a request's attempts, which share the read time-out that the caller gave.
+    """The time-outs of a request's attempts, which share the read time-out that the caller gave. `timeout` is that of
+    the attempt; the first begins at once.
 
     An answer that was lost never comes, so the first attempt is short. Whoever has used up the time of one has all
-    that is left for the next. Without `host`, and where the time-out is too short to share, each attempt has all of it.
+    that is left for the next. Without `request`, and where the time-out is too short to share, each has all of it.
     """
 
-    def __init__(self, timeout: Any, host: str = "", least: float = 0) -> None:
+    __slots__ = ("_began", "_least", "_left", "_request", "_short", "timeout")
+
+    def __init__(self, timeout: Any, request: requests.PreparedRequest | None, settings: PoolSettings) -> None:
         self.timeout = timeout
-        self._host, self._least = host, least
-        self._began = 0.0
-        self._left = 0.0
+        self._request = request
         self._short: float | None = None
-        if host:
-            self._left = timeout[1]
-            short = max(least, 2 * _pace.slowest(host, time.monotonic()))
-            if short <= self._left / 2:
-                self._short = short
+        if request is None:
+            return
+        self._began = now = time.monotonic()
+        self._least = settings.first_attempt
+        self._left: float = timeout[1]
+        short = max(self._least, 2 * _pace.slowest(request, now))
+        if short <= self._left / 2:
+            self._short = short
+            self.timeout = (timeout[0], short)
 
     def begin(self, last: bool) -> None:
+        """Begin another attempt."""
         self._began = time.monotonic()
         if self._short is not None:
             self.timeout = (self.timeout[0], self._left if last else min(self._short, self._left))
 
     def answered(self) -> None:
-        now = time.monotonic()
-        if self._host and now - self._began > self._least / 2:
-            _pace.took(self._host, now - self._began, now)
+        if self._request is not None:
+            now = time.monotonic()
+            if now - self._began > self._least / 2:
+                _pace.took(self._request, now - self._began, now)
 
     def failed(self) -> bool:
         """Whether there is any time left for another attempt."""
-        if self._short is None:
+        if self._short is None or self._request is None:
             return True
         now = time.monotonic()
         spent = now - self._began
         self._left -= spent
         if self._left <= 0:
             # Perhaps it is alive, and slower than anything lately: the next request gets all of its time at once.
-            _pace.took(self._host, spent, now)
+            _pace.took(self._request, spent, now)
         if spent >= self._short:
             self._short = self._left
         return self._left > 0

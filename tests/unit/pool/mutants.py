@@ -230,22 +230,18 @@ MUTANTS = (
         (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
     ),
     Mutant(
-        "the channel's descriptor is believed",
-        "A bot that closes descriptors, or gets them for files of its own, has nothing written into these.",
-        "return os.lseek(self._file, 0, os.SEEK_CUR) == self._position",
-        "return self._file >= 0",
-        (
-            CHANNEL + "test_descriptor_that_is_another_file_s_is_not_written_to",
-            CHANNEL + "test_descriptor_that_is_a_socket_s_is_not_written_to",
-            CHANNEL + "test_descriptors_that_the_bot_closed_are_opened_anew",
-        ),
+        "the channel can be cut off",
+        "Who cuts a mapped file off ends the bot: nobody may by its name.",
+        "os.O_EXCL | os.O_NOFOLLOW, 0o400)",
+        "os.O_EXCL | os.O_NOFOLLOW, 0o600)",
+        (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
     ),
     Mutant(
-        "a descriptor is closed that is another's",
-        "Nor is such a descriptor closed.",
-        "        if self._is_own():\n            os.close(self._file)\n",
-        "        if self._file >= 0:\n            os.close(self._file)\n",
-        (CHANNEL + "test_descriptor_that_is_a_socket_s_is_not_written_to",),
+        "a mapping that goes closes its descriptor",
+        "A bot's own file is not closed that has got the number of a mapping's.",
+        "            self._maps.append(self._map)\n",
+        "            pass\n",
+        (CHANNEL + "test_descriptor_that_is_another_file_s_is_not_written_to_nor_closed",),
     ),
     Mutant(
         "what a bot says counts as an error",
@@ -257,7 +253,7 @@ MUTANTS = (
     Mutant(
         "the channel is readable by all",
         "The channel is a new file that only the bot's user can read.",
-        "os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600",
+        "os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400",
         "os.O_RDWR | os.O_CREAT, 0o644",
         (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
     ),
@@ -312,8 +308,8 @@ MUTANTS = (
     Mutant(
         "the first attempt has all the time",
         "A lost answer does not take the whole time-out.",
-        "            if short <= self._left / 2:\n",
-        "            if False:\n",
+        "        if short <= self._left / 2:\n",
+        "        if False:\n",
         tuple(
             f"{LOST}test_lost_answer_does_not_take_the_whole_timeout[{method}]" for method in ("GET", "PUT", "DELETE")
         )
@@ -336,8 +332,8 @@ MUTANTS = (
     Mutant(
         "what a host took is forgotten",
         "A slow answer is cut once at most.",
-        "max(least, 2 * _pace.slowest(host, time.monotonic()))",
-        "least",
+        "max(self._least, 2 * _pace.slowest(request, now))",
+        "self._least",
         (
             LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",
             LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",
@@ -353,8 +349,8 @@ MUTANTS = (
     Mutant(
         "what cannot be repeated is short too",
         "What cannot be repeated has the whole time-out.",
-        "        if not again or not isinstance(timeout, tuple) or",
-        "        if not isinstance(timeout, tuple) or",
+        "request if self._may_share(request, timeout, stream) else None",
+        "request if type(timeout) is tuple else None",
         tuple(
             f"{LOST}test_what_cannot_be_repeated_has_the_whole_timeout[{what}]"
             for what in ("POST", "generator", "no-repeats")
