@@ -216,6 +216,7 @@ class _Channel:
 
     SIZE, HEAD, MOST_FILES = 4096, 512, 64
     MAGIC = b"webex-pool-channel 2".ljust(31) + b"\n"
+    RECORD = slice(len(MAGIC), len(MAGIC) + 8 * len(_COUNTERS))
     # Python's mapping has a descriptor of its own, which it closes when it goes. So none goes.
     _maps: list[mmap.mmap] = []  # noqa: RUF012 - all of the process's
 
@@ -223,38 +224,36 @@ class _Channel:
         self.sessions = sessions
         self.problem = ""
         self._directory = Path(directory)
+        self.map: mmap.mmap | None = None
+        """What is written to, the counters at `RECORD`; None where that cannot be."""
+        self.look_after = 0
+        """When to look at the file the next time."""
         self._path = Path()
-        self._map: mmap.mmap | None = None
         self._inode = 0
-        self._look_after = 0
 
-    def write(self, now: int, record: bytearray) -> None:
-        """Write the counters, in the form of `_Evidence`."""
+    def look(self, now: int) -> None:
+        """See, once a second, that the file is there: it may have been removed."""
+        self.look_after = now + 1000
         try:
-            if now > self._look_after:
-                self._look(now)
-            if self._map is not None:
-                self._map[len(self.MAGIC) : len(self.MAGIC) + len(record)] = record
+            self._look(now)
         except Exception as error:
             self._fail(error, now)
 
     def describe(self, now: int) -> None:
         """Rewrite the part that says what this process is and which sessions it has."""
         try:
-            if self._map is not None:
-                self._map[self.HEAD :] = self._process(now)
+            if self.map is not None:
+                self.map[self.HEAD :] = self._process(now)
         except Exception as error:
             self._fail(error, now)
 
     def close(self) -> None:
-        self._map = None
+        self.map = None
 
     def _look(self, now: int) -> None:
-        """Once a second: the file may have been removed, or not be there yet."""
-        self._look_after = now + 1000
         with contextlib.suppress(FileNotFoundError):
             found = self._path.lstat()
-            if self._map is not None and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
+            if self.map is not None and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
                 return
         self.close()
         if not self._directory.is_absolute():
@@ -270,8 +269,8 @@ class _Channel:
             if os.pwrite(file, self.MAGIC.ljust(self.HEAD, b"\0") + self._process(now), 0) != self.SIZE:
                 raise OSError("no space left")
             self._inode = os.fstat(file).st_ino
-            self._map = mmap.mmap(file, self.SIZE)
-            self._maps.append(self._map)
+            self.map = mmap.mmap(file, self.SIZE)
+            self._maps.append(self.map)
         except BaseException:
             self._path.unlink()
             raise
@@ -309,7 +308,7 @@ class _Channel:
 
     def _fail(self, error: Exception, now: int) -> None:
         self.close()
-        self._look_after = now + 60_000
+        self.look_after = now + 60_000
         self.problem = self.problem or f"{type(error).__name__}: {error}"
 
 
@@ -334,7 +333,6 @@ class _Evidence:
         self._limited = 0
         self._in_flight: dict[int, int] = {}
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._counted_open = -math.inf
         self._pending: list[str] = []
         self._reported: set[str] = set()
         self._last_stats = -math.inf
@@ -369,7 +367,7 @@ class _Evidence:
                 if f"session={session}" not in self._channel.sessions and len(self._channel.sessions) < _MOST_LINES:
                     self._channel.sessions.append(f"session={session}")
                     self._channel.describe(now)
-                self._publish(now)
+                self._publish(self._channel, now)
         self.log_pending()
 
     def error(self) -> None:
@@ -377,7 +375,7 @@ class _Evidence:
         with self._lock:
             self._counts[_PLACE["errors"]] += 1
             if self._channel:
-                self._publish(_now())
+                self._publish(self._channel, _now())
 
     def log_pending(self) -> None:
         if not logger.hasHandlers():
@@ -393,7 +391,7 @@ class _Evidence:
             self._counts[_REQUESTS] = number = self._counts[_REQUESTS] + 1
             if self._channel:
                 self._in_flight[number] = now = _now()
-                self._publish(now)
+                self._publish(self._channel, now)
         return number
 
     def ended(self, number: int, outcome: str, status: int, interval: float) -> None:
@@ -411,7 +409,7 @@ class _Evidence:
                 at = _now()
                 if outcome == "answered":
                     self._counts[_LAST_ANSWER] = at
-                self._publish(at)
+                self._publish(self._channel, at)
             if now - self._last_stats < interval and not self._pending:
                 return
         self.log_pending()
@@ -432,18 +430,19 @@ class _Evidence:
     def _count_open(self) -> int:
         return sum(1 for connection in self._connections if connection.sock is not None)
 
-    def _publish(self, now: int) -> None:
+    def _publish(self, channel: _Channel, now: int) -> None:
         """Write the counters into the channel. The open connections are counted once a second."""
         counts = self._counts
-        if now - self._counted_open > 1000:
-            self._counted_open = now
+        if now > channel.look_after:
             counts[_OPEN] = self._count_open()
+            channel.look(now)
         counts[_IN_FLIGHT] = len(self._in_flight)
         counts[_OLDEST] = next(iter(self._in_flight.values()), 0)  # a dict has its entries by age
         counts[_AT] = now
         counts[_SEQUENCE] += 1
         counts[_SUM] = sum(self._summed)
-        self._channel.write(now, self._record)  # type: ignore[union-attr]
+        if channel.map is not None:
+            channel.map[channel.RECORD] = self._record
 
     def warn_once(self, line: str) -> None:
         with self._lock:
@@ -714,12 +713,14 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
-        patience = _Patience(timeout, request if self._may_share(request, timeout, stream) else None, self.settings)
+        twice = _may_act_twice(request)
+        # What reads a stream later does so with the time-out of the attempt.
+        patience = _Patience(timeout, request if twice and not stream else None, self.settings)
         repeats = 0
         number, outcome, status = _evidence.began(), "other", 0
         try:
             while True:
-                _attempt.careful, _attempt.sent = not _may_act_twice(request), True
+                _attempt.careful, _attempt.sent = not twice, True
                 try:
                     response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
                     if not stream:
@@ -742,17 +743,6 @@ class _Adapter(HTTPAdapter):
                 patience.begin(last=repeats >= self.settings.max_retries)
         finally:
             _evidence.ended(number, outcome, status, self.settings.stats_interval)
-
-    def _may_share(self, request: requests.PreparedRequest, timeout: Any, stream: bool) -> bool:
-        """Whether the attempts of a request share its time-out."""
-        return (
-            self.settings.max_retries > 0
-            and not stream  # what reads a stream later does so with the time-out of the attempt
-            and type(timeout) is tuple
-            and isinstance(timeout[1], (int, float))
-            and _may_act_twice(request)
-            and isinstance(request.body, (type(None), str, bytes))
-        )
 
     def _wait_after_answer(
         self, request: requests.PreparedRequest, response: requests.Response, repeats: int
@@ -825,18 +815,16 @@ class _Pace:
     LATELY, MOST_HOSTS = 600, 64
 
     def __init__(self) -> None:
-        self._slowest: dict[str, tuple[float, float]] = {}
+        self.slow: dict[str, tuple[float, float]] = {}
 
     def took(self, request: requests.PreparedRequest, seconds: float, now: float) -> None:
         if seconds >= self.slowest(request, now):
-            if len(self._slowest) >= self.MOST_HOSTS:
-                self._slowest.clear()
-            self._slowest[self._host(request)] = (seconds, now)
+            if len(self.slow) >= self.MOST_HOSTS:
+                self.slow.clear()
+            self.slow[self._host(request)] = (seconds, now)
 
     def slowest(self, request: requests.PreparedRequest, now: float) -> float:
-        if not self._slowest:
-            return 0.0
-        seconds, at = self._slowest.get(self._host(request), (0.0, now))
+        seconds, at = self.slow.get(self._host(request), (0.0, now))
         return seconds if now - at < self.LATELY else 0.0
 
     @staticmethod
@@ -852,21 +840,26 @@ class _Patience:
     the attempt; the first begins at once.
 
     An answer that was lost never comes, so the first attempt is short. Whoever has used up the time of one has all
-    that is left for the next. Without `request`, and where the time-out is too short to share, each has all of it.
+    that is left for the next. Without `request`, where nothing may be repeated, and where the time-out is too short to
+    share, each has all of it.
     """
 
     __slots__ = ("_began", "_least", "_left", "_request", "_short", "timeout")
 
     def __init__(self, timeout: Any, request: requests.PreparedRequest | None, settings: PoolSettings) -> None:
         self.timeout = timeout
-        self._request = request
+        self._request: requests.PreparedRequest | None = None
         self._short: float | None = None
-        if request is None:
+        if request is None or not settings.max_retries or type(timeout) is not tuple:
             return
+        if not isinstance(timeout[1], (int, float)) or not isinstance(request.body, (type(None), str, bytes)):
+            return
+        self._request = request
         self._began = now = time.monotonic()
-        self._least = settings.first_attempt
+        self._least = short = settings.first_attempt
         self._left: float = timeout[1]
-        short = max(self._least, 2 * _pace.slowest(request, now))
+        if _pace.slow:
+            short = max(short, 2 * _pace.slowest(request, now))
         if short <= self._left / 2:
             self._short = short
             self.timeout = (timeout[0], short)

@@ -70,7 +70,7 @@ MUTANTS = (
     Mutant(
         "a POST takes any connection",
         "What cannot be repeated goes over a connection that has just worked, or over a new one.",
-        "_attempt.careful, _attempt.sent = not _may_act_twice(request), True",
+        "_attempt.careful, _attempt.sent = not twice, True",
         "_attempt.careful, _attempt.sent = False, True",
         (IDLE + "test_post_goes_only_over_a_connection_that_has_just_worked",),
     ),
@@ -204,7 +204,7 @@ MUTANTS = (
     Mutant(
         "a request is written only as it ends",
         "The channel shows a request while it is in flight.",
-        "                self._in_flight[number] = now = _now()\n                self._publish(now)\n",
+        "                self._in_flight[number] = now = _now()\n                self._publish(self._channel, now)\n",
         "                self._in_flight[number] = _now()\n",
         (CHANNEL + "test_request_in_flight_is_seen_with_its_beginning",),
     ),
@@ -239,7 +239,7 @@ MUTANTS = (
     Mutant(
         "a mapping that goes closes its descriptor",
         "A bot's own file is not closed that has got the number of a mapping's.",
-        "            self._maps.append(self._map)\n",
+        "            self._maps.append(self.map)\n",
         "            pass\n",
         (CHANNEL + "test_descriptor_that_is_another_file_s_is_not_written_to_nor_closed",),
     ),
@@ -332,8 +332,8 @@ MUTANTS = (
     Mutant(
         "what a host took is forgotten",
         "A slow answer is cut once at most.",
-        "max(self._least, 2 * _pace.slowest(request, now))",
-        "self._least",
+        "max(short, 2 * _pace.slowest(request, now))",
+        "short",
         (
             LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",
             LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",
@@ -349,11 +349,22 @@ MUTANTS = (
     Mutant(
         "what cannot be repeated is short too",
         "What cannot be repeated has the whole time-out.",
-        "request if self._may_share(request, timeout, stream) else None",
-        "request if type(timeout) is tuple else None",
-        tuple(
-            f"{LOST}test_what_cannot_be_repeated_has_the_whole_timeout[{what}]"
-            for what in ("POST", "generator", "no-repeats")
-        ),
+        "request if twice and not stream else None",
+        "request",
+        (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[POST]",),
+    ),
+    Mutant(
+        "a body that cannot be sent again is short too",
+        "What cannot be repeated has the whole time-out.",
+        " or not isinstance(request.body, (type(None), str, bytes)):",
+        ":",
+        (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[generator]",),
+    ),
+    Mutant(
+        "what is not to be repeated is short too",
+        "What cannot be repeated has the whole time-out.",
+        "if request is None or not settings.max_retries or",
+        "if request is None or",
+        (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[no-repeats]",),
     ),
 )

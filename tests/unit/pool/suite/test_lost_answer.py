@@ -126,7 +126,7 @@ def test_hosts_that_are_remembered_are_bounded_and_forgotten(pool: Any) -> None:
     pace = pool._Pace()
     for number in range(1000):
         pace.took(asked(f"host-{number}"), 20, now=0)
-    assert len(pace._slowest) <= 64
+    assert len(pace.slow) <= 64
     assert pace.slowest(asked("host-999"), now=599) == 20
     assert pace.slowest(asked("host-999"), now=600) == 0
 
