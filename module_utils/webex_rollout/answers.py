@@ -16,6 +16,7 @@ from .store import Store
 OTHERS_AT_MOST = 3
 # Seconds after which a bot that could not be asked is asked again.
 ASK_AGAIN = 60.0
+# Seconds by which a tick may come early: else the bot is asked at the next one, minutes later.
 EARLY = 1.0
 
 
@@ -29,7 +30,6 @@ def answer_of(store: Store, soak: Soak, pid: int, now: float) -> Asked | None:
     if not probe:
         return None
     every = min(ASK_AGAIN, probe["every"]) if work.probed == UNKNOWN else probe["every"]
-    # A tick comes a moment early now and then; the next one may be minutes away.
     if work.probed_at is not None and now - work.probed_at < every - EARLY and PROBE not in work.failing:
         return None
     asked = ask_bot(pid, [probe])

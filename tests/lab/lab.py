@@ -142,8 +142,8 @@ class Lab:
             try:
                 self._boot()
             except LabError as error:
-                # Nothing of ours is on a pristine disk: a unit of Debian's that fails does so for want of what this
-                # machine has too little of at the moment.
+                # Nothing of ours is on a pristine disk. Units of Debian's have failed in two labs of one run, and not
+                # in a hundred boots since: it is not known why.
                 warnings.warn(f"started once more: {error}", RuntimeWarning, stacklevel=2)
                 self.reboot_hard()
             self._start_forwarder()
