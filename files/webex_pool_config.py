@@ -27,19 +27,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import mmap
 import os
 import random
 import re
 import socket
 import ssl
-import struct
 import sys
 import threading
 import time
 import types
 import weakref
 from binascii import crc32
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -188,14 +187,17 @@ def _settings(pool_connections: int, pool_maxsize: int, max_retries: int, others
 _MOST_LINES = 16
 _FAILURES = ("timeout", "connection", "tls", "other")
 _COUNTERS = (
-    *("sessions", "unfit", "requests", "answered", *_FAILURES, "server_errors", "rate_limited", "retried", "recycled"),
-    *("open", "in_flight", "oldest", "last_answer", "errors"),
+    *("sequence", "at", "sessions", "unfit", "requests", "answered", *_FAILURES, "server_errors", "rate_limited"),
+    *("retried", "recycled", "open", "in_flight", "oldest", "last_answer", "errors", "sum"),
 )
+_PLACE = {name: number for number, name in enumerate(_COUNTERS)}
+_SEQUENCE, _AT, _REQUESTS, _SUM = (_PLACE[name] for name in ("sequence", "at", "requests", "sum"))
+_OPEN, _IN_FLIGHT, _OLDEST, _LAST_ANSWER = (_PLACE[name] for name in ("open", "in_flight", "oldest", "last_answer"))
 
 
 def _now() -> int:
     """Milliseconds on the clock that a watcher outside shares: it goes on while the machine sleeps; nobody sets it."""
-    return int(time.clock_gettime(_CLOCK) * 1000) if _CLOCK else int(time.monotonic() * 1000)
+    return (time.clock_gettime_ns(_CLOCK) if _CLOCK else time.monotonic_ns()) // 1_000_000
 
 
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
@@ -204,78 +206,71 @@ _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", 0)
 class _Channel:
     """The counters of this process in a small file of its own, which a watcher can read at any moment.
 
-    The file is in the directory that `WEBEX_POOL_CHANNEL` names. It is opened for each write: a bot that closes or
-    reuses descriptors sends the counters nowhere else, and one that truncates its file is not ended for it, as it would
-    be if the file were mapped (SIGBUS). The counters end with their sum, the rest with its CRC-32, so that a reader
-    notices what was being written. Nothing here raises; what goes wrong is left in `problem`.
+    The file is in the directory that `WEBEX_POOL_CHANNEL` names, and is mapped: a system call costs a request more than
+    all that is counted here. Two things must not come of that. A bot may close descriptors that are not its own, and
+    get their numbers for its files; so nothing is ever written by one, nor closed. And who cuts a mapped file off ends
+    the process (SIGBUS); so nobody may write to it by its name, not even its owner. The counters end with their sum,
+    the rest with its CRC-32, so that a reader notices what was being written. Nothing here raises; what goes wrong is
+    left in `problem`.
     """
 
     SIZE, HEAD, MOST_FILES = 4096, 512, 64
     MAGIC = b"webex-pool-channel 2".ljust(31) + b"\n"
-    RECORD = struct.Struct(f"<{len(_COUNTERS) + 3}Q")
+    RECORD = slice(len(MAGIC), len(MAGIC) + 8 * len(_COUNTERS))
+    # Python's mapping has a descriptor of its own, which it closes when it goes. So none goes.
+    _maps: list[mmap.mmap] = []  # noqa: RUF012 - all of the process's
 
     def __init__(self, directory: str, sessions: list[str]) -> None:
         self.sessions = sessions
         self.problem = ""
         self._directory = Path(directory)
-        self._there = False
+        self.map: mmap.mmap | None = None
+        """What is written to, the counters at `RECORD`; None where that cannot be."""
+        self.look_after = 0
+        """When to look at the file the next time."""
         self._path = Path()
-        self._inode = self._sequence = 0
-        self._look_after = 0
+        self._inode = 0
 
-    def write(self, now: int, counters: Iterable[int]) -> None:
+    def look(self, now: int) -> None:
+        """See, once a second, that the file is there: it may have been removed."""
+        self.look_after = now + 1000
         try:
-            if now > self._look_after:
-                self._look(now)
-            if self._there:
-                self._sequence += 1
-                numbers = (self._sequence, now, *counters)
-                self._put(self.RECORD.pack(*numbers, sum(numbers)), len(self.MAGIC))
+            self._look(now)
         except Exception as error:
             self._fail(error, now)
 
     def describe(self, now: int) -> None:
         """Rewrite the part that says what this process is and which sessions it has."""
         try:
-            if self._there:
-                self._put(self._process(now), self.HEAD)
+            if self.map is not None:
+                self.map[self.HEAD :] = self._process(now)
         except Exception as error:
             self._fail(error, now)
 
     def close(self) -> None:
-        self._there = False
-
-    def _put(self, data: bytes, offset: int) -> None:
-        """Write into the file; one that was removed is made anew at the next look."""
-        try:
-            file = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            self._there = False
-            return
-        try:
-            os.pwrite(file, data, offset)
-        finally:
-            os.close(file)
+        self.map = None
 
     def _look(self, now: int) -> None:
-        """Once a second: the file may have been removed, or not be there yet."""
-        self._look_after = now + 1000
         with contextlib.suppress(FileNotFoundError):
             found = self._path.lstat()
-            if self._there and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
+            if self.map is not None and (found.st_ino, found.st_size) == (self._inode, self.SIZE):
                 return
-        self._there = False
+        self.close()
         if not self._directory.is_absolute():
             raise ValueError("WEBEX_POOL_CHANNEL must name a directory by its absolute path")
         self._make_room()
+        if len(self._maps) >= self.MOST_FILES:
+            raise OSError(f"its file was removed {len(self._maps)} times")
         self._path = self._directory / self._name()
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()  # it was this process's, before it executed itself anew
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
         try:
             if os.pwrite(file, self.MAGIC.ljust(self.HEAD, b"\0") + self._process(now), 0) != self.SIZE:
                 raise OSError("no space left")
-            self._inode, self._there = os.fstat(file).st_ino, True
+            self._inode = os.fstat(file).st_ino
+            self.map = mmap.mmap(file, self.SIZE)
+            self._maps.append(self.map)
         except BaseException:
             self._path.unlink()
             raise
@@ -312,8 +307,8 @@ class _Channel:
         return b"%s %08x\n" % (body, crc32(body))
 
     def _fail(self, error: Exception, now: int) -> None:
-        self._there = False
-        self._look_after = now + 60_000
+        self.close()
+        self.look_after = now + 60_000
         self.problem = self.problem or f"{type(error).__name__}: {error}"
 
 
@@ -331,11 +326,13 @@ class _Evidence:
 
     def reset(self) -> None:
         self._lock = threading.RLock()  # a finalizer may come back here in the midst of it
-        self._counts = dict.fromkeys(_COUNTERS, 0)
+        # The counters as they are written: 64 bits each, in this machine's byte order.
+        self._record = bytearray(8 * len(_COUNTERS))
+        self._counts = memoryview(self._record).cast("Q")
+        self._summed = self._counts[:_SUM]
         self._limited = 0
         self._in_flight: dict[int, int] = {}
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._counted_open = -math.inf
         self._pending: list[str] = []
         self._reported: set[str] = set()
         self._last_stats = -math.inf
@@ -346,7 +343,7 @@ class _Evidence:
 
     def count(self, name: str, number: int = 1) -> None:
         with self._lock:
-            self._counts[name] += number
+            self._counts[_PLACE[name]] += number
 
     def limited(self) -> None:
         """Count an answer with 429, also one that the request is repeated for."""
@@ -361,7 +358,7 @@ class _Evidence:
     def ready(self, session: str) -> None:
         """Report a configured session, once for many alike; the line is kept until logging is set up to take it."""
         with self._lock:
-            self._counts["sessions"] += 1
+            self._counts[_PLACE["sessions"]] += 1
             if session not in self._reported and len(self._reported) < _MOST_LINES:
                 self._reported.add(session)
                 self._pending.append(f"webex-pool ready pid={os.getpid()} session={session} {_VERSIONS}")
@@ -370,15 +367,15 @@ class _Evidence:
                 if f"session={session}" not in self._channel.sessions and len(self._channel.sessions) < _MOST_LINES:
                     self._channel.sessions.append(f"session={session}")
                     self._channel.describe(now)
-                self._publish(now)
+                self._publish(self._channel, now)
         self.log_pending()
 
     def error(self) -> None:
         """Count a record of the bot's own at ERROR, or with a traceback: no text in a log can make one."""
         with self._lock:
-            self._counts["errors"] += 1
+            self._counts[_PLACE["errors"]] += 1
             if self._channel:
-                self._publish(_now())
+                self._publish(self._channel, _now())
 
     def log_pending(self) -> None:
         if not logger.hasHandlers():
@@ -391,11 +388,10 @@ class _Evidence:
     def began(self) -> int:
         """Count a request that begins; `ended` wants the number."""
         with self._lock:
-            self._counts["requests"] += 1
-            number = self._counts["requests"]
+            self._counts[_REQUESTS] = number = self._counts[_REQUESTS] + 1
             if self._channel:
                 self._in_flight[number] = now = _now()
-                self._publish(now)
+                self._publish(self._channel, now)
         return number
 
     def ended(self, number: int, outcome: str, status: int, interval: float) -> None:
@@ -403,17 +399,17 @@ class _Evidence:
         `interval` seconds."""
         now = time.monotonic()
         with self._lock:
-            self._counts[outcome] += 1
+            self._counts[_PLACE[outcome]] += 1
             if status >= 500:
-                self._counts["server_errors"] += 1
+                self._counts[_PLACE["server_errors"]] += 1
             elif status == 429:
-                self._counts["rate_limited"] += 1
+                self._counts[_PLACE["rate_limited"]] += 1
             if self._channel:
                 self._in_flight.pop(number, None)
                 at = _now()
                 if outcome == "answered":
-                    self._counts["last_answer"] = at
-                self._publish(at)
+                    self._counts[_LAST_ANSWER] = at
+                self._publish(self._channel, at)
             if now - self._last_stats < interval and not self._pending:
                 return
         self.log_pending()
@@ -421,7 +417,7 @@ class _Evidence:
             if now - self._last_stats < interval:
                 return
             self._last_stats = now
-            counts = dict(self._counts, open=self._count_open(), rate_limited=self._limited)
+            counts = dict(zip(_COUNTERS, self._counts), open=self._count_open(), rate_limited=self._limited)
             problem = self._channel.problem if self._channel else ""
         counts["failed"] = sum(counts[name] for name in _FAILURES)
         counts["requests"] = counts["answered"] + counts["failed"]
@@ -434,15 +430,19 @@ class _Evidence:
     def _count_open(self) -> int:
         return sum(1 for connection in self._connections if connection.sock is not None)
 
-    def _publish(self, now: int) -> None:
+    def _publish(self, channel: _Channel, now: int) -> None:
         """Write the counters into the channel. The open connections are counted once a second."""
         counts = self._counts
-        if now - self._counted_open > 1000:
-            self._counted_open = now
-            counts["open"] = self._count_open()
-        counts["in_flight"] = len(self._in_flight)
-        counts["oldest"] = next(iter(self._in_flight.values()), 0)  # a dict has its entries by age
-        self._channel.write(now, counts.values())  # type: ignore[union-attr]
+        if now > channel.look_after:
+            counts[_OPEN] = self._count_open()
+            channel.look(now)
+        counts[_IN_FLIGHT] = len(self._in_flight)
+        counts[_OLDEST] = next(iter(self._in_flight.values()), 0)  # a dict has its entries by age
+        counts[_AT] = now
+        counts[_SEQUENCE] += 1
+        counts[_SUM] = sum(self._summed)
+        if channel.map is not None:
+            channel.map[channel.RECORD] = self._record
 
     def warn_once(self, line: str) -> None:
         with self._lock:
@@ -713,19 +713,22 @@ class _Adapter(HTTPAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
-        patience = self._patience(request, timeout, stream)
+        twice = _may_act_twice(request)
+        # What reads a stream later does so with the time-out of the attempt.
+        patience = _Patience(timeout, request if twice and not stream else None, self.settings)
         repeats = 0
         number, outcome, status = _evidence.began(), "other", 0
         try:
             while True:
-                _attempt.careful, _attempt.sent = not _may_act_twice(request), True
-                patience.begin(last=repeats >= self.settings.max_retries)
+                _attempt.careful, _attempt.sent = not twice, True
                 try:
                     response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
                     if not stream:
                         _read(response)
                     patience.answered()
-                    wait = self._wait_after_answer(request, response, repeats)
+                    wait = None
+                    if response.status_code in RETRY_STATUSES:
+                        wait = self._wait_after_answer(request, response, repeats)
                     if wait is None:
                         outcome, status = "answered", response.status_code
                         return response
@@ -737,26 +740,15 @@ class _Adapter(HTTPAdapter):
                 repeats += 1
                 _evidence.count("retried")
                 time.sleep(wait)
+                patience.begin(last=repeats >= self.settings.max_retries)
         finally:
             _evidence.ended(number, outcome, status, self.settings.stats_interval)
-
-    def _patience(self, request: requests.PreparedRequest, timeout: Any, stream: bool) -> _Patience:
-        """How long each attempt of a request may take."""
-        least = self.settings.first_attempt
-        # What reads a stream later does so with the time-out of the attempt.
-        again = _may_act_twice(request) and self.settings.max_retries > 0 and not stream
-        again = again and isinstance(request.body, (type(None), str, bytes))
-        if not again or not isinstance(timeout, tuple) or not isinstance(timeout[1], (int, float)):
-            return _Patience(timeout)
-        host = f"{request.method} {(request.url or '').split('/', 3)[2]}"
-        return _Patience(timeout, host, least)
 
     def _wait_after_answer(
         self, request: requests.PreparedRequest, response: requests.Response, repeats: int
     ) -> float | None:
-        """Seconds until the request may be repeated after this answer; None if it is the one to return."""
-        if response.status_code not in RETRY_STATUSES:
-            return None
+        """Seconds until the request may be repeated after this answer, whose status is one of `RETRY_STATUSES`; None if
+        it is the one to return."""
         if response.status_code == 429:
             _evidence.limited()
             self._mend_retry_after(response)
@@ -818,66 +810,82 @@ class _Adapter(HTTPAdapter):
 
 
 class _Pace:
-    """The longest that each host has lately taken to answer what may be repeated."""
+    """The longest that each host has lately taken to answer what may be repeated; by method, too."""
 
     LATELY, MOST_HOSTS = 600, 64
 
     def __init__(self) -> None:
-        self._slowest: dict[str, tuple[float, float]] = {}
+        self.slow: dict[str, tuple[float, float]] = {}
 
-    def took(self, host: str, seconds: float, now: float) -> None:
-        if seconds >= self.slowest(host, now):
-            if len(self._slowest) >= self.MOST_HOSTS:
-                self._slowest.clear()
-            self._slowest[host] = (seconds, now)
+    def took(self, request: requests.PreparedRequest, seconds: float, now: float) -> None:
+        if seconds >= self.slowest(request, now):
+            if len(self.slow) >= self.MOST_HOSTS:
+                self.slow.clear()
+            self.slow[self._host(request)] = (seconds, now)
 
-    def slowest(self, host: str, now: float) -> float:
-        seconds, at = self._slowest.get(host, (0.0, now))
+    def slowest(self, request: requests.PreparedRequest, now: float) -> float:
+        seconds, at = self.slow.get(self._host(request), (0.0, now))
         return seconds if now - at < self.LATELY else 0.0
+
+    @staticmethod
+    def _host(request: requests.PreparedRequest) -> str:
+        return f"{request.method} {(request.url or '').split('/', 3)[2]}"
 
 
 _pace = _Pace()
 
 
 class _Patience:
-    """The time-outs of a request's attempts, which share the read time-out that the caller gave.
+    """The time-outs of a request's attempts, which share the read time-out that the caller gave. `timeout` is that of
+    the attempt; the first begins at once.
 
     An answer that was lost never comes, so the first attempt is short. Whoever has used up the time of one has all
-    that is left for the next. Without `host`, and where the time-out is too short to share, each attempt has all of it.
+    that is left for the next. Without `request`, where nothing may be repeated, and where the time-out is too short to
+    share, each has all of it.
     """
 
-    def __init__(self, timeout: Any, host: str = "", least: float = 0) -> None:
+    __slots__ = ("_began", "_least", "_left", "_request", "_short", "timeout")
+
+    def __init__(self, timeout: Any, request: requests.PreparedRequest | None, settings: PoolSettings) -> None:
         self.timeout = timeout
-        self._host, self._least = host, least
-        self._began = 0.0
-        self._left = 0.0
+        self._request: requests.PreparedRequest | None = None
         self._short: float | None = None
-        if host:
-            self._left = timeout[1]
-            short = max(least, 2 * _pace.slowest(host, time.monotonic()))
-            if short <= self._left / 2:
-                self._short = short
+        if request is None or not settings.max_retries or type(timeout) is not tuple:
+            return
+        if not isinstance(timeout[1], (int, float)) or not isinstance(request.body, (type(None), str, bytes)):
+            return
+        self._request = request
+        self._began = now = time.monotonic()
+        self._least = short = settings.first_attempt
+        self._left: float = timeout[1]
+        if _pace.slow:
+            short = max(short, 2 * _pace.slowest(request, now))
+        if short <= self._left / 2:
+            self._short = short
+            self.timeout = (timeout[0], short)
 
     def begin(self, last: bool) -> None:
+        """Begin another attempt."""
         self._began = time.monotonic()
         if self._short is not None:
             self.timeout = (self.timeout[0], self._left if last else min(self._short, self._left))
 
     def answered(self) -> None:
-        now = time.monotonic()
-        if self._host and now - self._began > self._least / 2:
-            _pace.took(self._host, now - self._began, now)
+        if self._request is not None:
+            now = time.monotonic()
+            if now - self._began > self._least / 2:
+                _pace.took(self._request, now - self._began, now)
 
     def failed(self) -> bool:
         """Whether there is any time left for another attempt."""
-        if self._short is None:
+        if self._short is None or self._request is None:
             return True
         now = time.monotonic()
         spent = now - self._began
         self._left -= spent
         if self._left <= 0:
             # Perhaps it is alive, and slower than anything lately: the next request gets all of its time at once.
-            _pace.took(self._host, spent, now)
+            _pace.took(self._request, spent, now)
         if spent >= self._short:
             self._short = self._left
         return self._left > 0

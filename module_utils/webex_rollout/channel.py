@@ -27,11 +27,11 @@ _COUNTERS = (
     *("other_errors", "server_errors", "rate_limited", "retried", "recycled", "open", "in_flight", "oldest_at"),
     *("last_answer_at", "errors"),
 )
-# As the pool module writes them: little-endian, 64 bits each, and their sum. Version 1, which a bot may still have that
-# was rolled out before, counts no errors.
+# As the pool module writes them: 64 bits each in the machine's byte order, and their sum. Version 1, which a bot may
+# still have that was rolled out before, counts no errors.
 _FORMS = {
-    b"webex-pool-channel 1".ljust(HEADER - 1) + b"\n": struct.Struct(f"<{len(_COUNTERS)}Q"),
-    b"webex-pool-channel 2".ljust(HEADER - 1) + b"\n": struct.Struct(f"<{len(_COUNTERS) + 1}Q"),
+    b"webex-pool-channel 1".ljust(HEADER - 1) + b"\n": struct.Struct(f"={len(_COUNTERS)}Q"),
+    b"webex-pool-channel 2".ljust(HEADER - 1) + b"\n": struct.Struct(f"={len(_COUNTERS) + 1}Q"),
 }
 _MOST = 10**15
 _NUMBER = rb"([0-9]{1,15})"

@@ -184,6 +184,10 @@ class Work:
     """Seconds that did not count because Webex could not be reached."""
     excused: dict[str, int] = field(default_factory=dict)
     """What was counted in that time, or by something else than the release: not its fault, and not its merit."""
+    left: dict[str, int] = field(default_factory=dict)
+    """Requests that were in flight at the last look of such a time, by channel; they end after it, and may fail."""
+    left_at: float = 0.0
+    """When that look was."""
     problem: str = ""
     """Why the bot was not heard at the last look."""
     drift: bool = False
@@ -252,7 +256,7 @@ class Work:
         :param fair: whether Webex could be reached meanwhile.
         """
         worked = self.worked
-        moved = self._add(signs, begun, excused=not fair or bool(signs.drift or signs.exchanged))
+        moved = self._add(signs, now, begun, excused=not fair or bool(signs.drift or signs.exchanged))
         if self.worked > worked:
             self.worked_at = now
         same = (signs.pid, signs.start_time) == (self.pid, self.start_time)
@@ -329,12 +333,14 @@ class Work:
     def rebooted(self) -> None:
         """Forget what was of the boot before: its moments, processes, and what systemd counted."""
         self.heard_at = self.worked_at = self.since = self.restarted = self.probed_at = None
-        self.last, self.traffic, self.crash_times = {}, {}, []
+        self.last, self.left, self.traffic, self.crash_times = {}, {}, {}, []
         self.pid, self.start_time, self.restarts = 0, 0, -1
 
-    def _add(self, signs: Signs, begun: float, excused: bool) -> bool:
+    def _add(self, signs: Signs, at: float, begun: float, excused: bool) -> bool:
         """Add what was counted since the last look; whether that, or the connections, show a sign of life."""
         moved = False
+        if excused:
+            self.left, self.left_at = {name: heard.in_flight for name, heard in signs.channels.items()}, at
         last: dict[str, dict[str, int]] = {}
         for name, heard in signs.channels.items():
             now = {key: getattr(heard, key) for key in (*COUNTED, "sequence")}
@@ -342,8 +348,10 @@ class Work:
             for key in COUNTED:
                 more = max(0, now[key] - before.get(key, 0))
                 self.counts[key] = self.counts.get(key, 0) + more
-                if excused:
-                    self.excused[key] = self.excused.get(key, 0) + more
+                not_its = more if excused else self._of_those_left(name, key, more)
+                self.excused[key] = self.excused.get(key, 0) + not_its
+            if not excused and (not heard.in_flight or heard.oldest_at > self.left_at * 1000):
+                self.left.pop(name, None)
             moved = moved or (heard in signs.own and now["sequence"] > before.get("sequence", 0))
             last[name] = now
         for inode, (sent, received) in signs.traffic.items():
@@ -352,3 +360,11 @@ class Work:
         self.last = last
         self.traffic = {inode: list(each) for inode, each in signs.traffic.items()}
         return moved
+
+    def _of_those_left(self, channel: str, key: str, more: int) -> int:
+        """How many of these failures may be those of requests that were in flight without Webex."""
+        if key not in FAILURES:
+            return 0
+        left = self.left.get(channel, 0)
+        self.left[channel] = max(0, left - more)
+        return min(left, more)

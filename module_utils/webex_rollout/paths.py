@@ -20,6 +20,8 @@ RUN_DIR = "/run/webex-rollout"
 # The token of the account that probes the bots: a secret, too.
 PROBE_TOKEN_FILE = f"{ENVIRONMENT_DIR}/probe-token"
 OWN_UNITS = "webex-bot@"
+# Directories of the units, one a bot: gone when the unit stops, made anew as it starts.
+UNITS_RUN_DIR = "/run/webex-bots"
 GUARD_TIMER = "webex-rollout-guard.timer"
 WATCH_TIMER = "webex-rollout-watch.timer"
 SAMPLING_TIMER = "webex-rollout-soak.timer"  # of version 0.1.0
@@ -59,7 +61,7 @@ def environment_file(bot: str) -> str:
 
 def runtime_directory(bot: str) -> str:
     """Where a bot's pool module has its channel: the unit's own, gone with the boot, as the unit names it."""
-    return f"/run/webex-bots/{bot}"
+    return f"{UNITS_RUN_DIR}/{bot}"
 
 
 def is_below(path: str, directory: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 
 from .become import as_account, root_account
 from .errors import RolloutError
+from .paths import UNITS_RUN_DIR, is_below
 from .system import to_text
 
 HTTPS_PORTS = (443,)
@@ -197,7 +198,8 @@ def read_limits(pid: int) -> dict[str, list[str]]:
 def open_for_writing(pid: int, streams: bool = True) -> list[str]:
     """Regular files the process holds open for writing: its logs, for a bot.
 
-    With `streams` off without those of its standard streams, which somebody else has opened for it.
+    The channel that its pool module keeps open is none: it is of this process alone and gone with it. With `streams`
+    off without those of its standard streams, which somebody else has opened for it.
     """
     found = set()
     base = f"/proc/{pid}"
@@ -207,6 +209,8 @@ def open_for_writing(pid: int, streams: bool = True) -> list[str]:
         try:
             target = os.readlink(f"{base}/fd/{fd}")
             if not target.startswith("/") or target.startswith(("/dev/", "/proc/")):
+                continue
+            if is_below(target, UNITS_RUN_DIR):
                 continue
             flags = re.search(rb"^flags:\s*(\d+)", read_bounded(f"{base}/fdinfo/{fd}"), re.MULTILINE)
             if flags and int(flags.group(1), 8) & os.O_ACCMODE:

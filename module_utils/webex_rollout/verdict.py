@@ -19,6 +19,9 @@ from .words import duration, number
 
 # Most calls fail: that is a finding by itself, and little evidence that it was not so before has to be added.
 MOST_FAIL_RATIO = 10.0
+# An outage that the VM does not see strikes one bot first, by chance, and that chance comes with each outage: how many
+# times as sure as of the rise itself one has to be that the other bots do not have it too.
+SURER_AGAINST_OTHERS = 10.0
 # Errors of other kinds are too many for a promotion from such a ratio on, long before they are for a roll back.
 DOUBT_RATIO = 10.0
 # Hours of log without which nobody knows how many errors were usual.
@@ -182,8 +185,13 @@ def _bad(evidence: Evidence, figures: Figures) -> tuple[str, list[str]]:
         against, common = figures.errors_control_worse, figures.errors_common
         if against is None:
             return HOLD, [said]
-        reasons = [said, f"for more errors than the bots without the release the likelihood ratio is {number(against)}"]
-        if against >= needed or (against >= MOST_FAIL_RATIO and common <= 1):
+        surer = SURER_AGAINST_OTHERS * needed
+        reasons = [
+            said,
+            f"for more errors than the bots without the release the likelihood ratio is {number(against)} "
+            f"({number(surer)} needed)",
+        ]
+        if against >= surer or (against >= MOST_FAIL_RATIO and common <= 1):
             return ROLL_BACK, reasons
         settings = evidence.settings
         over = common >= 1 / settings.beta or evidence.elapsed >= settings.soak_max
@@ -224,12 +232,13 @@ def _worse(evidence: Evidence, reason: str, seen: str, against: float | None, co
     if against is None:
         return ROLL_BACK, reasons
     fail_too = "fail more often too" if common > 1 else "do not fail more often"
-    reasons.append(
-        f"the bots without the release {fail_too} ({seen}), and for worse than theirs it is {number(against)}"
-    )
     settings = evidence.settings
-    # Not on the canary's own history alone: in the first minutes of an outage it may by chance be the first to fail.
-    if against >= 1 / settings.alpha:
+    surer = SURER_AGAINST_OTHERS / settings.alpha
+    reasons.append(
+        f"the bots without the release {fail_too} ({seen}), and for worse than theirs it is {number(against)} "
+        f"({number(surer)} needed)"
+    )
+    if against >= surer:
         return ROLL_BACK, reasons
     if (against < 1 and common >= 1 / settings.beta) or evidence.elapsed >= settings.soak_max:
         return HOLD, reasons

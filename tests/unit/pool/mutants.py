@@ -70,7 +70,7 @@ MUTANTS = (
     Mutant(
         "a POST takes any connection",
         "What cannot be repeated goes over a connection that has just worked, or over a new one.",
-        "_attempt.careful, _attempt.sent = not _may_act_twice(request), True",
+        "_attempt.careful, _attempt.sent = not twice, True",
         "_attempt.careful, _attempt.sent = False, True",
         (IDLE + "test_post_goes_only_over_a_connection_that_has_just_worked",),
     ),
@@ -204,7 +204,7 @@ MUTANTS = (
     Mutant(
         "a request is written only as it ends",
         "The channel shows a request while it is in flight.",
-        "                self._in_flight[number] = now = _now()\n                self._publish(now)\n",
+        "                self._in_flight[number] = now = _now()\n                self._publish(self._channel, now)\n",
         "                self._in_flight[number] = _now()\n",
         (CHANNEL + "test_request_in_flight_is_seen_with_its_beginning",),
     ),
@@ -225,9 +225,23 @@ MUTANTS = (
     Mutant(
         "the channel is not summed up",
         "A reader notices what was being written.",
-        "self.RECORD.pack(*numbers, sum(numbers))",
-        "self.RECORD.pack(*numbers, 0)",
+        "counts[_SUM] = sum(self._summed)",
+        "counts[_SUM] = 0",
         (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
+    ),
+    Mutant(
+        "the channel can be cut off",
+        "Who cuts a mapped file off ends the bot: nobody may by its name.",
+        "os.O_EXCL | os.O_NOFOLLOW, 0o400)",
+        "os.O_EXCL | os.O_NOFOLLOW, 0o600)",
+        (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
+    ),
+    Mutant(
+        "a mapping that goes closes its descriptor",
+        "A bot's own file is not closed that has got the number of a mapping's.",
+        "            self._maps.append(self.map)\n",
+        "            pass\n",
+        (CHANNEL + "test_descriptor_that_is_another_file_s_is_not_written_to_nor_closed",),
     ),
     Mutant(
         "what a bot says counts as an error",
@@ -239,7 +253,7 @@ MUTANTS = (
     Mutant(
         "the channel is readable by all",
         "The channel is a new file that only the bot's user can read.",
-        "os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600",
+        "os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400",
         "os.O_RDWR | os.O_CREAT, 0o644",
         (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
     ),
@@ -294,8 +308,8 @@ MUTANTS = (
     Mutant(
         "the first attempt has all the time",
         "A lost answer does not take the whole time-out.",
-        "            if short <= self._left / 2:\n",
-        "            if False:\n",
+        "        if short <= self._left / 2:\n",
+        "        if False:\n",
         tuple(
             f"{LOST}test_lost_answer_does_not_take_the_whole_timeout[{method}]" for method in ("GET", "PUT", "DELETE")
         )
@@ -318,8 +332,8 @@ MUTANTS = (
     Mutant(
         "what a host took is forgotten",
         "A slow answer is cut once at most.",
-        "max(least, 2 * _pace.slowest(host, time.monotonic()))",
-        "least",
+        "max(short, 2 * _pace.slowest(request, now))",
+        "short",
         (
             LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",
             LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",
@@ -335,11 +349,22 @@ MUTANTS = (
     Mutant(
         "what cannot be repeated is short too",
         "What cannot be repeated has the whole time-out.",
-        "        if not again or not isinstance(timeout, tuple) or",
-        "        if not isinstance(timeout, tuple) or",
-        tuple(
-            f"{LOST}test_what_cannot_be_repeated_has_the_whole_timeout[{what}]"
-            for what in ("POST", "generator", "no-repeats")
-        ),
+        "request if twice and not stream else None",
+        "request",
+        (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[POST]",),
+    ),
+    Mutant(
+        "a body that cannot be sent again is short too",
+        "What cannot be repeated has the whole time-out.",
+        " or not isinstance(request.body, (type(None), str, bytes)):",
+        ":",
+        (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[generator]",),
+    ),
+    Mutant(
+        "what is not to be repeated is short too",
+        "What cannot be repeated has the whole time-out.",
+        "if request is None or not settings.max_retries or",
+        "if request is None or",
+        (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[no-repeats]",),
     ),
 )

@@ -56,7 +56,7 @@ def head(magic: bytes = b"webex-pool-channel 2", **changed: int) -> bytes:
     numbers = list({**NUMBERS, **changed}.values())
     if magic.endswith(b"1"):
         numbers.pop()
-    packed = struct.pack(f"<{len(numbers) + 1}Q", *numbers, sum(numbers) % 2**64)
+    packed = struct.pack(f"={len(numbers) + 1}Q", *numbers, sum(numbers) % 2**64)
     return (magic.ljust(31) + b"\n" + packed).ljust(512, b"\0")
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.webex_rollout.become import account_of
@@ -17,8 +17,7 @@ from ansible.module_utils.webex_rollout.processes import find_processes
 from ansible.module_utils.webex_rollout.procfs import open_for_writing, read_nul_list
 from ansible.module_utils.webex_rollout.state import Runner
 
-if TYPE_CHECKING:
-    from tests.unit.rollout.machine import Machine
+from tests.unit.rollout.machine import Machine, everywhere
 
 
 @pytest.mark.parametrize(
@@ -136,6 +135,21 @@ def test_what_somebody_else_opened_for_it_is_told_from_what_it_opened(machine: M
     machine.wait_for(lambda: out.exists() and out.read_text() != "")
     assert open_for_writing(pid) == [str(log), str(out)]
     assert open_for_writing(pid, streams=False) == [str(log)]
+
+
+def test_the_channel_it_keeps_open_is_no_log_of_a_bot(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everywhere(monkeypatch, "UNITS_RUN_DIR", str(tmp_path / "units"))
+    channel = tmp_path / "units/jarvis/1-2-0.channel"
+    channel.parent.mkdir(parents=True)
+    machine.script().write_text(
+        f"import os, time\nchannel = os.open({str(channel)!r}, os.O_RDWR | os.O_CREAT, 0o400)\n"
+        "log = open('logs/jarvis.log', 'a')\nprint('opened', file=log, flush=True)\ntime.sleep(300)\n"
+    )
+    pid = machine.start(machine.python, "webex_bots/jarvis.py")
+    machine.wait_for(lambda: "opened" in machine.log())
+    assert open_for_writing(pid, streams=False) == [str(machine.home / "logs/jarvis.log")]
 
 
 def test_names_the_log_and_the_hangup_proof(machine: Machine) -> None:

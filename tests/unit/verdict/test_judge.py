@@ -174,6 +174,16 @@ def test_as_long_as_it_is_not_clear_whose_fault_it_is_the_soak_goes_on() -> None
     assert judge(evidence).verdict == EXTEND
 
 
+@pytest.mark.parametrize(("incidents", "word"), [(13, EXTEND), (14, ROLL_BACK)])
+def test_it_has_to_be_surer_whose_fault_it_is_than_that_there_is_one(incidents: int, word: str) -> None:
+    counts = {"incidents": incidents, "failures": incidents, "failed_calls": incidents}
+    verdict = judge(replace(GOOD, elapsed=HOUR, **counts, controls=controls(2, 1, 3, hours=1.0)))
+    assert verdict.figures.control_worse is not None
+    assert (verdict.figures.control_worse > 1000) is (word == ROLL_BACK)
+    assert verdict.figures.control_worse > 100
+    assert verdict.verdict == word
+
+
 def test_other_bots_that_do_well_do_not_hide_a_worse_one() -> None:
     evidence = replace(
         GOOD, elapsed=HOUR, incidents=20, failures=20, failed_calls=20, controls=controls(2, 1, 3, hours=1.0)

@@ -343,6 +343,44 @@ def test_in_bad_weather_clocks_stand_and_nothing_is_held_against_the_bot(
     assert canary.state.phase is Phase.CONFIRMED
 
 
+def test_requests_that_began_without_webex_may_fail_after_it_is_back(
+    canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary.rolled_out().works(3, answered=2)
+    began = int(canary.now() * 1000)
+    canary.does(requests=3, in_flight=3, oldest_at=began)
+    with monkeypatch.context() as outage:
+        outage.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
+        canary.idles(3)
+    canary.idles(3)
+    canary.does(timeouts=2, in_flight=-2)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 0
+    canary.does(timeouts=1, in_flight=-1, oldest_at=-began)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 0
+    canary.does(timeouts=1)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 1
+
+
+def test_requests_that_began_after_it_was_back_are_the_bots_own(
+    canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary.rolled_out().works(3, answered=2)
+    canary.does(requests=3, in_flight=3, oldest_at=int(canary.now() * 1000))
+    with monkeypatch.context() as outage:
+        outage.setattr(reach, "ask", lambda *_: Look("bad", "connect", "no answer"))
+        canary.idles(3)
+    canary.idles(3)
+    # Answered, all three, and as many have begun since.
+    canary.does(requests=3, answered=3, oldest_at=int(canary.now() * 1000) - canary.counts["oldest_at"])
+    canary.tick()
+    canary.does(timeouts=3, in_flight=-3)
+    canary.tick()
+    assert canary.soak.evidence().failed_calls == 3
+
+
 @pytest.mark.parametrize("started_anew", [False, True])
 def test_silence_does_not_grow_while_webex_is_away(
     canary: Canary, monkeypatch: pytest.MonkeyPatch, started_anew: bool

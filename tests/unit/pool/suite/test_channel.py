@@ -61,7 +61,7 @@ def test_file_is_small_private_and_named_after_the_process(channel: Channel, poo
         session.get(server.url)
     (file,) = _files(channel)
     assert file.stat().st_size == 4096
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.stat().st_mode) == 0o400  # nor may its owner cut it off
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     assert file.name.startswith(f"{os.getpid()}-{fields[19]}-")
     assert channel.mine().boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -237,7 +237,9 @@ def test_process_that_executes_itself_anew_begins_again(channel: Channel, server
     assert heard.requests == 1
 
 
-def test_descriptor_that_is_another_file_s_is_not_written_to(channel: Channel, pool: Any, server: Server) -> None:
+def test_descriptor_that_is_another_file_s_is_not_written_to_nor_closed(
+    channel: Channel, pool: Any, server: Server
+) -> None:
     session = _session(pool, server)
     session.get(server.url)
     (file,) = _files(channel)
@@ -248,8 +250,35 @@ def test_descriptor_that_is_another_file_s_is_not_written_to(channel: Channel, p
         for number in numbers:  # as if closed by a bot that becomes a daemon, and given out again
             os.dup2(opened.fileno(), number)
         session.get(server.url)
+        assert channel.mine().requests == 2
+        file.unlink()
+
+        def is_back() -> bool:
+            session.get(server.url)
+            return file.exists()
+
+        wait_until(is_back, "the file is made anew")  # it is looked for once a second
+        assert [Path(f"/proc/self/fd/{number}").resolve() for number in numbers] == [own] * len(numbers)
     assert own.read_text() == "the bot's own"
-    assert channel.mine().requests == 2
+    for number in numbers:
+        os.close(number)
+
+
+def test_bot_that_closes_all_descriptors_is_heard(channel: Channel, server: Server) -> None:
+    code = (
+        "import os, webex_pool_config as pool\n"
+        "from webexteamssdk import WebexTeamsAPI\n"
+        f"api = pool.configure_webex_api_session(WebexTeamsAPI(access_token='t', base_url='{server.url}/v1/'))\n"
+        "api.people.me()\n"
+        "api._session._req_session.close()\n"
+        "os.closerange(3, 256)\n"
+        "api.people.me()\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(os.environ["POOL_SUITE_MODULE"]).parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    (heard,) = channel.heard()
+    assert heard.answered == 2
 
 
 def test_file_that_was_removed_is_made_anew(channel: Channel, pool: Any, server: Server) -> None:
@@ -265,11 +294,11 @@ def test_file_that_was_removed_is_made_anew(channel: Channel, pool: Any, server:
     assert channel.mine().requests == server.count("GET")
 
 
-def test_file_that_was_cut_off_is_made_anew(channel: Channel, pool: Any, server: Server) -> None:
+def test_file_that_grew_is_made_anew(channel: Channel, pool: Any, server: Server) -> None:
     session = _session(pool, server)
     session.get(server.url)
-    os.truncate(_files(channel)[0], 0)
-    session.get(server.url)  # a mapped file would end the process here
+    os.truncate(_files(channel)[0], 8192)
+    session.get(server.url)
 
     def is_whole() -> bool:
         session.get(server.url)
@@ -279,6 +308,22 @@ def test_file_that_was_cut_off_is_made_anew(channel: Channel, pool: Any, server:
     assert channel.mine().requests == server.count("GET")
 
 
+def test_file_that_is_removed_again_and_again_is_given_up(
+    channel: Channel, pool: Any, server: Server, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = 0
+    monkeypatch.setattr(pool, "_now", lambda: later + 1)
+    session = _session(pool, server, stats_interval=0.01)
+    for _ in range(70):
+        session.get(server.url)
+        later += 2000
+        for file in _files(channel):
+            file.unlink()
+    wait_until(lambda: session.get(server.url) and log.starting("webex-pool channel off"), "it is said")
+    assert len(log.starting("webex-pool channel off for now: OSError: its file was removed 64 times")) == 1
+    assert _files(channel) == []
+
+
 def test_errors_that_the_bot_logs_are_counted_whatever_takes_them(
     channel: Channel, pool: Any, server: Server, request: pytest.FixtureRequest
 ) -> None:
@@ -286,6 +331,7 @@ def test_errors_that_the_bot_logs_are_counted_whatever_takes_them(
     _session(pool, server).get(server.url)
     own = logging.getLogger("a.bot.with.no.handler")
     own.propagate = False
+    own.setLevel(logging.INFO)
     own.info("an ERROR, Traceback (most recent call last): words")
     own.warning("not nice")
     own.error("could not look that up")

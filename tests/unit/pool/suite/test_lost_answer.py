@@ -15,6 +15,10 @@ Bare = Callable[..., requests.Session]
 SHORT: dict[str, Any] = {"first_attempt": 0.5, "request_timeout": 6}
 
 
+def asked(host: str) -> requests.PreparedRequest:
+    return requests.Request("GET", f"https://{host}/v1/people").prepare()
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_lost_answer_does_not_take_the_whole_timeout(bare: Bare, server: Server, method: str) -> None:
     server.on(method, never)
@@ -25,9 +29,7 @@ def test_lost_answer_does_not_take_the_whole_timeout(bare: Bare, server: Server,
 
 
 def test_defaults_share_the_report_s_timeout(pool: Any, server: Server) -> None:
-    patience = pool._Patience((10, 120), "GET host", pool.PoolSettings().first_attempt)
-    patience.begin(last=False)
-    assert patience.timeout == (10, 10)
+    assert pool._Patience((10, 120), asked("host"), pool.PoolSettings()).timeout == (10, 10)
 
 
 def test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on(bare: Bare, server: Server) -> None:
@@ -123,10 +125,10 @@ def test_last_attempt_has_all_that_is_left(bare: Bare, server: Server) -> None:
 def test_hosts_that_are_remembered_are_bounded_and_forgotten(pool: Any) -> None:
     pace = pool._Pace()
     for number in range(1000):
-        pace.took(f"GET host-{number}", 20, now=0)
-    assert len(pace._slowest) <= 64
-    assert pace.slowest("GET host-999", now=599) == 20
-    assert pace.slowest("GET host-999", now=600) == 0
+        pace.took(asked(f"host-{number}"), 20, now=0)
+    assert len(pace.slow) <= 64
+    assert pace.slowest(asked("host-999"), now=599) == 20
+    assert pace.slowest(asked("host-999"), now=600) == 0
 
 
 def test_it_counts_as_a_repeat_and_no_failure(channel: Channel, bare: Bare, server: Server) -> None:
