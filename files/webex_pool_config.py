@@ -53,6 +53,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
+from urllib3.util.timeout import Timeout
 
 __all__ = [
     "OLDEST",
@@ -320,16 +321,21 @@ def _start_time() -> int:
 class _Evidence:
     """The counters of this process and where they are reported: lines and the channel. Safe across threads."""
 
+    __slots__ = (
+        *("_channel", "_connections", "_counts", "_in_flight", "_last_stats", "_limited", "_lock", "_pending"),
+        *("_record", "_reported"),
+    )
+
     def __init__(self) -> None:
         self._channel: _Channel | None = None
         self.reset()
 
     def reset(self) -> None:
         self._lock = threading.RLock()  # a finalizer may come back here in the midst of it
-        # The counters as they are written: 64 bits each, in this machine's byte order.
+        # The counters as they are written: 64 bits each, in this machine's byte order. What changes one changes the
+        # last, their sum, by as much: to add all of them up takes longer than all else that is done to them.
         self._record = bytearray(8 * len(_COUNTERS))
         self._counts = memoryview(self._record).cast("Q")
-        self._summed = self._counts[:_SUM]
         self._limited = 0
         self._in_flight: dict[int, int] = {}
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -344,6 +350,7 @@ class _Evidence:
     def count(self, name: str, number: int = 1) -> None:
         with self._lock:
             self._counts[_PLACE[name]] += number
+            self._counts[_SUM] += number
 
     def limited(self) -> None:
         """Count an answer with 429, also one that the request is repeated for."""
@@ -358,7 +365,7 @@ class _Evidence:
     def ready(self, session: str) -> None:
         """Report a configured session, once for many alike; the line is kept until logging is set up to take it."""
         with self._lock:
-            self._counts[_PLACE["sessions"]] += 1
+            self.count("sessions")
             if session not in self._reported and len(self._reported) < _MOST_LINES:
                 self._reported.add(session)
                 self._pending.append(f"webex-pool ready pid={os.getpid()} session={session} {_VERSIONS}")
@@ -367,7 +374,7 @@ class _Evidence:
                 if f"session={session}" not in self._channel.sessions and len(self._channel.sessions) < _MOST_LINES:
                     self._channel.sessions.append(f"session={session}")
                     self._channel.describe(now)
-                self._publish(self._channel, now)
+                self._publish(self._channel, now, 0)
         self.log_pending()
 
     def error(self) -> None:
@@ -375,7 +382,7 @@ class _Evidence:
         with self._lock:
             self._counts[_PLACE["errors"]] += 1
             if self._channel:
-                self._publish(self._channel, _now())
+                self._publish(self._channel, _now(), 1)
 
     def log_pending(self) -> None:
         if not logger.hasHandlers():
@@ -391,30 +398,31 @@ class _Evidence:
             self._counts[_REQUESTS] = number = self._counts[_REQUESTS] + 1
             if self._channel:
                 self._in_flight[number] = now = _now()
-                self._publish(self._channel, now)
+                self._publish(self._channel, now, 1)
         return number
 
     def ended(self, number: int, outcome: str, status: int, interval: float) -> None:
         """Count a request that has ended, `answered` or with a failure; write what is due, at most one stats line per
         `interval` seconds."""
-        now = time.monotonic()
+        now = _now()
         with self._lock:
             self._counts[_PLACE[outcome]] += 1
             if status >= 500:
-                self._counts[_PLACE["server_errors"]] += 1
+                self.count("server_errors")
             elif status == 429:
-                self._counts[_PLACE["rate_limited"]] += 1
+                self.count("rate_limited")
             if self._channel:
                 self._in_flight.pop(number, None)
-                at = _now()
+                more = 1
                 if outcome == "answered":
-                    self._counts[_LAST_ANSWER] = at
-                self._publish(self._channel, at)
-            if now - self._last_stats < interval and not self._pending:
+                    more += now - self._counts[_LAST_ANSWER]
+                    self._counts[_LAST_ANSWER] = now
+                self._publish(self._channel, now, more)
+            if now - self._last_stats < 1000 * interval and not self._pending:
                 return
         self.log_pending()
         with self._lock:
-            if now - self._last_stats < interval:
+            if now - self._last_stats < 1000 * interval:
                 return
             self._last_stats = now
             counts = dict(zip(_COUNTERS, self._counts), open=self._count_open(), rate_limited=self._limited)
@@ -430,17 +438,21 @@ class _Evidence:
     def _count_open(self) -> int:
         return sum(1 for connection in self._connections if connection.sock is not None)
 
-    def _publish(self, channel: _Channel, now: int) -> None:
-        """Write the counters into the channel. The open connections are counted once a second."""
+    def _publish(self, channel: _Channel, now: int, more: int) -> None:
+        """Write the counters into the channel, which are `more` than is in their sum."""
         counts = self._counts
         if now > channel.look_after:
-            counts[_OPEN] = self._count_open()
             channel.look(now)
-        counts[_IN_FLIGHT] = len(self._in_flight)
-        counts[_OLDEST] = next(iter(self._in_flight.values()), 0)  # a dict has its entries by age
-        counts[_AT] = now
+            counts[_OPEN] = self._count_open()
+            # And once a second all of them, lest what a signal's handler breaks off in the midst spoils it for good.
+            counts[_SUM], more = sum(counts[:_SUM]), 0
+        in_flight = len(self._in_flight)
+        oldest = next(iter(self._in_flight.values())) if in_flight else 0  # a dict has its entries by age
+        counts[_SUM] += more + 1 + now - counts[_AT] + in_flight - counts[_IN_FLIGHT] + oldest - counts[_OLDEST]
         counts[_SEQUENCE] += 1
-        counts[_SUM] = sum(self._summed)
+        counts[_AT] = now
+        counts[_IN_FLIGHT] = in_flight
+        counts[_OLDEST] = oldest
         if channel.map is not None:
             channel.map[channel.RECORD] = self._record
 
@@ -492,7 +504,7 @@ class _Attempt(threading.local):
     careful: bool = False
     """Whether only a connection which has just worked, or a new one, will do."""
     sent: bool = True
-    """False while it is certain that no byte of the request has been written."""
+    """False if it is certain that no byte of the request has been written."""
 
 
 _attempt = _Attempt()
@@ -507,7 +519,7 @@ else:
 
 
 class _TrackedConnection(_Connection):
-    """Knows whether a byte of the request was written. Mixed into urllib3's connection classes."""
+    """Is counted, and knows how long it lay idle. Mixed into urllib3's connection classes."""
 
     used_at: float = math.inf
     """When it was last taken out of the pool for a request."""
@@ -515,16 +527,12 @@ class _TrackedConnection(_Connection):
     def connect(self) -> None:
         try:
             super().connect()
-            _evidence.track(self)
-        finally:
-            # What was written to get here (CONNECT, the TLS handshake) is not the request.
+        except BaseException:
+            # What was written until then (CONNECT, the TLS handshake) is not the request. Once there is a connection,
+            # nobody knows how much of it the kernel took.
             _attempt.sent = False
-
-    def send(self, data: Any) -> None:
-        if self.sock is None and self.auto_open:
-            self.connect()
-        _attempt.sent = True
-        super().send(data)
+            raise
+        _evidence.track(self)
 
     def unusable(self, now: float, max_idle: float) -> bool:
         """Whether to open a new connection instead of using this one, which lay idle in the pool."""
@@ -576,7 +584,6 @@ class _RecyclingPool(_Pool):
         if now - connection.used_at > self.fresh or now - self._swept > 1:
             connection = self._fit(connection, now)
         connection.used_at = now
-        _attempt.sent = False
         return connection
 
     def _fit(self, connection: Any, now: float) -> Any:
@@ -693,8 +700,26 @@ class _Adapter(HTTPAdapter):
         super().__init__(settings.pool_connections, settings.pool_maxsize, max_retries=retry)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        # Weak: from urllib3 2 on a pool closes its connections when nobody has it any more.
+        self._pools: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _pool_classes(self.settings, self.socket_options)
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """The pool of a request's host. To find it from the request takes requests (from 2.32 on) longer than all that
+        is done here for a request, so the way is gone once."""
+        if proxies or cert is not None or not verify:
+            return super().get_connection_with_tls_context(request, verify, proxies, cert)
+        key = (*(request.url or "").split("/", 3)[:3], verify)  # scheme, nothing, host and port
+        pool = self._pools.get(key)
+        if pool is None or pool.pool is None:  # closed by an older urllib3
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            if len(self._pools) >= self.settings.pool_connections:
+                self._pools.clear()
+            self._pools[key] = pool
+        return pool
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy.lower().startswith("socks"):  # the manager for SOCKS has pools of its own
@@ -712,19 +737,21 @@ class _Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        timeout = _timeouts(timeout, self.settings.connect_timeout, self.settings.request_timeout)
+        settings = self.settings
         twice = _may_act_twice(request)
-        # What reads a stream later does so with the time-out of the attempt.
-        patience = _Patience(timeout, request if twice and not stream else None, self.settings)
-        repeats = 0
         number, outcome, status = _evidence.began(), "other", 0
         try:
+            patience = _Patience(request, timeout, settings, twice and not stream)
+            repeats = 0
             while True:
                 _attempt.careful, _attempt.sent = not twice, True
                 try:
                     response = HTTPAdapter.send(self, request, stream, patience.timeout, verify, cert, proxies)
                     if not stream:
-                        _read(response)
+                        try:
+                            response.content  # noqa: B018 - reads it: a body that breaks off is a failure too
+                        except ssl.SSLError as error:  # requests before 2.28 lets it through
+                            raise requests.exceptions.SSLError(error, response=response) from error
                     patience.answered()
                     wait = None
                     if response.status_code in RETRY_STATUSES:
@@ -740,9 +767,9 @@ class _Adapter(HTTPAdapter):
                 repeats += 1
                 _evidence.count("retried")
                 time.sleep(wait)
-                patience.begin(last=repeats >= self.settings.max_retries)
+                patience.begin(last=repeats >= settings.max_retries)
         finally:
-            _evidence.ended(number, outcome, status, self.settings.stats_interval)
+            _evidence.ended(number, outcome, status, settings.stats_interval)
 
     def _wait_after_answer(
         self, request: requests.PreparedRequest, response: requests.Response, repeats: int
@@ -840,45 +867,38 @@ class _Patience:
     the attempt; the first begins at once.
 
     An answer that was lost never comes, so the first attempt is short. Whoever has used up the time of one has all
-    that is left for the next. Without `request`, where nothing may be repeated, and where the time-out is too short to
-    share, each has all of it.
+    that is left for the next. What may not be repeated, and what has too little time to share, has all of it each time.
     """
 
-    __slots__ = ("_began", "_least", "_left", "_request", "_short", "timeout")
+    __slots__ = ("_began", "_connect", "_left", "_request", "_short", "_slow", "timeout")
 
-    def __init__(self, timeout: Any, request: requests.PreparedRequest | None, settings: PoolSettings) -> None:
-        self.timeout = timeout
-        self._request: requests.PreparedRequest | None = None
-        self._short: float | None = None
-        if request is None or not settings.max_retries or type(timeout) is not tuple:
-            return
-        if not isinstance(timeout[1], (int, float)) or not isinstance(request.body, (type(None), str, bytes)):
-            return
+    def __init__(self, request: requests.PreparedRequest, timeout: Any, settings: PoolSettings, again: bool) -> None:
+        first = settings.first_attempt
+        if not again or not (request.body is None or isinstance(request.body, (str, bytes))):
+            first = 0
         self._request = request
-        self._began = now = time.monotonic()
-        self._least = short = settings.first_attempt
-        self._left: float = timeout[1]
-        if _pace.slow:
-            short = max(short, 2 * _pace.slowest(request, now))
-        if short <= self._left / 2:
-            self._short = short
-            self.timeout = (timeout[0], short)
+        self._began = time.monotonic()
+        shares = _shares(timeout, settings.connect_timeout, settings.request_timeout, first, settings.max_retries)
+        self.timeout, self._short, self._slow, self._connect, self._left = shares
+        if _pace.slow and self._slow < math.inf:
+            self._short = max(first, 2 * _pace.slowest(request, self._began))
+            self._short = self._short if self._short <= self._left / 2 else 0.0
+            self.timeout = (self._connect, self._short or self._left)
 
     def begin(self, last: bool) -> None:
         """Begin another attempt."""
         self._began = time.monotonic()
-        if self._short is not None:
-            self.timeout = (self.timeout[0], self._left if last else min(self._short, self._left))
+        if self._short:
+            self.timeout = (self._connect, self._left if last else min(self._short, self._left))
 
     def answered(self) -> None:
-        if self._request is not None:
-            now = time.monotonic()
-            if now - self._began > self._least / 2:
-                _pace.took(self._request, now - self._began, now)
+        took = time.monotonic() - self._began
+        if took > self._slow:
+            _pace.took(self._request, took, self._began + took)
 
     def failed(self) -> bool:
         """Whether there is any time left for another attempt."""
-        if self._short is None or self._request is None:
+        if not self._short:
             return True
         now = time.monotonic()
         spent = now - self._began
@@ -892,6 +912,24 @@ class _Patience:
 
 
 @lru_cache(maxsize=64)
+def _shares(
+    timeout: Any, connect: float, read: float, first: float, max_retries: int
+) -> tuple[Any, float, float, float, float]:
+    """How attempts share a caller's time-out, with `connect` and `read` for what it leaves open, if no host is slow.
+
+    `first` is the read time-out of a first attempt, 0 if there is no second. Returns the first attempt's time-out; its
+    read time-out if that is a share, else 0; after how long an answer was slow; connect and read time-out.
+    """
+    whole = _timeouts(timeout, connect, read)
+    if not isinstance(whole, tuple) or not isinstance(whole[1], (int, float)):
+        return whole, 0.0, math.inf, 0.0, 0.0
+    shared = first > 0 and max_retries > 0
+    short = first if shared and first <= whole[1] / 2 else 0.0
+    # As urllib3 has it in the end; else each request would be checked for it anew.
+    ready = Timeout(connect=whole[0], read=short or whole[1])
+    return ready, short, first / 2 if shared else math.inf, whole[0], whole[1]
+
+
 def _timeouts(timeout: Any, connect_timeout: float, read_timeout: float) -> Any:
     """The caller's time-outs, with ours for those left open, and a connect time-out separate from the read one."""
     connect, read = timeout if isinstance(timeout, tuple) and len(timeout) == 2 else (None, timeout)
@@ -900,14 +938,6 @@ def _timeouts(timeout: Any, connect_timeout: float, read_timeout: float) -> Any:
     if connect is None and isinstance(read, (int, float)):
         connect = min(connect_timeout, read)
     return read if connect is None else (connect, read)  # a urllib3.Timeout stays as it is
-
-
-def _read(response: requests.Response) -> None:
-    """Read the body: one that breaks off is a failure too."""
-    try:
-        response.content  # noqa: B018 - reads it
-    except ssl.SSLError as error:  # requests before 2.28 lets it through
-        raise requests.exceptions.SSLError(error, response=response) from error
 
 
 def _kind(error: requests.RequestException) -> str:

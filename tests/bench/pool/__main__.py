@@ -157,7 +157,7 @@ def measure(bench: Bench, repetitions: int) -> tuple[list[Row], dict[str, Any]]:
         results.setdefault((case.letter, kind), []).append(bench.run(case, kind))
 
     _say("(a) steady calls, clients taking turns")
-    steady = steady_ratios(bench.steady(rounds=40))
+    steady = steady_ratios(bench.steady(rounds=120))
     for repetition in range(1, repetitions + 1):
         # The module's bursts are compared with each other: in pairs, so that what else the machine does meets both.
         turns = [(case, kind) for case in (HEALTHY, FORGETFUL) for kind in KINDS if kind != "module"]

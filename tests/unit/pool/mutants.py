@@ -23,6 +23,7 @@ def apply(mutant: Mutant, source: str) -> str:
 
 
 IDLE, REPEATS, LIMIT = "test_idle.py::", "test_repeats.py::", "test_rate_limit.py::"
+HOSTS = "test_hosts.py::"
 TIMEOUTS, EVIDENCE, INTERFACE, BOT = "test_timeouts.py::", "test_evidence.py::", "test_interface.py::", "test_bot.py::"
 SILENCE, CHANNEL, KINDS = "test_silence.py::", "test_channel.py::", "test_kinds.py::"
 LOST = "test_lost_answer.py::"
@@ -131,8 +132,8 @@ MUTANTS = (
     Mutant(
         "a written request counts as not sent",
         "What could act twice is not repeated after an error: written is sent.",
-        "        _attempt.sent = True\n        super().send(data)",
-        "        super().send(data)",
+        "        _evidence.track(self)\n\n",
+        "        _evidence.track(self)\n        _attempt.sent = False\n\n",
         (REPEATS + "test_request_that_could_act_twice_is_not_repeated_and_fails_as_by_default[POST-close]",),
     ),
     Mutant(
@@ -204,8 +205,8 @@ MUTANTS = (
     Mutant(
         "a request is written only as it ends",
         "The channel shows a request while it is in flight.",
-        "                self._in_flight[number] = now = _now()\n                self._publish(self._channel, now)\n",
-        "                self._in_flight[number] = _now()\n",
+        "self._in_flight[number] = now = _now()\n                self._publish(self._channel, now, 1)\n",
+        "self._in_flight[number] = _now()\n",
         (CHANNEL + "test_request_in_flight_is_seen_with_its_beginning",),
     ),
     Mutant(
@@ -225,9 +226,23 @@ MUTANTS = (
     Mutant(
         "the channel is not summed up",
         "A reader notices what was being written.",
-        "counts[_SUM] = sum(self._summed)",
-        "counts[_SUM] = 0",
-        (CHANNEL + "test_file_is_small_private_and_named_after_the_process",),
+        "        counts[_SUM] += more + 1 + now",
+        "        counts[_SUM] += more + now",
+        (CHANNEL + "test_request_in_flight_is_seen_with_its_beginning", CHANNEL + "test_outcomes_by_kind"),
+    ),
+    Mutant(
+        "what is counted between is not summed up",
+        "A reader notices what was being written, and nothing else.",
+        "            self._counts[_SUM] += number\n",
+        "",
+        (CHANNEL + "test_outcomes_by_kind", CHANNEL + "test_repeats_and_recycled_connections"),
+    ),
+    Mutant(
+        "a sum that is broken stays broken",
+        "A reader notices what was being written, and nothing else.",
+        "            counts[_SUM], more = sum(counts[:_SUM]), 0\n",
+        "",
+        (CHANNEL + "test_what_a_signal_breaks_off_is_whole_again_within_a_second",),
     ),
     Mutant(
         "the channel can be cut off",
@@ -308,8 +323,8 @@ MUTANTS = (
     Mutant(
         "the first attempt has all the time",
         "A lost answer does not take the whole time-out.",
-        "        if short <= self._left / 2:\n",
-        "        if False:\n",
+        "    short = first if shared and first <= whole[1] / 2 else 0.0\n",
+        "    short = 0.0\n",
         tuple(
             f"{LOST}test_lost_answer_does_not_take_the_whole_timeout[{method}]" for method in ("GET", "PUT", "DELETE")
         )
@@ -332,8 +347,8 @@ MUTANTS = (
     Mutant(
         "what a host took is forgotten",
         "A slow answer is cut once at most.",
-        "max(short, 2 * _pace.slowest(request, now))",
-        "short",
+        "max(first, 2 * _pace.slowest(request, self._began))",
+        "first",
         (
             LOST + "test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on",
             LOST + "test_host_that_used_up_everything_gets_its_whole_time_next",
@@ -349,22 +364,57 @@ MUTANTS = (
     Mutant(
         "what cannot be repeated is short too",
         "What cannot be repeated has the whole time-out.",
-        "request if twice and not stream else None",
-        "request",
+        "_Patience(request, timeout, settings, twice and not stream)",
+        "_Patience(request, timeout, settings, True)",
         (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[POST]",),
     ),
     Mutant(
         "a body that cannot be sent again is short too",
         "What cannot be repeated has the whole time-out.",
-        " or not isinstance(request.body, (type(None), str, bytes)):",
+        " or not (request.body is None or isinstance(request.body, (str, bytes))):",
         ":",
         (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[generator]",),
     ),
     Mutant(
         "what is not to be repeated is short too",
         "What cannot be repeated has the whole time-out.",
-        "if request is None or not settings.max_retries or",
-        "if request is None or",
+        "shared = first > 0 and max_retries > 0",
+        "shared = first > 0",
         (LOST + "test_what_cannot_be_repeated_has_the_whole_timeout[no-repeats]",),
+    ),
+    Mutant(
+        "trust is no part of what a pool is for",
+        "A request goes over connections of the trust that it asks for.",
+        ":3], verify)  #",
+        ":3], True)  #",
+        (HOSTS + "test_trust_of_one_request_is_not_that_of_the_next[another-authority]",),
+    ),
+    Mutant(
+        "a proxy is passed by",
+        "A request goes through its proxy.",
+        "if proxies or cert is not None or not verify:",
+        "if cert is not None or not verify:",
+        (HOSTS + "test_proxy_of_one_request_is_not_that_of_the_next",),
+    ),
+    Mutant(
+        "a certificate is shown to nobody",
+        "A request shows its certificate, and no other does.",
+        "if proxies or cert is not None or not verify:",
+        "if proxies or not verify:",
+        (HOSTS + "test_certificate_of_one_request_is_not_shown_by_the_next",),
+    ),
+    Mutant(
+        "the scheme is no part of what a pool is for",
+        "A request goes over connections to its host.",
+        '.split("/", 3)[:3]',
+        '.split("/", 3)[1:3]',
+        (HOSTS + "test_scheme_belongs_to_the_host",),
+    ),
+    Mutant(
+        "pools outlive their session",
+        "A closed session has no connection.",
+        "weakref.WeakValueDictionary()",
+        "{}",
+        (HOSTS + "test_closed_and_copied_sessions_go_on",),
     ),
 )

@@ -324,6 +324,27 @@ def test_file_that_is_removed_again_and_again_is_given_up(
     assert _files(channel) == []
 
 
+def test_what_a_signal_breaks_off_is_whole_again_within_a_second(
+    channel: Channel, pool: Any, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = _session(pool, server)
+    session.get(server.url)
+    publish, calls = pool._Evidence._publish, []
+
+    def interrupted(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 2:  # the end of the request
+            raise KeyboardInterrupt
+        publish(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pool._Evidence, "_publish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.get(server.url)
+    wait_until(lambda: session.get(server.url) and not isinstance(channel.heard()[0], str), "it is whole again")
+    assert channel.mine().answered == server.count("GET")
+
+
 def test_errors_that_the_bot_logs_are_counted_whatever_takes_them(
     channel: Channel, pool: Any, server: Server, request: pytest.FixtureRequest
 ) -> None:

@@ -29,7 +29,8 @@ def test_lost_answer_does_not_take_the_whole_timeout(bare: Bare, server: Server,
 
 
 def test_defaults_share_the_report_s_timeout(pool: Any, server: Server) -> None:
-    assert pool._Patience((10, 120), asked("host"), pool.PoolSettings()).timeout == (10, 10)
+    timeout = pool._Patience(asked("host"), (10, 120), pool.PoolSettings(), again=True).timeout
+    assert (timeout.connect_timeout, timeout.read_timeout) == (10, 10)
 
 
 def test_slow_answer_is_waited_for_by_the_repeat_and_at_once_from_then_on(bare: Bare, server: Server) -> None:
