@@ -179,9 +179,9 @@ bots:
       lets be set; C(vm_ready), whether the VM's program and units are this run's; and C(facts).
     - C(differences) is what a rollout has to do with the bot, a reason each; empty where it takes part in nothing.
       C(stopped) is whether it was left stopped, as M(webex_release) does with O(bots[].start=false).
-      C(soak) is what is kept of its soak, as M(webex_soak) returns it, null if nothing is; C(since) what was logged
-      since that began, as M(bot_log_info) returns it, with C(now), the VM's clock; C(soak_problem) why one of the two
-      cannot be had.
+      C(soak) is what is kept of its soak, as M(webex_soak) returns it, but without cursor, points in time, record and
+      what it is compared with; null if nothing is kept. C(since) has the C(incidents) and C(failures) logged since that
+      began, and C(now), the VM's clock; C(soak_problem) says why one of the two cannot be had.
   returned: always
   type: dict
   contains:

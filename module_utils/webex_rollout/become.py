@@ -138,25 +138,58 @@ def as_account(account: Account, function: Callable[..., Any], *arguments: Any, 
     :raises RolloutError: as the function does, or when it was ended, took too long, or said too much.
     :raises OSError: as the function does.
     """
-    kind = f"{account.uid}.{getattr(function, '__qualname__', '')}"
-    if os.geteuid() == 0 and hangs(kind):
-        raise RolloutError(f"acting as {account.name}: an earlier look still {WAITS}")
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _child(account, writing, seconds, function, arguments)
-    os.close(writing)
-    data, problem = b"", "it was interrupted"
-    try:
-        data, problem = _answer(reading, seconds)
-    finally:
-        os.close(reading)
-        if not end_child(pid):
-            note_hanging(kind, pid)
+    with Child(account, function, *arguments, seconds=seconds) as child:
+        return child.answer()
+
+
+class Child:
+    """What `as_account` does, in two steps: the child works from here on, and `answer` waits for it.
+
+    A context manager, at whose end there is no child any more.
+    """
+
+    def __init__(
+        self, account: Account, function: Callable[..., Any], *arguments: Any, seconds: float = SECONDS
+    ) -> None:
+        self._account, self._seconds, self._pid = account, seconds, 0
+        self._kind = f"{account.uid}.{getattr(function, '__qualname__', '')}"
+        if os.geteuid() == 0 and hangs(self._kind):
+            raise RolloutError(f"acting as {account.name}: an earlier look still {WAITS}")
+        self._reading, writing = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _child(account, writing, seconds, function, arguments)
+        os.close(writing)
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def answer(self) -> Any:
+        """What the function returned.
+
+        :raises RolloutError: as the function did, or when it was ended, took too long, or said too much.
+        :raises OSError: as the function did.
+        """
+        data, problem = _answer(self._reading, self._seconds)
+        if not self._end():
             problem = f"{problem}, in vain: it {WAITS}"
-    if problem:
-        raise RolloutError(f"acting as {account.name}: {problem}")
-    return _taken(account, data)
+        if problem:
+            raise RolloutError(f"acting as {self._account.name}: {problem}")
+        return _taken(self._account, data)
+
+    def _end(self) -> bool:
+        """End the child; whether it is gone."""
+        pid, self._pid = self._pid, 0
+        if not pid:
+            return True
+        os.close(self._reading)
+        if end_child(pid):
+            return True
+        note_hanging(self._kind, pid)
+        return False
 
 
 class Ran(NamedTuple):
@@ -264,6 +297,11 @@ def _taken(account: Account, data: bytes) -> Any:
         kind, text = answer["error"]
         raise getattr(errors, kind, RolloutError)(text)
     return _given(answer["value"])
+
+
+def as_plain(value: Any) -> Any:
+    """A value as a child's answer would bring it."""
+    return _given(json.loads(json.dumps(_plain(value))))
 
 
 _BYTES = "\0bytes"

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from .processes import Bot, Process, describe_process, doubtful_pids, find_proce
 from .procfs import allowed_open_files
 from .reach import Ways
 from .refusals import OLDEST, Needs
+from .side_by_side import side_by_side
 from .sources import compile_problem
 from .starter_kept import Kept
 from .starter_places import find_starters
@@ -81,7 +83,8 @@ def collect(
         "ways": Ways(lasts=math.inf),
         "settled": settled,
     }
-    return {known.bot.name: _facts(known, machine) for known in asked}
+    facts = side_by_side(partial(_facts, machine=machine), asked)
+    return {known.bot.name: each for known, each in zip(asked, facts)}
 
 
 def _recognised(vm: Vm, bot: Bot, needs: Needs) -> _Known:

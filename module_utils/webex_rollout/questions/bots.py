@@ -13,11 +13,13 @@ from ..errors import RolloutError
 from ..facts import collect
 from ..installed import must_be_installed
 from ..look import Looked, found_of
+from ..paths import unit_name
 from ..processes import Bot
 from ..refusals import Needs, notes, problems, systemd_problem
 from ..settled import watch_problems
+from ..side_by_side import side_by_side
 from ..store import Vm
-from ..systemd import systemd_version
+from ..systemd import systemd_version, units_seen_once
 from ..words import printable
 
 
@@ -78,8 +80,14 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
     problem = systemd_problem(systemd_version())
     if problem:
         return {"failed": True, "msg": problem, "bots": {}}
+    with units_seen_once([unit_name(each["bot"]) for each in given["bots"]]):
+        return _looked_at(vm, bots, given)
+
+
+def _looked_at(vm: Vm, bots: list[tuple[Bot, Needs]], given: dict[str, Any]) -> dict[str, Any]:
     shared = _shared_differences(given["installed"])
-    stand = {each["bot"]: found_of(vm, _looked(each), shared) for each in given["bots"]}
+    found_each = side_by_side(lambda each: found_of(vm, _looked(each), shared), given["bots"])
+    stand = {each["bot"]: found for each, found in zip(given["bots"], found_each)}
     settled = [bot for bot, found in stand.items() if not (given["start_ahead"] and found["differences"])]
     try:
         found = collect(vm, bots, [_asked(each) for each in given["others"]], settled)

@@ -71,7 +71,7 @@ def test_a_python_and_directories_are_the_checkouts_if_not_absolute(
     needs = replace(preflight.needs("jarvis"), data=("data", "~/IR/cache/", "/srv/rooms"))
     facts = collect(machine.vm, [(bot, needs)])["jarvis"]
     assert facts["bot"]["python"] == f"{machine.home}/.venv/bin/python"
-    assert facts["data"] == (f"{machine.home}/data", f"{machine.home}/cache", "/srv/rooms")
+    assert facts["data"] == [f"{machine.home}/data", f"{machine.home}/cache", "/srv/rooms"]
 
 
 def test_home_of_nobody_is_refused_by_that_name(machine: Machine, preflight: Preflight) -> None:

@@ -35,3 +35,42 @@ def test_a_stop_is_waited_for_as_long_as_the_unit_gives_its_process(
     systemd.stop_unit(systemd.show_unit("webex-bot@jarvis.service"))
     assert len(waits) == 1
     assert waits[0] is None if least is None else waits[0] is not None and waits[0] > least
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, refuses: int = 0) -> list[tuple[str, ...]]:
+    """A systemd that has each unit's pid in its name; the units it was asked for, each time."""
+    asked: list[tuple[str, ...]] = []
+
+    def answer(argv: Sequence[str], timeout: float | None = 120) -> object:
+        names = tuple(word for word in argv[2:] if word.endswith(".service"))
+        asked.append(names)
+        blocks = [f"LoadState=loaded\nMainPID={name[: -len('.service')]}\n" for name in names]
+        return subprocess.CompletedProcess(argv, len(names) == refuses, "\n".join(blocks).encode(), b"no bus")
+
+    monkeypatch.setattr(systemd, "run_command", answer)
+    return asked
+
+
+def test_a_look_at_many_units_is_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = shown(monkeypatch)
+    with systemd.units_seen_once(["7.service", "8.service"]):
+        pids = [systemd.show_unit(f"{number}.service").main_pid for number in (8, 7, 9, 8, 9)]
+    assert pids == [8, 7, 9, 8, 9]
+    assert asked == [("7.service", "8.service"), ("9.service",)]
+
+
+@pytest.mark.parametrize("names", [[], ["7.service"]])
+def test_after_the_look_systemd_is_asked_each_time(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    asked = shown(monkeypatch)
+    with pytest.raises(KeyError, match="broken off"), systemd.units_seen_once(names):
+        raise KeyError("broken off")
+    asked.clear()
+    assert [systemd.show_unit("7.service").main_pid for _ in range(2)] == [7, 7]
+    assert asked == [("7.service",)] * 2
+
+
+def test_units_that_cannot_be_had_at_once_are_asked_for_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = shown(monkeypatch, refuses=2)
+    with systemd.units_seen_once(["7.service", "8.service"]):
+        assert systemd.show_unit("8.service").main_pid == 8
+    assert asked == [("7.service", "8.service"), ("8.service",)]
