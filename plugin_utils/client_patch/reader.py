@@ -87,8 +87,12 @@ class Reader(Walk):
         """`sys.path.insert(0, …)` and `site.addsitedir(…)`, under whatever name."""
         values = [arg.value for arg in node.args]
         if isinstance(node.func, cst.Attribute) and method in PATH_METHODS:
-            first = method == "insert" and len(values) == 2 and code_of(values[0]) == "0"
-            self.may_touch_path(node.func.value, values[1:] if method == "insert" else values, first, method=method)
+            where = ""
+            if method == "insert" and values:
+                where, values = code_of(values[0]), values[1:]
+                if where == f"len({code_of(node.func.value)})":
+                    method = "append"
+            self.may_touch_path(node.func.value, values, where == "0", method=method)
         elif isinstance(node.func, cst.Attribute) and method in REMOVING_METHODS:
             self.may_touch_path(node.func.value, [], False, removes=True, method=method)
         elif len(values) == 1 and (method == "addsitedir" or isinstance(node.func, cst.Name)):

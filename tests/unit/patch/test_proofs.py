@@ -50,6 +50,8 @@ ROOT = "os.path.dirname(os.path.dirname(os.path.abspath(__file__)))"
     ("change", "searched"),
     [
         (f"sys.path.append({ROOT})", ["webex_bots", "*", ""]),
+        (f"sys.path.insert(len(sys.path), {ROOT})", ["webex_bots", "*", ""]),
+        (f"sys.path.insert(len(sys.argv), {ROOT})", ["webex_bots", "", "*"]),
         (f"sys.path.extend([{ROOT}])", ["webex_bots", "*", ""]),
         (f"sys.path += [{ROOT}]", ["webex_bots", "*", ""]),
         (f"sys.path = sys.path + [{ROOT}]", ["webex_bots", "*", ""]),
