@@ -29,7 +29,7 @@ FLOORS = (
     {"tree", "hanging"},
     {"installed"},
     {"become"},
-    {"procfs", "disk", "systemd", "channel", "journal"},
+    {"procfs", "disk", "systemd", "channel", "journal", "side_by_side"},
     {"entries", "own_checks"},
     {"files"},
     {
