@@ -874,11 +874,12 @@ class _Patience:
 
     def __init__(self, request: requests.PreparedRequest, timeout: Any, settings: PoolSettings, again: bool) -> None:
         first = settings.first_attempt
+        again = again and settings.max_retries > 0
         if not again or not (request.body is None or isinstance(request.body, (str, bytes))):
             first = 0
         self._request = request
         self._began = time.monotonic()
-        shares = _shares(timeout, settings.connect_timeout, settings.request_timeout, first, settings.max_retries)
+        shares = _shares(timeout, settings.connect_timeout, settings.request_timeout, first)
         self.timeout, self._short, self._slow, self._connect, self._left = shares
         if _pace.slow and self._slow < math.inf:
             self._short = max(first, 2 * _pace.slowest(request, self._began))
@@ -912,9 +913,7 @@ class _Patience:
 
 
 @lru_cache(maxsize=64)
-def _shares(
-    timeout: Any, connect: float, read: float, first: float, max_retries: int
-) -> tuple[Any, float, float, float, float]:
+def _shares(timeout: Any, connect: float, read: float, first: float) -> tuple[Any, float, float, float, float]:
     """How attempts share a caller's time-out, with `connect` and `read` for what it leaves open, if no host is slow.
 
     `first` is the read time-out of a first attempt, 0 if there is no second. Returns the first attempt's time-out; its
@@ -923,11 +922,10 @@ def _shares(
     whole = _timeouts(timeout, connect, read)
     if not isinstance(whole, tuple) or not isinstance(whole[1], (int, float)):
         return whole, 0.0, math.inf, 0.0, 0.0
-    shared = first > 0 and max_retries > 0
-    short = first if shared and first <= whole[1] / 2 else 0.0
+    short = first if first <= whole[1] / 2 else 0.0
     # As urllib3 has it in the end; else each request would be checked for it anew.
     ready = Timeout(connect=whole[0], read=short or whole[1])
-    return ready, short, first / 2 if shared else math.inf, whole[0], whole[1]
+    return ready, short, first / 2 if first else math.inf, whole[0], whole[1]
 
 
 def _timeouts(timeout: Any, connect_timeout: float, read_timeout: float) -> Any:

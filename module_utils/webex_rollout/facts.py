@@ -83,8 +83,7 @@ def collect(
         "ways": Ways(lasts=math.inf),
         "settled": settled,
     }
-    facts = side_by_side(partial(_facts, machine=machine), asked)
-    return {known.bot.name: each for known, each in zip(asked, facts)}
+    return dict(zip((known.bot.name for known in asked), side_by_side(partial(_facts, machine=machine), asked)))
 
 
 def _recognised(vm: Vm, bot: Bot, needs: Needs) -> _Known:

@@ -20,7 +20,7 @@ RUN_DIR = "/run/webex-rollout"
 # The token of the account that probes the bots: a secret, too.
 PROBE_TOKEN_FILE = f"{ENVIRONMENT_DIR}/probe-token"
 OWN_UNITS = "webex-bot@"
-# Directories of the units, one a bot: gone when the unit stops, made anew as it starts.
+# Directories of the units, one a bot: gone when the unit stops, and kept when it is started anew.
 UNITS_RUN_DIR = "/run/webex-bots"
 GUARD_TIMER = "webex-rollout-guard.timer"
 WATCH_TIMER = "webex-rollout-watch.timer"

@@ -86,10 +86,10 @@ def answer(given: dict[str, Any], check: bool) -> dict[str, Any]:
 
 def _looked_at(vm: Vm, bots: list[tuple[Bot, Needs]], given: dict[str, Any]) -> dict[str, Any]:
     shared = _shared_differences(given["installed"])
-    found_each = side_by_side(lambda each: found_of(vm, _looked(each), shared), given["bots"])
-    stand = {each["bot"]: found for each, found in zip(given["bots"], found_each)}
-    settled = [bot for bot, found in stand.items() if not (given["start_ahead"] and found["differences"])]
     try:
+        found_each = side_by_side(lambda each: found_of(vm, _looked(each), shared), given["bots"])
+        stand = dict(zip((each["bot"] for each in given["bots"]), found_each))
+        settled = [bot for bot, found in stand.items() if not (given["start_ahead"] and found["differences"])]
         found = collect(vm, bots, [_asked(each) for each in given["others"]], settled)
     except RolloutError as error:
         return {"failed": True, "msg": printable(str(error)), "bots": {}}

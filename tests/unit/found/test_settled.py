@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible.module_utils.bot_info_options import OPTIONS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.webex_rollout.errors import RolloutError
 from ansible.module_utils.webex_rollout.processes import bot_pids
 from ansible.module_utils.webex_rollout.questions import bots
 
@@ -65,3 +66,16 @@ def test_the_sources_of_what_is_to_be_patched_are_read_as_far_as_there_is_room(
     found = bots.answer(asked(machine, start_ahead=ahead), check=False)["bots"]["jarvis"]
     assert ("sources" in found) is read
     assert not read or "webex_bots/jarvis.py" in found["sources"]["contents"]
+
+
+def test_a_look_whose_part_is_lost_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a child that was killed, for want of memory for example."""
+
+    def lost(*_: object) -> None:
+        raise RolloutError("acting as root: it was ended before it could answer")
+
+    monkeypatch.setattr(bots, "_shared_differences", lambda _: [])
+    monkeypatch.setattr(bots, "side_by_side", lost)
+    monkeypatch.setattr(bots, "systemd_version", lambda: 252)
+    found = bots.answer(asked(machine), check=False)
+    assert found == {"failed": True, "msg": "acting as root: it was ended before it could answer", "bots": {}}

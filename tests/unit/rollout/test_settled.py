@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.webex_rollout import inputs
 from ansible.module_utils.webex_rollout.clock import vm_clock
+from ansible.module_utils.webex_rollout.logs.reader import LogReader
+from ansible.module_utils.webex_rollout.look import Looked, found_of
 from ansible.module_utils.webex_rollout.settled import differences
-from ansible.module_utils.webex_rollout.soak import Soak, Watched, save
+from ansible.module_utils.webex_rollout.soak import Soak, Watched, load, save
 from ansible.module_utils.webex_rollout.steps.arm import arm
 from ansible.module_utils.webex_rollout.steps.check import check_start
 from ansible.module_utils.webex_rollout.steps.confirm import confirm
@@ -63,6 +66,24 @@ def test_other_settings_another_project_and_another_soak_are_seen(machine: Machi
     rolled_out(machine)
     assert "other settings" in " ".join(left(machine, wanted="others"))
     assert "not promoted" in " ".join(left(machine, settings="others"))
+
+
+def test_of_its_soak_a_look_hands_over_what_shows_how_it_is(machine: Machine) -> None:
+    machine.nohup()
+    rolled_out(machine)
+    store = machine.vm.store("jarvis")
+    kept = load(store)
+    assert kept is not None
+    kept.own.cursor = LogReader("root").take(kept.own.log)["cursor"]
+    kept.own.since, kept.own.history = {"incidents": 2, "failures": 3}, {"error_kinds": {}, "incidents": 1}
+    kept.controls, kept.record = {"tars": replace(kept.own)}, {"verdict": "long"}
+    save(store, kept)
+    found = found_of(machine.vm, Looked("jarvis", "root", WANTED, HASH))
+    assert (found["soak_problem"], found["differences"]) == ("", [])
+    seen = Soak.load(found["soak"])
+    assert seen.evidence() == replace(kept.evidence(), controls=())
+    assert (seen.controls, seen.record, seen.own.cursor) == ({}, None, {})
+    assert (found["since"]["incidents"], found["since"]["failures"]) == (0, 0)
 
 
 def test_what_the_machine_adds_to_the_files_counts(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
